@@ -2,3 +2,5 @@
 //!
 //! The modules stand in dependency order: each may use only the ones above it. `tests/tidy.rs` enforces the
 //! order, the purity of the first four and the size of every file. `ARCHITECTURE.md` is the guided tour.
+
+pub mod section;
