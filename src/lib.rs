@@ -4,3 +4,5 @@
 //! order, the purity of the first four and the size of every file. `ARCHITECTURE.md` is the guided tour.
 
 pub mod section;
+
+pub mod placement;

@@ -1,0 +1,298 @@
+//! Where a key belongs: a pure function from a key's position to all nodes in order, owner first.
+
+pub mod fingerprint;
+pub mod hash;
+pub mod plan;
+pub mod ring;
+pub mod settings;
+
+pub use crate::placement::fingerprint::Fingerprint;
+pub use crate::placement::settings::PlacementSettings;
+
+use crate::placement::fingerprint::Digest;
+use crate::placement::ring::Candidates;
+use crate::placement::ring::Ring;
+use crate::placement::settings::VNODES_MAX;
+use std::collections::HashMap;
+
+/// One node as a placement sees it. Addresses, health and arrival order are deliberately absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedNode {
+    /// The node's identity.
+    pub name: String,
+    /// What is hashed for the node; the name unless the operator gave another.
+    pub placement_id: String,
+    /// 1 to [`WEIGHT_MAX`]: the node's share relative to the others.
+    pub weight: u32,
+}
+
+/// A built placement: immutable, shared by all requests.
+#[derive(Debug)]
+pub enum Placement {
+    /// See [`ring::Ring`].
+    Ring(Ring),
+}
+
+/// A maximal stretch of positions that one node owns, from `start` up to the next arc's start (wrapping).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arc {
+    /// The first position of the stretch.
+    pub start: u64,
+    /// Index of the owner.
+    pub node: usize,
+}
+
+impl Placement {
+    /// Builds a placement from nodes in any order; the result does not depend on it. Without nodes it owns
+    /// nothing.
+    pub fn build(settings: PlacementSettings, nodes: Vec<PlacedNode>) -> Result<Placement, BuildError> {
+        let nodes = in_index_order(nodes)?;
+        match settings {
+            PlacementSettings::Ring { vnodes } => Ring::build(vnodes, nodes).map(Placement::Ring),
+        }
+    }
+
+    /// The nodes in the order of their indexes, which is the byte order of their placement-ids.
+    pub fn nodes(&self) -> &[PlacedNode] {
+        match self {
+            Placement::Ring(ring) => ring.nodes(),
+        }
+    }
+
+    /// The settings it was built with.
+    pub fn settings(&self) -> PlacementSettings {
+        match self {
+            Placement::Ring(ring) => PlacementSettings::Ring { vnodes: ring.vnodes() },
+        }
+    }
+
+    /// Index of the node that owns a position; `None` without nodes.
+    pub fn owner(&self, position: u64) -> Option<usize> {
+        match self {
+            Placement::Ring(ring) => ring.owner(position),
+        }
+    }
+
+    /// All nodes, each once, owner first: each is the owner after those before it are removed. Lazy; the
+    /// first 8 allocate nothing.
+    pub fn candidates(&self, position: u64) -> Candidates<'_> {
+        match self {
+            Placement::Ring(ring) => ring.candidates(position),
+        }
+    }
+
+    /// Exact ownership: the number of positions each node owns, by index; sums to 2^64 (unless empty).
+    pub fn shares(&self) -> Vec<u128> {
+        let mut shares = vec![0; self.nodes().len()];
+        let arcs = self.arcs();
+        if let [whole] = arcs[..] {
+            shares[whole.node] = POSITIONS;
+            return shares;
+        }
+        let ends = arcs.iter().cycle().skip(1);
+        for (arc, end) in arcs.iter().zip(ends) {
+            shares[arc.node] += u128::from(end.start.wrapping_sub(arc.start));
+        }
+        shares
+    }
+
+    /// Arcs sorted by start, neighbours (the last and the first too) of different owners; they cover all 2^64
+    /// positions. A sole owner has one arc from 0; without nodes there is none.
+    pub fn arcs(&self) -> Vec<Arc> {
+        match self {
+            Placement::Ring(ring) => ring.arcs(),
+        }
+    }
+
+    /// Digest of the built placement, the node names and `key_rule`, the canonical text of how keys are read.
+    pub fn fingerprint(&self, key_rule: &str) -> Fingerprint {
+        let mut digest = Digest::new("ringway placement 1");
+        digest.text(key_rule);
+        digest.length(self.nodes().len());
+        for node in self.nodes() {
+            digest.text(&node.name);
+        }
+        match self {
+            Placement::Ring(ring) => {
+                digest.text("ring");
+                digest.number(ring.vnodes());
+                digest.positions(ring.points());
+                digest.indexes(ring.owners());
+            }
+        }
+        digest.finish()
+    }
+}
+
+/// Sorts nodes into the order of their indexes, and refuses what no kind of placement can take.
+fn in_index_order(mut nodes: Vec<PlacedNode>) -> Result<Box<[PlacedNode]>, BuildError> {
+    if nodes.len() > MAX_NODES {
+        return Err(BuildError::TooManyNodes { nodes: nodes.len() });
+    }
+    if let Some(node) = nodes.iter().find(|node| !(1..=WEIGHT_MAX).contains(&node.weight)) {
+        return Err(BuildError::BadWeight { name: node.name.clone(), weight: node.weight });
+    }
+    nodes.sort_by(|a, b| (&a.placement_id, &a.name).cmp(&(&b.placement_id, &b.name)));
+    for pair in nodes.windows(2) {
+        if pair[0].placement_id == pair[1].placement_id {
+            return Err(BuildError::DuplicatePlacementId {
+                placement_id: pair[0].placement_id.clone(),
+                first: pair[0].name.clone(),
+                second: pair[1].name.clone(),
+            });
+        }
+    }
+    let indexes = indexes_by_name(&nodes);
+    match nodes.iter().enumerate().find(|(index, node)| indexes[node.name.as_str()] != *index) {
+        Some((_, node)) => Err(BuildError::DuplicateName { name: node.name.clone() }),
+        None => Ok(nodes.into_boxed_slice()),
+    }
+}
+
+/// Where each name stands in `nodes`.
+fn indexes_by_name(nodes: &[PlacedNode]) -> HashMap<&str, usize> {
+    nodes.iter().enumerate().map(|(index, node)| (node.name.as_str(), index)).collect()
+}
+
+/// Why a placement cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// A setting out of its range.
+    #[error("`vnodes` is {vnodes}; it must be 1 to {VNODES_MAX}")]
+    BadVnodes {
+        /// What was asked for.
+        vnodes: u32,
+    },
+    /// A weight out of its range.
+    #[error("node `{name}` has weight {weight}; a placed node has 1 to {WEIGHT_MAX}")]
+    BadWeight {
+        /// The node.
+        name: String,
+        /// What was asked for.
+        weight: u32,
+    },
+    /// Two nodes of one identity.
+    #[error("two nodes are named `{name}`; give each a name of its own")]
+    DuplicateName {
+        /// The name they share.
+        name: String,
+    },
+    /// Two nodes that would own the same positions.
+    #[error(
+        "nodes `{first}` and `{second}` have the same placement-id `{placement_id}` (a node's name unless \
+         set); give one of them another"
+    )]
+    DuplicatePlacementId {
+        /// The placement-id they share.
+        placement_id: String,
+        /// The first of them by name.
+        first: String,
+        /// The second of them by name.
+        second: String,
+    },
+    /// More nodes than an index can tell apart.
+    #[error("{nodes} nodes are too many for one pool; the limit is {MAX_NODES}")]
+    TooManyNodes {
+        /// How many there are.
+        nodes: usize,
+    },
+    /// More points than the memory of one pool may hold.
+    #[error("`vnodes` times the sum of the weights is {points} points, more than {MAX_POINTS}; {}",
+        way_out(*vnodes_that_fit))]
+    TooManyPoints {
+        /// How many points there would be.
+        points: u64,
+        /// The largest `vnodes` that fits these weights; `None` when not even 1 does.
+        vnodes_that_fit: Option<u32>,
+    },
+}
+
+fn way_out(vnodes_that_fit: Option<u32>) -> String {
+    match vnodes_that_fit {
+        Some(vnodes) => format!("`vnodes = {vnodes}` would fit"),
+        None => "no `vnodes` fits: divide all weights by a common factor".to_owned(),
+    }
+}
+
+/// The largest weight of a node.
+pub const WEIGHT_MAX: u32 = 1_000;
+
+/// The most nodes of one placement.
+pub const MAX_NODES: usize = 10_000;
+
+/// The most points of one ring; it then takes about 60 MB.
+pub const MAX_POINTS: u64 = 4_194_304;
+
+/// The number of positions a key can have.
+pub const POSITIONS: u128 = 1 << 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, placement_id: &str, weight: u32) -> PlacedNode {
+        PlacedNode { name: name.to_owned(), placement_id: placement_id.to_owned(), weight }
+    }
+
+    fn refusal(vnodes: u32, nodes: Vec<PlacedNode>) -> String {
+        Placement::build(PlacementSettings::Ring { vnodes }, nodes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_placement_owns_nothing() {
+        let empty = Placement::build(PlacementSettings::default(), Vec::new()).unwrap();
+        assert_eq!(empty.owner(7), None);
+        assert_eq!(empty.candidates(7).next(), None);
+        assert_eq!(empty.arcs(), []);
+        assert_eq!(empty.shares(), []);
+    }
+
+    #[test]
+    fn a_sole_node_owns_everything() {
+        let sole = Placement::build(PlacementSettings::default(), vec![node("a", "a", 3)]).unwrap();
+        assert_eq!(sole.owner(u64::MAX), Some(0));
+        assert_eq!(sole.candidates(0).collect::<Vec<_>>(), [0]);
+        assert_eq!(sole.arcs(), [Arc { start: 0, node: 0 }]);
+        assert_eq!(sole.shares(), [POSITIONS]);
+    }
+
+    #[test]
+    fn refusals_name_the_node_and_the_way_out() {
+        assert_eq!(refusal(0, vec![]), "`vnodes` is 0; it must be 1 to 65536");
+        assert_eq!(refusal(65_537, vec![]), "`vnodes` is 65537; it must be 1 to 65536");
+        assert_eq!(refusal(8, vec![node("a", "a", 0)]), "node `a` has weight 0; a placed node has 1 to 1000");
+        assert_eq!(refusal(8, vec![node("a", "a", 1_001)]), "node `a` has weight 1001; a placed node has 1 to 1000");
+        assert_eq!(
+            refusal(8, vec![node("a", "x", 1), node("a", "y", 1)]),
+            "two nodes are named `a`; give each a name of its own"
+        );
+        assert_eq!(
+            refusal(8, vec![node("b", "x", 1), node("c", "c", 1), node("a", "x", 1)]),
+            "nodes `a` and `b` have the same placement-id `x` (a node's name unless set); \
+             give one of them another"
+        );
+    }
+
+    #[test]
+    fn too_many_points_name_the_vnodes_that_fit() {
+        let nodes = |count: usize| (0..count).map(|i| node(&i.to_string(), &i.to_string(), 1_000)).collect();
+        assert_eq!(
+            refusal(512, nodes(10)),
+            "`vnodes` times the sum of the weights is 5120000 points, more than 4194304; \
+             `vnodes = 419` would fit"
+        );
+        assert_eq!(
+            refusal(1, nodes(4_195)),
+            "`vnodes` times the sum of the weights is 4195000 points, more than 4194304; \
+             no `vnodes` fits: divide all weights by a common factor"
+        );
+        assert_eq!(refusal(1, nodes(10_001)), "10001 nodes are too many for one pool; the limit is 10000");
+    }
+
+    #[test]
+    fn the_vnodes_that_fit_do_fit() {
+        let nodes: Vec<_> = (0..10).map(|i| node(&i.to_string(), &i.to_string(), 1_000)).collect();
+        let fitting = Placement::build(PlacementSettings::Ring { vnodes: 419 }, nodes).unwrap();
+        assert_eq!(fitting.shares().iter().sum::<u128>(), POSITIONS);
+    }
+}

@@ -1,0 +1,286 @@
+//! What a change of placement moves, exactly: ownership is compared arc by arc, not sampled.
+
+use crate::placement::Arc;
+use crate::placement::POSITIONS;
+use crate::placement::PlacedNode;
+use crate::placement::Placement;
+use serde::Deserialize;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+/// The exact difference between two placements. Ratios are of the whole key space, 0 to 1. A node is the same
+/// node when it has the same name.
+///
+/// A position without an owner on one side (an empty placement) does not move: nothing can be carried from or
+/// to nowhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Movement {
+    /// The positions whose owner differs.
+    pub moved_ratio: f64,
+    /// The least that any placement would have to move between the shares the weights entitle to: half the
+    /// sum of the differences. Luck may bring `moved_ratio` below it.
+    pub optimal_ratio: f64,
+    /// What moves between two nodes that are unchanged, each with the name, placement-id and weight it had.
+    pub collateral_ratio: f64,
+    /// `moved_ratio` over the least that can move between the actual shares. 1, the best, when no node both
+    /// gains and loses, or nothing moves.
+    pub structural_excess: f64,
+    /// What moves from where to where, the largest first.
+    pub flows: Vec<Flow>,
+    /// Every node of either side, by name.
+    pub nodes: Vec<NodeShare>,
+}
+
+/// The positions that move from one node to another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Flow {
+    /// Name of the node that owned them.
+    pub from: String,
+    /// Name of the node that will.
+    pub to: String,
+    /// Their part of the key space.
+    pub ratio: f64,
+}
+
+/// What one node owns on both sides; 0 where it is absent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeShare {
+    /// The node.
+    pub name: String,
+    /// Its part of the key space before.
+    pub before: f64,
+    /// Its part of the key space after.
+    pub after: f64,
+}
+
+/// A [`Movement`] in numbers of positions, of which there are 2^64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExactMovement {
+    /// Positions by the names of their owner before and after; only those that move.
+    pub flows: BTreeMap<(String, String), u128>,
+    /// Positions owned before and after, by name; 0 where a node is absent.
+    pub shares: BTreeMap<String, (u128, u128)>,
+    /// The sum of the flows between unchanged nodes.
+    pub collateral: u128,
+}
+
+impl ExactMovement {
+    /// How many positions change their owner.
+    pub fn moved(&self) -> u128 {
+        self.flows.values().sum()
+    }
+
+    /// The least that any map with these shares before and after moves: the sum of the nodes' gains. 0 when
+    /// one side is empty.
+    pub fn least(&self) -> u128 {
+        let gained: u128 = self.shares.values().map(|(before, after)| after.saturating_sub(*before)).sum();
+        let lost: u128 = self.shares.values().map(|(before, after)| before.saturating_sub(*after)).sum();
+        gained.min(lost)
+    }
+
+    fn structural_excess(&self) -> f64 {
+        match self.moved() {
+            0 => 1.0,
+            // Equal shares may still trade places; one position then stands for the nothing that had to move.
+            moved => moved as f64 / self.least().max(1) as f64,
+        }
+    }
+}
+
+/// Compares two placements, whatever their settings.
+pub fn movement(before: &Placement, after: &Placement) -> Movement {
+    let exact = exact(before, after);
+    let mut flows: Vec<Flow> = exact
+        .flows
+        .iter()
+        .map(|((from, to), positions)| Flow { from: from.clone(), to: to.clone(), ratio: ratio(*positions) })
+        .collect();
+    // The sort is stable, so flows of one size stay in the order of their names.
+    flows.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
+    let node_share = |(name, (before, after)): (&String, &(u128, u128))| NodeShare {
+        name: name.clone(),
+        before: ratio(*before),
+        after: ratio(*after),
+    };
+    Movement {
+        moved_ratio: ratio(exact.moved()),
+        optimal_ratio: optimal_ratio(before.nodes(), after.nodes()),
+        collateral_ratio: ratio(exact.collateral),
+        structural_excess: exact.structural_excess(),
+        nodes: exact.shares.iter().map(node_share).collect(),
+        flows,
+    }
+}
+
+/// Compares two placements position by position.
+pub fn exact(before: &Placement, after: &Placement) -> ExactMovement {
+    let (nodes_before, nodes_after) = (before.nodes(), after.nodes());
+    let by_name = nodes_by_name(nodes_before);
+    let is_unchanged = |node: &&PlacedNode| by_name.get(node.name.as_str()) == Some(node);
+    let unchanged: HashSet<&str> = nodes_after.iter().filter(is_unchanged).map(|node| node.name.as_str()).collect();
+    let mut exact = ExactMovement { flows: BTreeMap::new(), shares: shares_by_name(before, after), collateral: 0 };
+    for ((from, to), positions) in overlaps(&before.arcs(), &after.arcs()) {
+        let (from, to) = (&nodes_before[from].name, &nodes_after[to].name);
+        if from == to {
+            continue;
+        }
+        if unchanged.contains(from.as_str()) && unchanged.contains(to.as_str()) {
+            exact.collateral += positions;
+        }
+        exact.flows.insert((from.clone(), to.clone()), positions);
+    }
+    exact
+}
+
+/// How many positions each pair of owners, before and after, shares.
+fn overlaps(before: &[Arc], after: &[Arc]) -> BTreeMap<(usize, usize), u128> {
+    let mut overlaps = BTreeMap::new();
+    let (Some(last_before), Some(last_after)) = (before.last(), after.last()) else {
+        return overlaps;
+    };
+    // The last arcs reach across zero. From there both lists are walked together, one stretch of equal owners
+    // at a time.
+    let mut owners = (last_before.node, last_after.node);
+    let mut start = 0;
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    loop {
+        let starts = [before.peek(), after.peek()].map(|arc| arc.map_or(POSITIONS, |arc| u128::from(arc.start)));
+        let end = starts[0].min(starts[1]);
+        if end > start {
+            *overlaps.entry(owners).or_insert(0) += end - start;
+        }
+        if end == POSITIONS {
+            return overlaps;
+        }
+        start = end;
+        owners.0 = before.next_if(|arc| u128::from(arc.start) == end).map_or(owners.0, |arc| arc.node);
+        owners.1 = after.next_if(|arc| u128::from(arc.start) == end).map_or(owners.1, |arc| arc.node);
+    }
+}
+
+fn shares_by_name(before: &Placement, after: &Placement) -> BTreeMap<String, (u128, u128)> {
+    let mut shares = BTreeMap::new();
+    for (node, share) in before.nodes().iter().zip(before.shares()) {
+        shares.entry(node.name.clone()).or_insert((0, 0)).0 = share;
+    }
+    for (node, share) in after.nodes().iter().zip(after.shares()) {
+        shares.entry(node.name.clone()).or_insert((0, 0)).1 = share;
+    }
+    shares
+}
+
+/// Half the L1 distance between what the weights before and after entitle the nodes to, by name; 0 when one
+/// side is empty. In integers over the product of both sums, so that equal entitlements cancel exactly.
+fn optimal_ratio(before: &[PlacedNode], after: &[PlacedNode]) -> f64 {
+    let total = |nodes: &[PlacedNode]| -> u64 { nodes.iter().map(|node| u64::from(node.weight)).sum() };
+    let (total_before, total_after) = (total(before), total(after));
+    let by_name = nodes_by_name(before);
+    let gains = after.iter().map(|node| {
+        let weight_before = by_name.get(node.name.as_str()).map_or(0, |node| u64::from(node.weight));
+        (u64::from(node.weight) * total_before).saturating_sub(weight_before * total_after)
+    });
+    match total_before * total_after {
+        0 => 0.0,
+        whole => gains.sum::<u64>() as f64 / whole as f64,
+    }
+}
+
+fn nodes_by_name(nodes: &[PlacedNode]) -> HashMap<&str, &PlacedNode> {
+    nodes.iter().map(|node| (node.name.as_str(), node)).collect()
+}
+
+fn ratio(positions: u128) -> f64 {
+    positions as f64 / POSITIONS as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::PlacementSettings;
+
+    fn node(name: &str, placement_id: &str, weight: u32) -> PlacedNode {
+        PlacedNode { name: name.to_owned(), placement_id: placement_id.to_owned(), weight }
+    }
+
+    fn placement(nodes: &[(&str, u32)]) -> Placement {
+        let nodes = nodes.iter().map(|(name, weight)| node(name, name, *weight)).collect();
+        Placement::build(PlacementSettings::default(), nodes).unwrap()
+    }
+
+    #[test]
+    fn arcs_overlap_across_zero_too() {
+        let arcs = |arcs: &[(u64, usize)]| -> Vec<Arc> {
+            arcs.iter().map(|(start, node)| Arc { start: *start, node: *node }).collect()
+        };
+        let flows = overlaps(&arcs(&[(10, 0), (20, 1)]), &arcs(&[(10, 0), (15, 1)]));
+        assert_eq!(flows, BTreeMap::from([((0, 0), 5), ((0, 1), 5), ((1, 1), POSITIONS - 10)]));
+        let flows = overlaps(&arcs(&[(0, 0)]), &arcs(&[(5, 0), (u64::MAX, 1)]));
+        assert_eq!(flows, BTreeMap::from([((0, 0), POSITIONS - 6), ((0, 1), 6)]));
+    }
+
+    #[test]
+    fn nothing_moves_between_equal_placements() {
+        let same = movement(&placement(&[("a", 1), ("b", 2)]), &placement(&[("b", 2), ("a", 1)]));
+        assert_eq!((same.moved_ratio, same.optimal_ratio, same.structural_excess), (0.0, 0.0, 1.0));
+        assert_eq!(same.flows, []);
+    }
+
+    #[test]
+    fn an_added_node_takes_from_all_and_nobody_else_gains() {
+        let plan = movement(&placement(&[("a", 1), ("b", 1)]), &placement(&[("a", 1), ("b", 1), ("c", 2)]));
+        assert_eq!(plan.optimal_ratio, 0.5);
+        assert!((plan.moved_ratio - 0.5).abs() < 0.05, "{plan:?}");
+        assert_eq!((plan.collateral_ratio, plan.structural_excess), (0.0, 1.0));
+        assert!(plan.flows.iter().all(|flow| flow.to == "c"), "{plan:?}");
+        assert!(plan.flows.is_sorted_by(|a, b| a.ratio >= b.ratio), "{plan:?}");
+        let names: Vec<_> = plan.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(plan.nodes[2].before, 0.0);
+        assert_eq!(plan.nodes[2].after, plan.moved_ratio);
+    }
+
+    #[test]
+    fn an_empty_side_moves_nothing() {
+        for (before, after) in [(vec![], vec![("a", 1)]), (vec![("a", 1)], vec![]), (vec![], vec![])] {
+            let plan = movement(&placement(&before), &placement(&after));
+            assert_eq!((plan.moved_ratio, plan.optimal_ratio, plan.collateral_ratio), (0.0, 0.0, 0.0));
+            assert_eq!((plan.structural_excess, plan.flows.len()), (1.0, 0));
+        }
+        let filled = movement(&placement(&[]), &placement(&[("a", 1)]));
+        assert_eq!(filled.nodes, [NodeShare { name: "a".to_owned(), before: 0.0, after: 1.0 }]);
+    }
+
+    #[test]
+    fn a_renamed_node_moves_its_share_and_no_more() {
+        let build = |nodes| Placement::build(PlacementSettings::default(), nodes).unwrap();
+        let before = build(vec![node("a", "x", 1), node("b", "y", 1)]);
+        let after = build(vec![node("c", "x", 1), node("b", "y", 1)]);
+        let plan = exact(&before, &after);
+        let share = before.shares()[0];
+        assert_eq!(plan.flows, BTreeMap::from([(("a".to_owned(), "c".to_owned()), share)]));
+        assert_eq!(plan.least(), share);
+    }
+
+    #[test]
+    fn other_settings_move_keys_between_unchanged_nodes() {
+        let nodes = || vec![node("a", "a", 1), node("b", "b", 1), node("c", "c", 1)];
+        let before = Placement::build(PlacementSettings::Ring { vnodes: 512 }, nodes()).unwrap();
+        let after = Placement::build(PlacementSettings::Ring { vnodes: 511 }, nodes()).unwrap();
+        let plan = movement(&before, &after);
+        assert_eq!(plan.optimal_ratio, 0.0);
+        assert!(plan.moved_ratio > 0.0);
+        assert_eq!(plan.collateral_ratio, plan.moved_ratio);
+    }
+
+    #[test]
+    fn equal_shares_that_trade_places_stay_a_finite_excess() {
+        let exact = ExactMovement {
+            flows: BTreeMap::from([(("a".to_owned(), "b".to_owned()), 8), (("b".to_owned(), "a".to_owned()), 8)]),
+            shares: BTreeMap::from([("a".to_owned(), (9, 9)), ("b".to_owned(), (9, 9))]),
+            collateral: 16,
+        };
+        assert_eq!((exact.moved(), exact.least(), exact.structural_excess()), (16, 0, 16.0));
+    }
+}
