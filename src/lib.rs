@@ -6,3 +6,5 @@
 pub mod section;
 
 pub mod placement;
+
+pub mod routing;

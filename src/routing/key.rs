@@ -1,0 +1,390 @@
+//! Reads the key of a request from its head, and turns it into a position.
+
+use crate::placement::hash;
+use crate::routing::source::Source;
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+
+/// What a key rule may look at. Borrowed from the request; nothing is copied unless decoding needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// The request's method.
+    pub method: &'a http::Method,
+    /// The path as on the wire, before `?`.
+    pub path: &'a str,
+    /// What follows `?`, as on the wire.
+    pub query: Option<&'a str>,
+    /// The header fields.
+    pub headers: &'a http::HeaderMap,
+    /// As [`normal_host`] gives it (lower case, no port); empty when the request has none.
+    pub host: &'a str,
+    /// The client after `trusted-proxies` was applied ([`client_ip`]).
+    pub client_ip: IpAddr,
+}
+
+/// `key = [...]` of a pool, with its hash tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRule {
+    alternatives: Vec<Alternative>,
+    hash_tag: Option<HashTag>,
+}
+
+/// One entry of the list: a source, or several whose values are joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Alternative {
+    parts: Vec<Source>,
+    name: String,
+}
+
+/// The characters between which a key is hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HashTag {
+    open: u8,
+    close: u8,
+}
+
+/// A key found in a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key<'a> {
+    /// Never empty.
+    pub bytes: Cow<'a, [u8]>,
+    /// Index of the alternative that was present; [`KeyRule::source_name`] tells its name.
+    pub source: usize,
+}
+
+impl KeyRule {
+    /// `alternatives`: each entry one source, or several for a composite. `hash_tag`: two ASCII characters
+    /// such as `{}`.
+    pub fn parse(alternatives: &[Vec<String>], hash_tag: Option<&str>) -> Result<KeyRule, KeyRuleError> {
+        let whole_rule = |message: String| KeyRuleError { alternative: None, part: 0, message };
+        if alternatives.is_empty() {
+            return Err(whole_rule("a key needs at least one source, such as `header:x-room`".to_owned()));
+        }
+        let hash_tag = hash_tag.map(HashTag::parse).transpose().map_err(whole_rule)?;
+        let alternatives = alternatives
+            .iter()
+            .enumerate()
+            .map(|(index, parts)| {
+                let error = |(part, message)| KeyRuleError { alternative: Some(index), part, message };
+                Alternative::parse(parts).map_err(error)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(KeyRule { alternatives, hash_tag })
+    }
+
+    /// The first alternative present decides; `None`: no key. An empty value counts as absent, and so does a
+    /// composite with an absent part.
+    pub fn extract<'a>(&self, head: &RequestHead<'a>) -> Option<Key<'a>> {
+        let mut keys = self.alternatives.iter().map(|alternative| alternative.read(head)).enumerate();
+        keys.find_map(|(source, bytes)| Some(Key { bytes: bytes?, source }))
+    }
+
+    /// Position of a key on the ring: the hash of what the hash tag leaves of it.
+    pub fn position(&self, key: &[u8]) -> u64 {
+        hash::position(self.hash_tag.map_or(key, |tag| tag.select(key)))
+    }
+
+    /// The name of an alternative by its index, e.g. `header:x-room` or `header:x-tenant+path:2`.
+    pub fn source_name(&self, source: usize) -> &str {
+        &self.alternatives[source].name
+    }
+
+    /// Canonical text of the whole rule with hash tag, for the fingerprint and for people, e.g.
+    /// `query:room, header:x-tenant+path:2 hash-tag={}`. No two different rules have the same.
+    pub fn describe(&self) -> String {
+        let names: Vec<&str> = self.alternatives.iter().map(|alternative| alternative.name.as_str()).collect();
+        let names = names.join(", ");
+        match self.hash_tag {
+            Some(tag) => format!("{names} hash-tag={}{}", char::from(tag.open), char::from(tag.close)),
+            None => names,
+        }
+    }
+}
+
+impl Alternative {
+    /// An error comes with the index of the part that is wrong.
+    fn parse(parts: &[String]) -> Result<Alternative, (usize, String)> {
+        if parts.is_empty() {
+            return Err((0, "an empty list joins nothing; name the sources to join".to_owned()));
+        }
+        let parts = parts
+            .iter()
+            .enumerate()
+            .map(|(index, part)| part.parse().map_err(|message| (index, message)))
+            .collect::<Result<Vec<Source>, _>>()?;
+        let names: Vec<String> = parts.iter().map(Source::to_string).collect();
+        Ok(Alternative { parts, name: names.join("+") })
+    }
+
+    fn read<'a>(&self, head: &RequestHead<'a>) -> Option<Cow<'a, [u8]>> {
+        if let [source] = self.parts.as_slice() {
+            return source.read(head);
+        }
+        let mut joined = Vec::new();
+        for (index, part) in self.parts.iter().enumerate() {
+            if index > 0 {
+                joined.push(JOINT);
+            }
+            push_escaped(&mut joined, &part.read(head)?);
+        }
+        Some(Cow::Owned(joined))
+    }
+}
+
+/// Keeps the joint apart from the same character inside a part, in a way that people can type.
+fn push_escaped(joined: &mut Vec<u8>, part: &[u8]) {
+    for byte in part {
+        if matches!(*byte, JOINT | b'\\') {
+            joined.push(b'\\');
+        }
+        joined.push(*byte);
+    }
+}
+
+impl HashTag {
+    fn parse(text: &str) -> Result<HashTag, String> {
+        match text.as_bytes() {
+            [open, close] if open.is_ascii_graphic() && close.is_ascii_graphic() => {
+                Ok(HashTag { open: *open, close: *close })
+            }
+            _ => Err(format!("hash tag `{text}` is not two ASCII characters, such as `{{}}`")),
+        }
+    }
+
+    /// What stands between the first `open` and the next `close`; the whole key when there is no such thing
+    /// or it is empty. This is the rule of Redis Cluster.
+    fn select(self, key: &[u8]) -> &[u8] {
+        let between = || {
+            let start = key.iter().position(|byte| *byte == self.open)? + 1;
+            let length = key[start..].iter().position(|byte| *byte == self.close)?;
+            Some(&key[start..start + length])
+        };
+        between().filter(|between| !between.is_empty()).unwrap_or(key)
+    }
+}
+
+/// Which alternative is wrong, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct KeyRuleError {
+    /// Index into `alternatives`; `None`: the hash tag or the list itself.
+    pub alternative: Option<usize>,
+    /// Index of the part within that alternative.
+    pub part: usize,
+    /// What is wrong and what to write instead, as a sentence.
+    pub message: String,
+}
+
+/// The host of an authority or a Host field: lower case, port removed, IPv6 brackets kept. Borrowed when
+/// already normal.
+pub fn normal_host(authority: &str) -> Cow<'_, str> {
+    let bracketed = authority.starts_with('[').then(|| authority.find(']')).flatten();
+    let host = match (bracketed, authority.split_once(':')) {
+        (Some(end), _) => &authority[..=end],
+        // More colons without brackets are no port: the text is left as it is.
+        (None, Some((host, port))) if !port.contains(':') => host,
+        _ => authority,
+    };
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
+}
+
+/// The client's address: the peer, or, while the peer is a trusted proxy, the right-most X-Forwarded-For
+/// entry that is not itself trusted. An entry that is no address ends the walk at the last good one: what
+/// stands left of it was written by nobody known. An IPv4 address mapped into IPv6 counts as IPv4.
+pub fn client_ip(peer: IpAddr, headers: &http::HeaderMap, trusted: &[ipnet::IpNet]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+    let mut client = peer.to_canonical();
+    let fields = headers.get_all(FORWARDED_FOR).into_iter().rev();
+    let entries = fields.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b','));
+    for entry in entries.map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty()) {
+        if !is_trusted(client) {
+            break;
+        }
+        let Some(address) = forwarded_address(entry) else {
+            break;
+        };
+        client = address;
+    }
+    client
+}
+
+/// An address, with or without brackets and port.
+fn forwarded_address(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry).ok()?;
+    let unbracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let address = text.parse().ok().or_else(unbracketed);
+    let address = address.or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()));
+    address.map(|address| address.to_canonical())
+}
+
+/// Stands between the parts of a composite key.
+const JOINT: u8 = b'|';
+
+/// The field in which proxies append the address they accepted a connection from.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderMap;
+    use http::HeaderName;
+    use http::HeaderValue;
+    use http::Method;
+    use proptest::prelude::*;
+
+    fn rule(alternatives: &[&[&str]], hash_tag: Option<&str>) -> Result<KeyRule, KeyRuleError> {
+        let owned: Vec<Vec<String>> =
+            alternatives.iter().map(|parts| parts.iter().map(ToString::to_string).collect()).collect();
+        KeyRule::parse(&owned, hash_tag)
+    }
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields.iter().map(field) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    fn head<'a>(path: &'a str, query: Option<&'a str>, headers: &'a HeaderMap) -> RequestHead<'a> {
+        let client_ip = IpAddr::from([192, 0, 2, 1]);
+        RequestHead { method: &Method::GET, path, query, headers, host: "h", client_ip }
+    }
+
+    #[test]
+    fn the_first_alternative_present_decides() {
+        let rule = rule(&[&["query:room"], &["header:x-room"], &["path:1"]], None).unwrap();
+        let headers = headers(&[("x-room", "from-header")]);
+        let key = rule.extract(&head("/p", Some("room="), &headers)).unwrap();
+        assert_eq!((&*key.bytes, key.source), (&b"from-header"[..], 1));
+        assert_eq!(rule.source_name(1), "header:x-room");
+        assert!(matches!(key.bytes, Cow::Borrowed(_)));
+        let without = HeaderMap::new();
+        assert_eq!(rule.extract(&head("/p", None, &without)).map(|key| key.source), Some(2));
+        assert_eq!(rule.extract(&head("/", None, &without)), None);
+    }
+
+    #[test]
+    fn a_composite_joins_its_parts_unambiguously() {
+        let rule = rule(&[&["query:a", "query:b"]], None).unwrap();
+        let headers = HeaderMap::new();
+        let key = |query: &str| {
+            rule.extract(&head("/", Some(query), &headers)).map(|key| String::from_utf8_lossy(&key.bytes).into_owned())
+        };
+        assert_eq!(key("a=x&b=y").as_deref(), Some("x|y"));
+        assert_eq!(key("a=x|y&b=z").as_deref(), Some(r"x\|y|z"));
+        assert_eq!(key("a=x&b=y|z").as_deref(), Some(r"x|y\|z"));
+        assert_eq!(key(r"a=x\&b=y").as_deref(), Some(r"x\\|y"));
+        assert_eq!(key("a=x&b="), None);
+        assert_eq!(key("b=x"), None);
+    }
+
+    #[test]
+    fn a_hash_tag_selects_what_is_hashed() {
+        let rule = rule(&[&["path"]], Some("{}")).unwrap();
+        for (key, hashed) in [
+            ("user{42}a", "42"),
+            ("{42}", "42"),
+            ("a{x}{y}", "x"),
+            ("a{{x}}", "{x"),
+            ("}a{x}", "x"),
+            ("a{}{x}", "a{}{x}"),
+            ("a{x", "a{x"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(rule.position(key.as_bytes()), hash::position(hashed.as_bytes()), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_the_source_moves_no_key() {
+        let by_header = rule(&[&["header:x-room"]], None).unwrap();
+        let by_query = rule(&[&["query:room"]], None).unwrap();
+        assert_eq!(by_header.position(b"42"), by_query.position(b"42"));
+    }
+
+    #[test]
+    fn rules_describe_themselves() {
+        let composite = rule(&[&["query:room"], &["header:X-Tenant", "path:2"]], Some("{}")).unwrap();
+        assert_eq!(composite.describe(), "query:room, header:x-tenant+path:2 hash-tag={}");
+        assert_eq!(composite.source_name(1), "header:x-tenant+path:2");
+        let odd = rule(&[&["query:a, b+c"]], None).unwrap();
+        assert_eq!(odd.describe(), r"query:a\,\ b\+c");
+    }
+
+    #[test]
+    fn refusals_name_the_alternative_and_the_part() {
+        let place = |alternatives: &[&[&str]], hash_tag| {
+            let error = rule(alternatives, hash_tag).unwrap_err();
+            (error.alternative, error.part)
+        };
+        assert_eq!(place(&[&["path"], &["host", "heder:x"]], None), (Some(1), 1));
+        assert_eq!(place(&[&["path"], &[]], None), (Some(1), 0));
+        assert_eq!(place(&[], None), (None, 0));
+        for hash_tag in ["{", "{}}", "é", "", "{ ", "\n}"] {
+            assert_eq!(place(&[&["path"]], Some(hash_tag)), (None, 0), "{hash_tag}");
+        }
+    }
+
+    /// Rules of names that look like what stands between names.
+    fn written_rules() -> impl Strategy<Value = (Vec<Vec<String>>, Option<String>)> {
+        let parts = prop::collection::vec(r"(query:[ab,+ \\]{1,4}|path|host)", 1..3);
+        (prop::collection::vec(parts, 1..3), prop::option::of("[,{+]{2}"))
+    }
+
+    proptest! {
+        #[test]
+        fn different_rules_describe_themselves_differently(
+            first in written_rules(),
+            second in written_rules(),
+        ) {
+            let first = KeyRule::parse(&first.0, first.1.as_deref()).unwrap();
+            let second = KeyRule::parse(&second.0, second.1.as_deref()).unwrap();
+            prop_assert_eq!(first == second, first.describe() == second.describe());
+        }
+    }
+
+    #[test]
+    fn hosts_lose_their_port_and_case() {
+        for (authority, host) in [
+            ("example.com", "example.com"),
+            ("Example.COM:8080", "example.com"),
+            ("example.com:", "example.com"),
+            ("[2001:DB8::1]:443", "[2001:db8::1]"),
+            ("[::1]", "[::1]"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("", ""),
+        ] {
+            assert_eq!(normal_host(authority), host, "{authority}");
+        }
+        assert!(matches!(normal_host("example.com:80"), Cow::Borrowed("example.com")));
+    }
+
+    #[test]
+    fn the_client_is_the_right_most_entry_that_is_not_trusted() {
+        let trusted: Vec<ipnet::IpNet> = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap()).to_vec();
+        for (peer, fields, client) in [
+            ("198.51.100.9", vec!["192.0.2.1"], "198.51.100.9"),
+            ("10.0.0.1", vec!["192.0.2.1"], "192.0.2.1"),
+            ("::ffff:10.0.0.1", vec!["::ffff:192.0.2.1"], "192.0.2.1"),
+            ("10.0.0.1", vec!["203.0.113.5, 192.0.2.1, 10.0.0.2"], "192.0.2.1"),
+            ("10.0.0.1", vec!["203.0.113.5", "192.0.2.1", "10.0.0.2 ,"], "192.0.2.1"),
+            ("10.0.0.1", vec!["192.0.2.1:1234, [fd00::2]:80,[fd00::3]"], "192.0.2.1"),
+            ("10.0.0.1", vec!["192.0.2.1, unknown, 10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", vec!["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            ("10.0.0.1", vec![], "10.0.0.1"),
+        ] {
+            let fields: Vec<_> = fields.into_iter().map(|value| ("x-forwarded-for", value)).collect();
+            let found = client_ip(peer.parse().unwrap(), &headers(&fields), &trusted);
+            assert_eq!(found, client.parse::<IpAddr>().unwrap(), "{peer} {fields:?}");
+        }
+    }
+}

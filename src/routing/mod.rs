@@ -1,0 +1,5 @@
+//! What to do with one request, as pure decisions.
+
+pub mod key;
+pub mod pool_match;
+pub mod source;

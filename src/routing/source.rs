@@ -1,0 +1,369 @@
+//! The places of a request that a key can come from: a closed set, with how people write it and how it is
+//! read.
+
+use crate::routing::key::RequestHead;
+use crate::section::nearest;
+use http::HeaderName;
+use http::header::COOKIE;
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+/// One place of a request head, parsed once so that reading it costs no more than finding the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `client-ip`: the client's address as text.
+    ClientIp,
+    /// `cookie:NAME`: the value as on the wire.
+    Cookie(String),
+    /// `header:NAME`: the first value.
+    Header(HeaderName),
+    /// `host`: lower case, without port.
+    Host,
+    /// `method`: such as `GET`.
+    Method,
+    /// `path`: as on the wire, before `?`.
+    Path,
+    /// `path-prefix:N`: the path up to its slash N+1, which is left out; the whole path where it is shorter.
+    /// This is how HAProxy's `balance uri depth` counts.
+    PathPrefix(NonZeroUsize),
+    /// `path:N`: what follows slash N, up to the next.
+    PathSegment(NonZeroUsize),
+    /// `query:NAME`: the first parameter of that name, decoded.
+    Query(String),
+}
+
+impl Source {
+    /// The bytes in this place; `None` when it is absent or empty. Allocates only where text must be decoded
+    /// or formatted.
+    pub fn read<'a>(&self, head: &RequestHead<'a>) -> Option<Cow<'a, [u8]>> {
+        let borrowed = |bytes: &'a [u8]| Some(Cow::Borrowed(bytes));
+        let bytes = match self {
+            Source::ClientIp => Some(Cow::Owned(head.client_ip.to_canonical().to_string().into_bytes())),
+            Source::Cookie(name) => cookie(head, name.as_bytes()).and_then(borrowed),
+            Source::Header(name) => head.headers.get(name).and_then(|value| borrowed(value.as_bytes())),
+            Source::Host => borrowed(head.host.as_bytes()),
+            Source::Method => borrowed(head.method.as_str().as_bytes()),
+            Source::Path => borrowed(head.path.as_bytes()),
+            Source::PathPrefix(segments) => borrowed(path_prefix(head.path, *segments).as_bytes()),
+            Source::PathSegment(number) => {
+                head.path.split('/').nth(number.get()).and_then(|segment| borrowed(segment.as_bytes()))
+            }
+            Source::Query(name) => parameter(head.query?, name.as_bytes()),
+        };
+        bytes.filter(|bytes| !bytes.is_empty())
+    }
+}
+
+/// The value of the first cookie of that name, over all Cookie fields in their order (RFC 6265, section
+/// 4.2.1; RFC 9113, section 8.2.3, lets clients split them).
+fn cookie<'a>(head: &RequestHead<'a>, name: &[u8]) -> Option<&'a [u8]> {
+    let fields = head.headers.get_all(COOKIE).into_iter();
+    let pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
+    pairs
+        .map(|pair| split_pair(pair, b'='))
+        .find(|pair| pair.0.trim_ascii() == name)
+        .and_then(|pair| pair.1)
+        .map(<[u8]>::trim_ascii)
+}
+
+fn path_prefix(path: &str, segments: NonZeroUsize) -> &str {
+    let end = path.match_indices('/').nth(segments.get());
+    end.map_or(path, |(slash, _)| &path[..slash])
+}
+
+/// The decoded value of the first query parameter with that decoded name.
+fn parameter<'a>(query: &'a str, name: &[u8]) -> Option<Cow<'a, [u8]>> {
+    let mut pairs = query.as_bytes().split(|byte| *byte == b'&').map(|pair| split_pair(pair, b'='));
+    let (_, value) = pairs.find(|pair| decoded(pair.0).eq(name.iter().copied()))?;
+    let value = value?;
+    let is_plain = !value.iter().any(|byte| matches!(byte, b'%' | b'+'));
+    Some(if is_plain { Cow::Borrowed(value) } else { Cow::Owned(decoded(value).collect()) })
+}
+
+/// What stands before and after the first `separator`.
+fn split_pair(pair: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    match pair.iter().position(|byte| *byte == separator) {
+        Some(at) => (&pair[..at], Some(&pair[at + 1..])),
+        None => (pair, None),
+    }
+}
+
+/// Decodes `application/x-www-form-urlencoded` text: `+` is a space and `%XX` a byte. A malformed escape
+/// stands for itself (URL Standard, "percent-decode").
+fn decoded(mut rest: &[u8]) -> impl Iterator<Item = u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    std::iter::from_fn(move || {
+        let (first, tail) = rest.split_first()?;
+        rest = tail;
+        match (*first, tail) {
+            (b'+', _) => Some(b' '),
+            (b'%', [high, low, after @ ..]) => {
+                let Some((high, low)) = digit(*high).zip(digit(*low)) else {
+                    return Some(b'%');
+                };
+                rest = after;
+                Some(high << 4 | low)
+            }
+            (byte, _) => Some(byte),
+        }
+    })
+}
+
+/// Reads the form of the config file. The error is a sentence for the user.
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Source, String> {
+        let (kind, argument) = match text.split_once(':') {
+            Some((kind, argument)) => (kind, Some(argument)),
+            None => (text, None),
+        };
+        match (kind, argument) {
+            ("client-ip", None) => Ok(Source::ClientIp),
+            ("cookie", Some(name)) => cookie_name(name).map(Source::Cookie),
+            ("header", Some(name)) => header_name(name).map(Source::Header),
+            ("host", None) => Ok(Source::Host),
+            ("method", None) => Ok(Source::Method),
+            ("path", None) => Ok(Source::Path),
+            ("path", Some(number)) => segment_number(text, number).map(Source::PathSegment),
+            ("path-prefix", Some(number)) => segment_number(text, number).map(Source::PathPrefix),
+            ("query", Some(name)) if !name.is_empty() => Ok(Source::Query(name.to_owned())),
+            ("body-prefix" | "json", _) => Err(format!(
+                "key source `{text}` is not supported yet; use one of the request head, such as `header:NAME`"
+            )),
+            ("client-ip" | "host" | "method", Some(_)) => {
+                Err(format!("key source `{kind}` takes nothing after it; write `{kind}` instead of `{text}`"))
+            }
+            ("cookie" | "header" | "path-prefix" | "query", _) => {
+                Err(format!("key source `{kind}` needs more than that; write `{}`", form(kind)))
+            }
+            _ => Err(unknown(text, kind, argument)),
+        }
+    }
+}
+
+fn header_name(name: &str) -> Result<HeaderName, String> {
+    name.parse().map_err(|_| format!("`{name}` is not a header name; write one such as `header:x-room`"))
+}
+
+/// Cookie names are tokens like header names, but keep their case (RFC 6265, section 4.1.1).
+fn cookie_name(name: &str) -> Result<String, String> {
+    match HeaderName::from_str(name) {
+        Ok(_) => Ok(name.to_owned()),
+        Err(_) => Err(format!("`{name}` is not a cookie name; write one such as `cookie:sid`")),
+    }
+}
+
+fn segment_number(text: &str, number: &str) -> Result<NonZeroUsize, String> {
+    number.parse().map_err(|_| format!("`{number}` in `{text}` is not a number of path segments, from 1"))
+}
+
+fn unknown(text: &str, kind: &str, argument: Option<&str>) -> String {
+    let Some(kind) = nearest(kind, FORMS.iter().map(|form| kind_of(form))) else {
+        return format!("unknown key source `{text}`; use one of {}", FORMS.join(", "));
+    };
+    let takes_argument = form(kind).contains(':') || kind == "path";
+    match argument {
+        Some(argument) if takes_argument => {
+            format!("unknown key source `{text}`; did you mean `{kind}:{argument}`?")
+        }
+        _ => format!("unknown key source `{text}`; did you mean `{}`?", form(kind)),
+    }
+}
+
+/// How a kind of source is written; `kind` is one of [`FORMS`].
+fn form(kind: &str) -> &str {
+    FORMS.iter().find(|form| kind_of(form) == kind).copied().unwrap_or(kind)
+}
+
+fn kind_of(form: &'static str) -> &'static str {
+    form.split_once(':').map_or(form, |(kind, _)| kind)
+}
+
+/// Writes the form of the config file, with a backslash before the characters that set sources apart in a key
+/// rule, so that no two lists of sources read alike.
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::ClientIp => write!(out, "client-ip"),
+            Source::Cookie(name) => write!(out, "cookie:{}", escaped(name)),
+            Source::Header(name) => write!(out, "header:{}", escaped(name.as_str())),
+            Source::Host => write!(out, "host"),
+            Source::Method => write!(out, "method"),
+            Source::Path => write!(out, "path"),
+            Source::PathPrefix(segments) => write!(out, "path-prefix:{segments}"),
+            Source::PathSegment(number) => write!(out, "path:{number}"),
+            Source::Query(name) => write!(out, "query:{}", escaped(name)),
+        }
+    }
+}
+
+fn escaped(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for character in name.chars() {
+        if matches!(character, '\\' | '+' | ',' | ' ') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
+/// The sources that are supported, as people write them. `path` stands before `path:N`, so that it is what a
+/// mistyped `path` is taken for.
+const FORMS: [&str; 9] =
+    ["header:NAME", "cookie:NAME", "query:NAME", "path", "path:N", "path-prefix:N", "host", "method", "client-ip"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderMap;
+    use http::HeaderValue;
+    use http::Method;
+    use std::net::IpAddr;
+
+    /// What `source` finds in a request for `target` with these header fields.
+    fn read(source: &str, target: &str, fields: &[(&str, &[u8])]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_str(name).unwrap(), HeaderValue::from_bytes(value).unwrap());
+        }
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let head = RequestHead {
+            method: &Method::PUT,
+            path,
+            query,
+            headers: &headers,
+            host: "chat.example.com",
+            client_ip: "::ffff:192.0.2.7".parse::<IpAddr>().unwrap(),
+        };
+        let found = source.parse::<Source>().unwrap().read(&head);
+        found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn check(cases: &[(&str, &str, Option<&str>)]) {
+        for (source, target, expected) in cases {
+            assert_eq!(read(source, target, &[]).as_deref(), *expected, "{source} of {target}");
+        }
+    }
+
+    #[test]
+    fn the_whole_head_can_be_a_key() {
+        check(&[
+            ("path", "/a%20b/?x=1", Some("/a%20b/")),
+            ("host", "/", Some("chat.example.com")),
+            ("method", "/", Some("PUT")),
+            ("client-ip", "/", Some("192.0.2.7")),
+        ]);
+    }
+
+    #[test]
+    fn path_segments_count_from_one_and_empty_ones_are_absent() {
+        check(&[
+            ("path:1", "/a/b", Some("a")),
+            ("path:2", "/a/b", Some("b")),
+            ("path:3", "/a/b", None),
+            ("path:2", "/a//c", None),
+            ("path:1", "/", None),
+            ("path:1", "*", None),
+        ]);
+    }
+
+    #[test]
+    fn path_prefixes_stop_before_the_next_slash() {
+        check(&[
+            ("path-prefix:1", "/a/b/c", Some("/a")),
+            ("path-prefix:2", "/a/b/c", Some("/a/b")),
+            ("path-prefix:2", "/a/b/", Some("/a/b")),
+            ("path-prefix:2", "/a/b", Some("/a/b")),
+            ("path-prefix:9", "/a/b", Some("/a/b")),
+            ("path-prefix:1", "/", Some("/")),
+        ]);
+    }
+
+    #[test]
+    fn query_names_and_values_are_decoded() {
+        check(&[
+            ("query:room", "/?room=42", Some("42")),
+            ("query:room", "/?a=1&r%6fom=4%202+x", Some("4 2 x")),
+            ("query:a b", "/?a+b=c", Some("c")),
+            ("query:room", "/?room=a=b", Some("a=b")),
+            ("query:room", "/?room=%C3%A9", Some("é")),
+            ("query:room", "/?Room=1&rooms=2", None),
+            ("query:room", "/", None),
+        ]);
+    }
+
+    #[test]
+    fn malformed_escapes_stand_for_themselves() {
+        check(&[
+            ("query:r", "/?r=100%", Some("100%")),
+            ("query:r", "/?r=%4", Some("%4")),
+            ("query:r", "/?r=%zz%41", Some("%zzA")),
+            ("query:r", "/?r=%%41", Some("%A")),
+        ]);
+    }
+
+    #[test]
+    fn the_first_of_repeated_values_counts_even_when_empty() {
+        check(&[("query:r", "/?r=1&r=2", Some("1")), ("query:r", "/?r=&r=2", None), ("query:r", "/?r&r=2", None)]);
+        let fields: [(&str, &[u8]); 2] = [("x-room", b"1"), ("x-room", b"2")];
+        assert_eq!(read("header:X-Room", "/", &fields).as_deref(), Some("1"));
+        let fields: [(&str, &[u8]); 2] = [("x-room", b""), ("x-room", b"2")];
+        assert_eq!(read("header:x-room", "/", &fields), None);
+    }
+
+    #[test]
+    fn cookies_are_read_across_fields_as_they_are_on_the_wire() {
+        let fields: [(&str, &[u8]); 3] =
+            [("cookie", b"a=1; SID=no;sid"), ("cookie", b"b=2;  sid=\"x%20=y\" ;c=3"), ("cookie", b"sid=late")];
+        assert_eq!(read("cookie:SID", "/", &fields).as_deref(), Some("no"));
+        assert_eq!(read("cookie:b", "/", &fields).as_deref(), Some("2"));
+        assert_eq!(read("cookie:sid", "/", &fields[1..]).as_deref(), Some("\"x%20=y\""));
+        assert_eq!(read("cookie:absent", "/", &fields), None);
+    }
+
+    #[test]
+    fn decoding_is_paid_for_only_where_needed() {
+        assert!(matches!(parameter("room=42&a=%20", b"room"), Some(Cow::Borrowed(b"42"))));
+    }
+
+    #[test]
+    fn refusals_say_what_to_write() {
+        for (text, answer) in [
+            ("heder:x-room", "unknown key source `heder:x-room`; did you mean `header:x-room`?"),
+            ("Header:x-room", "unknown key source `Header:x-room`; did you mean `header:x-room`?"),
+            ("hosts", "unknown key source `hosts`; did you mean `host`?"),
+            ("hots:x", "unknown key source `hots:x`; did you mean `host`?"),
+            ("qury", "unknown key source `qury`; did you mean `query:NAME`?"),
+            ("paht", "unknown key source `paht`; did you mean `path`?"),
+            ("paht:2", "unknown key source `paht:2`; did you mean `path:2`?"),
+            ("header", "key source `header` needs more than that; write `header:NAME`"),
+            ("query:", "key source `query` needs more than that; write `query:NAME`"),
+            ("host:x", "key source `host` takes nothing after it; write `host` instead of `host:x`"),
+            ("header:x room", "`x room` is not a header name; write one such as `header:x-room`"),
+            ("cookie:a;b", "`a;b` is not a cookie name; write one such as `cookie:sid`"),
+            ("path:0", "`0` in `path:0` is not a number of path segments, from 1"),
+            ("path-prefix:x", "`x` in `path-prefix:x` is not a number of path segments, from 1"),
+            (
+                "json:/prompt_cache_key",
+                "key source `json:/prompt_cache_key` is not supported yet; use one of the request head, \
+                 such as `header:NAME`",
+            ),
+            (
+                "body-prefix:64",
+                "key source `body-prefix:64` is not supported yet; use one of the request head, \
+                 such as `header:NAME`",
+            ),
+            (
+                "room",
+                "unknown key source `room`; use one of header:NAME, cookie:NAME, query:NAME, path, path:N, \
+                 path-prefix:N, host, method, client-ip",
+            ),
+        ] {
+            assert_eq!(text.parse::<Source>(), Err(answer.to_owned()), "{text}");
+        }
+    }
+}
