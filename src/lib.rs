@@ -8,3 +8,5 @@ pub mod section;
 pub mod placement;
 
 pub mod routing;
+
+pub mod cluster;
