@@ -10,3 +10,5 @@ pub mod placement;
 pub mod routing;
 
 pub mod cluster;
+
+pub mod metrics;

@@ -1,0 +1,261 @@
+//! Turns the counters into metric families: every metric name of the product is in this file.
+
+use crate::metrics::PoolView;
+use crate::metrics::Shared;
+use crate::metrics::process::Process;
+use crate::metrics::stats::CLASS_NAMES;
+use crate::metrics::stats::HistogramSum;
+use prometheus::core::Desc;
+use prometheus::proto;
+use prometheus::proto::MetricFamily;
+use prometheus::proto::MetricType;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Reads all counters at scrape, so that the request path never touches a registry.
+pub(crate) struct Collector {
+    shared: Arc<Shared>,
+}
+
+impl Collector {
+    pub(crate) fn new(shared: Arc<Shared>) -> Collector {
+        Collector { shared }
+    }
+}
+
+impl prometheus::core::Collector for Collector {
+    /// None: the label values are those of the pools of the moment.
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let pools = self.shared.pools.load_full();
+        let mut families = requests(&self.shared, &pools);
+        families.extend(decisions(&pools));
+        families.extend(nodes(&pools));
+        families.extend(placement(&pools));
+        families.extend(server(&self.shared));
+        families.extend(process());
+        families.into_iter().filter_map(Family::build).collect()
+    }
+}
+
+fn requests(shared: &Shared, pools: &[PoolView]) -> Vec<Family> {
+    let mut total = Family::counter("ringway_requests_total", "Finished requests by pool, node and status class.");
+    let mut duration = Family::histogram(
+        "ringway_request_duration_seconds",
+        "From the request head to the last byte of the response.",
+    );
+    let mut upstream =
+        Family::histogram("ringway_upstream_duration_seconds", "From the request sent to a node to its response head.");
+    for (class, code) in CLASS_NAMES.into_iter().enumerate() {
+        let unmatched = shared.server.stripes.sum(|stripe| stripe.requests_without_pool.class(class));
+        if unmatched > 0 {
+            total.add(&[("pool", ""), ("node", ""), ("code", code)], unmatched as f64);
+        }
+    }
+    for pool in pools {
+        for (class, code) in CLASS_NAMES.into_iter().enumerate() {
+            let count = pool.stats.sum(|stripe| stripe.requests_without_node.class(class));
+            if count > 0 {
+                total.add(&[("pool", &pool.name), ("node", ""), ("code", code)], count as f64);
+            }
+            for node in &pool.nodes {
+                let count = node.stats.sum(|stripe| stripe.requests.class(class));
+                total.add(&[("pool", &pool.name), ("node", &node.name), ("code", code)], count as f64);
+            }
+        }
+        let observed = pool.stats.histogram(|stripe| &stripe.request_duration);
+        duration.observe(&[("pool", &pool.name)], &observed);
+        for node in &pool.nodes {
+            let observed = node.stats.histogram(|stripe| &stripe.upstream_duration);
+            upstream.observe(&[("pool", &pool.name), ("node", &node.name)], &observed);
+        }
+    }
+    vec![total, duration, upstream]
+}
+
+fn decisions(pools: &[PoolView]) -> Vec<Family> {
+    let mut decisions = Family::counter(
+        "ringway_decisions_total",
+        "Where requests went: to the owner of their key, past it, or anywhere for want of a key.",
+    );
+    let mut retries = Family::counter("ringway_retries_total", "Attempts after the first, by what went wrong before.");
+    let mut keyless = Family::counter("ringway_keyless_requests_total", "Requests in which no key was found.");
+    for pool in pools {
+        let stats = &pool.stats;
+        for (decision, count) in [
+            ("owner", stats.sum(|stripe| &stripe.decision_owner)),
+            ("failover", stats.sum(|stripe| &stripe.decision_failover)),
+            ("no-key", stats.sum(|stripe| &stripe.decision_no_key)),
+        ] {
+            decisions.add(&[("pool", &pool.name), ("decision", decision)], count as f64);
+        }
+        for (reason, count) in [
+            ("connect", stats.sum(|stripe| &stripe.retries_connect)),
+            ("stale-connection", stats.sum(|stripe| &stripe.retries_stale)),
+        ] {
+            retries.add(&[("pool", &pool.name), ("reason", reason)], count as f64);
+        }
+        keyless.add(&[("pool", &pool.name)], stats.sum(|stripe| &stripe.keyless) as f64);
+    }
+    vec![decisions, retries, keyless]
+}
+
+fn nodes(pools: &[PoolView]) -> Vec<Family> {
+    let mut inflight = Family::gauge("ringway_inflight_requests", "Requests now at a node.");
+    let mut state = Family::gauge("ringway_node_state", "1 for the state a node is in.");
+    let mut connections = Family::gauge("ringway_upstream_connections", "Connections to nodes, in use or idle.");
+    for pool in pools {
+        for node in &pool.nodes {
+            let labels = [("pool", pool.name.as_str()), ("node", node.name.as_str())];
+            inflight.add(&labels, node.stats.level(|stripe| &stripe.inflight) as f64);
+            for name in ["active", "draining"] {
+                let is = f64::from(u8::from(name == node.state));
+                state.add(&[labels[0], labels[1], ("state", name)], is);
+            }
+            let all = node.stats.level(|stripe| &stripe.connections);
+            let idle = node.stats.level(|stripe| &stripe.idle_connections);
+            connections.add(&[labels[0], labels[1], ("state", "active")], (all - idle).max(0) as f64);
+            connections.add(&[labels[0], labels[1], ("state", "idle")], idle as f64);
+        }
+    }
+    vec![inflight, state, connections]
+}
+
+fn placement(pools: &[PoolView]) -> Vec<Family> {
+    let mut ownership = Family::gauge("ringway_ring_ownership_ratio", "Share of the keys a node owns.");
+    let mut epoch = Family::gauge("ringway_ring_epoch", "The last membership event applied.");
+    let mut info = Family::gauge("ringway_ring_info", "1, with the fingerprint of the placement as a label.");
+    let mut moved = Family::gauge("ringway_ring_moved_ratio", "Share of the keys the last change moved.");
+    let mut imbalance = Family::gauge(
+        "ringway_ring_imbalance_ratio",
+        "Largest share of a node over what its weight entitles it to; 1 is perfect.",
+    );
+    for pool in pools {
+        let labels = [("pool", pool.name.as_str())];
+        for node in &pool.nodes {
+            ownership.add(&[labels[0], ("node", &node.name)], node.ownership_ratio);
+        }
+        epoch.add(&labels, pool.epoch as f64);
+        info.add(&[labels[0], ("fingerprint", &pool.fingerprint)], 1.0);
+        moved.add(&labels, pool.moved_ratio);
+        imbalance.add(&labels, pool.imbalance_ratio);
+    }
+    vec![ownership, epoch, info, moved, imbalance]
+}
+
+fn server(shared: &Shared) -> Vec<Family> {
+    let stats = &shared.server;
+    let mut connections = Family::gauge("ringway_connections", "Client connections now open.");
+    connections.add(&[("listener", "http")], stats.stripes.level(|stripe| &stripe.connections) as f64);
+    let mut dropped =
+        Family::counter("ringway_access_log_dropped_total", "Access log lines dropped because the log was too slow.");
+    dropped.add(&[], stats.stripes.sum(|stripe| &stripe.log_lines_dropped) as f64);
+    let mut successful =
+        Family::gauge("ringway_config_last_reload_successful", "1 when the last reload of the config was applied.");
+    successful.add(&[], stats.reload_successful.load(Relaxed) as f64);
+    let mut seconds = Family::gauge(
+        "ringway_config_last_reload_success_timestamp_seconds",
+        "When the config was last applied, in seconds since 1970.",
+    );
+    seconds.add(&[], stats.reload_success_seconds.load(Relaxed) as f64);
+    let mut build = Family::gauge("ringway_build_info", "1, with the version as a label.");
+    build.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    vec![connections, dropped, successful, seconds, build]
+}
+
+fn process() -> Vec<Family> {
+    let process = Process::sample();
+    let mut cpu = Family::counter("process_cpu_seconds_total", "User and system CPU time spent, in seconds.");
+    if let Some(seconds) = process.cpu_seconds {
+        cpu.add(&[], seconds);
+    }
+    let mut families = vec![cpu];
+    for (name, help, value) in [
+        ("process_open_fds", "Open file descriptors.", process.open_fds),
+        ("process_max_fds", "Most file descriptors that may be open.", process.max_fds),
+        ("process_resident_memory_bytes", "Resident memory in bytes.", process.resident_bytes),
+        ("process_virtual_memory_bytes", "Virtual memory in bytes.", process.virtual_bytes),
+        ("process_threads", "Threads of the process.", process.threads),
+        ("process_start_time_seconds", "Start of the process in seconds since 1970.", process.start_seconds),
+    ] {
+        let mut family = Family::gauge(name, help);
+        if let Some(value) = value {
+            family.add(&[], value);
+        }
+        families.push(family);
+    }
+    families
+}
+
+/// A metric family under construction.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    metrics: Vec<proto::Metric>,
+}
+
+impl Family {
+    fn counter(name: &'static str, help: &'static str) -> Family {
+        Family { name, help, kind: MetricType::COUNTER, metrics: Vec::new() }
+    }
+
+    fn gauge(name: &'static str, help: &'static str) -> Family {
+        Family { name, help, kind: MetricType::GAUGE, metrics: Vec::new() }
+    }
+
+    fn histogram(name: &'static str, help: &'static str) -> Family {
+        Family { name, help, kind: MetricType::HISTOGRAM, metrics: Vec::new() }
+    }
+
+    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
+        let mut metric = proto::Metric::from_label(labels.iter().map(pair).collect());
+        if self.kind == MetricType::COUNTER {
+            let mut counter = proto::Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        self.metrics.push(metric);
+    }
+
+    fn observe(&mut self, labels: &[(&str, &str)], observed: &HistogramSum) {
+        let bucket = |(bound, count)| {
+            let mut bucket = proto::Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(count);
+            bucket
+        };
+        let mut histogram = proto::Histogram::default();
+        histogram.set_sample_count(observed.count());
+        histogram.set_sample_sum(observed.seconds());
+        histogram.set_bucket(observed.cumulative().into_iter().map(bucket).collect());
+        let mut metric = proto::Metric::from_label(labels.iter().map(pair).collect());
+        metric.set_histogram(histogram);
+        self.metrics.push(metric);
+    }
+
+    /// `None` without a metric, because the text format has no empty family.
+    fn build(self) -> Option<MetricFamily> {
+        let mut family = MetricFamily::default();
+        family.set_name(self.name.to_owned());
+        family.set_help(self.help.to_owned());
+        family.set_field_type(self.kind);
+        let any = !self.metrics.is_empty();
+        family.set_metric(self.metrics);
+        any.then_some(family)
+    }
+}
+
+fn pair((name, value): &(&str, &str)) -> proto::LabelPair {
+    let mut pair = proto::LabelPair::default();
+    pair.set_name((*name).to_owned());
+    pair.set_value((*value).to_owned());
+    pair
+}
