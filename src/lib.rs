@@ -12,3 +12,5 @@ pub mod routing;
 pub mod cluster;
 
 pub mod metrics;
+
+pub mod store;
