@@ -14,3 +14,5 @@ pub mod cluster;
 pub mod metrics;
 
 pub mod store;
+
+pub mod proxy;

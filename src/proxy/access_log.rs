@@ -1,0 +1,142 @@
+//! The access log: one JSON line a request, written by a thread of its own so that the data plane never waits.
+
+use serde::Serialize;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io;
+use std::io::BufWriter;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+/// Lines that may wait to be written; beyond it lines are dropped and counted.
+const QUEUE_LINES: usize = 8192;
+
+/// One line. The key is there as its hash only: keys are often session cookies.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Entry {
+    pub(crate) ts: String,
+    pub(crate) pool: Option<String>,
+    pub(crate) node: Option<String>,
+    pub(crate) decision: Option<&'static str>,
+    pub(crate) key_source: Option<String>,
+    pub(crate) key_hash: Option<String>,
+    pub(crate) attempts: u32,
+    pub(crate) method: String,
+    pub(crate) host: String,
+    /// Without the query, which may hold secrets.
+    pub(crate) path: String,
+    pub(crate) status: u16,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) duration_s: f64,
+    pub(crate) upstream_s: Option<f64>,
+    pub(crate) client: String,
+    pub(crate) trace_id: Option<String>,
+}
+
+/// Where lines are handed over. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    queue: SyncSender<Command>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Line(Vec<u8>),
+    Reopen,
+}
+
+impl AccessLog {
+    /// Opens the log at `path` (`-` is standard output) and starts its thread.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending.
+    pub fn open(path: &str) -> io::Result<AccessLog> {
+        let sink = Sink::open(path)?;
+        let (queue, commands) = sync_channel(QUEUE_LINES);
+        thread::Builder::new().name("access-log".into()).spawn(move || write_lines(sink, &commands))?;
+        Ok(AccessLog { queue })
+    }
+
+    /// Hands a line over; `false` when the queue was full and it is lost.
+    pub(crate) fn write(&self, entry: &Entry) -> bool {
+        let Ok(mut line) = serde_json::to_vec(entry) else {
+            return false;
+        };
+        line.push(b'\n');
+        self.queue.try_send(Command::Line(line)).is_ok()
+    }
+
+    /// Opens the file anew, after log rotation moved it.
+    pub fn reopen(&self) {
+        if self.queue.try_send(Command::Reopen).is_err() {
+            tracing::warn!("the access log is too busy to be reopened");
+        }
+    }
+}
+
+enum Sink {
+    Stdout,
+    File { path: PathBuf, writer: BufWriter<File> },
+}
+
+impl Sink {
+    fn open(path: &str) -> io::Result<Sink> {
+        if path == "-" {
+            return Ok(Sink::Stdout);
+        }
+        let path = PathBuf::from(path);
+        let writer = BufWriter::new(append_to(&path)?);
+        Ok(Sink::File { path, writer })
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        match self {
+            Sink::Stdout => io::stdout().write_all(line),
+            Sink::File { writer, .. } => writer.write_all(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Sink::Stdout => io::stdout().flush(),
+            Sink::File { writer, .. } => writer.flush(),
+        }
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        if let Sink::File { path, writer } = self {
+            writer.flush()?;
+            *writer = BufWriter::new(append_to(path)?);
+        }
+        Ok(())
+    }
+}
+
+fn append_to(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Writes until every handle is gone, flushing whenever nothing waits.
+fn write_lines(mut sink: Sink, commands: &Receiver<Command>) {
+    while let Ok(first) = commands.recv() {
+        let mut next = Some(first);
+        while let Some(command) = next {
+            let result = match command {
+                Command::Line(line) => sink.write(&line),
+                Command::Reopen => sink.reopen(),
+            };
+            if let Err(error) = result {
+                tracing::error!(%error, "the access log cannot be written");
+            }
+            next = commands.try_recv().ok();
+        }
+        if let Err(error) = sink.flush() {
+            tracing::error!(%error, "the access log cannot be written");
+        }
+    }
+}

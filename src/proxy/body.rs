@@ -1,0 +1,297 @@
+//! Bodies on their way through: watched for silence and blame, never held whole.
+
+use crate::proxy::exchange::Exchange;
+use crate::proxy::headers;
+use bytes::Bytes;
+use http_body::Body;
+use http_body::Frame;
+use http_body::SizeHint;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio::time::Sleep;
+
+/// How far the client's body has got: written by the body, read by the attempt that sends it.
+#[derive(Debug, Default)]
+pub(crate) struct Upload {
+    /// Set when the body cannot be completed.
+    pub(crate) failure: Cell<Option<UploadFailure>>,
+    /// Whether all of it was handed over; true from the start for a request without a body.
+    pub(crate) complete: Cell<bool>,
+    /// Bytes handed over.
+    pub(crate) bytes: Cell<u64>,
+    /// When the last piece was handed over.
+    pub(crate) progress: Cell<Option<Instant>>,
+}
+
+/// What went wrong on the client's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UploadFailure {
+    /// It ended early or was malformed.
+    Broken,
+    /// Nothing came for `limits.body-timeout`.
+    Silent,
+}
+
+/// The body of a request towards a node.
+pub(crate) enum RequestBody {
+    /// No body at all.
+    Empty,
+    /// The client's, as it comes.
+    Client(Box<ClientBody>),
+}
+
+/// A request body that reports its progress.
+pub(crate) struct ClientBody {
+    incoming: Incoming,
+    upload: Rc<Upload>,
+    silence: Silence,
+    /// Holds the body back until the node says `100 Continue` (RFC 9110 section 10.1.1).
+    gate: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+/// How long a node may take to say `100 Continue` before the body is sent anyway: RFC 9110 section 10.1.1 forbids
+/// waiting forever, and a second is what curl waits.
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
+impl RequestBody {
+    /// Wraps what the client sends; `go_ahead` is notified when the node answers `100 Continue`, for requests that
+    /// expect it.
+    pub(crate) fn new(
+        incoming: Incoming,
+        upload: &Rc<Upload>,
+        patience: Duration,
+        go_ahead: Option<Arc<Notify>>,
+    ) -> RequestBody {
+        if incoming.is_end_stream() {
+            upload.complete.set(true);
+            return RequestBody::Empty;
+        }
+        let gate = go_ahead.map(|notify| -> Pin<Box<dyn Future<Output = ()>>> {
+            Box::pin(async move {
+                // Both outcomes mean the same: stop waiting.
+                tokio::time::timeout(CONTINUE_WAIT, notify.notified()).await.unwrap_or_default();
+            })
+        });
+        let silence = Silence::new(patience);
+        RequestBody::Client(Box::new(ClientBody { incoming, upload: Rc::clone(upload), silence, gate }))
+    }
+
+    /// Whether the request can be sent a second time as it is.
+    pub(crate) fn is_replayable(&self) -> bool {
+        matches!(self, RequestBody::Empty)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        match self.get_mut() {
+            RequestBody::Empty => Poll::Ready(None),
+            RequestBody::Client(body) => body.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            RequestBody::Empty => true,
+            RequestBody::Client(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Client(body) => body.incoming.size_hint(),
+        }
+    }
+}
+
+impl ClientBody {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        if let Some(gate) = &mut self.gate {
+            ready!(gate.as_mut().poll(cx));
+            self.gate = None;
+        }
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.silence.broken();
+                self.upload.progress.set(Some(Instant::now()));
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.upload.bytes.set(self.upload.bytes.get() + length as u64);
+                self.upload.complete.set(self.incoming.is_end_stream());
+                Poll::Ready(Some(Ok(without_forbidden_trailers(frame))))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.fail(UploadFailure::Broken)))),
+            Poll::Ready(None) => {
+                self.upload.complete.set(true);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                ready!(self.silence.poll_over(cx));
+                Poll::Ready(Some(Err(self.fail(UploadFailure::Silent))))
+            }
+        }
+    }
+
+    fn fail(&self, failure: UploadFailure) -> UploadError {
+        self.upload.failure.set(Some(failure));
+        UploadError
+    }
+}
+
+/// Tells hyper to give the request up; why is in [`Upload::failure`].
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the client's body cannot be completed")]
+pub(crate) struct UploadError;
+
+fn without_forbidden_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            headers::filter_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+/// Measures silence, arming a timer only when there is some.
+struct Silence {
+    patience: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    running: bool,
+}
+
+impl Silence {
+    fn new(patience: Duration) -> Silence {
+        Silence { patience, timer: None, running: false }
+    }
+
+    /// Something came.
+    fn broken(&mut self) {
+        self.running = false;
+    }
+
+    /// Ready when nothing came for longer than the patience.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = || Instant::now() + self.patience;
+        if !self.running {
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(deadline()),
+                None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline()))),
+            }
+            self.running = true;
+        }
+        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+    }
+}
+
+/// The body of a response towards the client.
+pub(crate) enum ResponseBody {
+    /// Made here: an error document, or nothing.
+    Local(Full<Bytes>),
+    /// A node's, as it comes.
+    Node(Box<NodeBody>),
+}
+
+/// A response body that settles its exchange when it ends or is dropped.
+pub(crate) struct NodeBody {
+    incoming: Incoming,
+    silence: Option<Silence>,
+    exchange: Exchange,
+}
+
+impl ResponseBody {
+    /// A body made here.
+    pub(crate) fn local(text: impl Into<Bytes>) -> ResponseBody {
+        ResponseBody::Local(Full::new(text.into()))
+    }
+
+    /// A node's body; `patience` is `timeouts.idle`, or `None` where silence is normal.
+    pub(crate) fn node(incoming: Incoming, patience: Option<Duration>, exchange: Exchange) -> ResponseBody {
+        let mut body = NodeBody { incoming, silence: patience.map(Silence::new), exchange };
+        // A body that is over before it began (204, HEAD, length 0) is never polled.
+        if body.incoming.is_end_stream() {
+            body.exchange.complete();
+        }
+        ResponseBody::Node(Box::new(body))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ResponseBroken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
+        match self.get_mut() {
+            ResponseBody::Local(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            ResponseBody::Node(body) => body.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ResponseBody::Local(body) => body.is_end_stream(),
+            ResponseBody::Node(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ResponseBody::Local(body) => body.size_hint(),
+            ResponseBody::Node(body) => body.incoming.size_hint(),
+        }
+    }
+}
+
+impl NodeBody {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(silence) = &mut self.silence {
+                    silence.broken();
+                }
+                self.exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+                if self.incoming.is_end_stream() {
+                    self.exchange.complete();
+                }
+                Poll::Ready(Some(Ok(without_forbidden_trailers(frame))))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(ResponseBroken::Truncated))),
+            Poll::Ready(None) => {
+                self.exchange.complete();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let Some(silence) = &mut self.silence else {
+                    return Poll::Pending;
+                };
+                ready!(silence.poll_over(cx));
+                Poll::Ready(Some(Err(ResponseBroken::Silent)))
+            }
+        }
+    }
+}
+
+/// Tells hyper to cut the client's connection or stream: a truncated body must never look complete.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum ResponseBroken {
+    /// The node said nothing for `timeouts.idle`.
+    #[error("the node fell silent in the middle of its response")]
+    Silent,
+    /// The node's connection ended before its response did.
+    #[error("the node's response ended early")]
+    Truncated,
+}

@@ -1,0 +1,182 @@
+//! Every way a request can fail in the data plane: its status, its Proxy-Status and whether it may be tried again.
+
+use http::StatusCode;
+use std::fmt::Write;
+
+/// Why a request got no response from a node.
+///
+/// The `Display` text is the `detail` of the problem document the client gets, so it names no address and no key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyError {
+    /// The request itself is not acceptable; the text says what is wrong with it.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// The request body broke off or was malformed: the client's fault, never a node's.
+    #[error("the request body ended early or was malformed")]
+    ClientBody,
+    /// The client sent nothing of its body for `limits.body-timeout`.
+    #[error("the request body did not arrive in time")]
+    ClientBodyTimeout,
+    /// CONNECT asks for a tunnel to anywhere, which is not this proxy's job.
+    #[error("CONNECT is not supported")]
+    ConnectMethod,
+    /// No connection to any node that was tried.
+    #[error("could not connect to {node}: {cause}")]
+    Connect {
+        /// The last node tried.
+        node: String,
+        /// What went wrong there.
+        cause: ConnectFailure,
+    },
+    /// The node did not begin its response within `timeouts.head`.
+    #[error("{node} did not answer in time")]
+    HeadTimeout {
+        /// The node.
+        node: String,
+    },
+    /// More header fields than `limits.max-headers`.
+    #[error("the request has too many header fields")]
+    HeadersTooMany,
+    /// No key in the request and the pool says `no-key = "reject"`.
+    #[error("the request has no key: {expected}")]
+    KeyMissing {
+        /// The pool's key rule.
+        expected: String,
+    },
+    /// The pool has no node in its placement.
+    #[error("pool {pool} has no node")]
+    NoNode {
+        /// The pool.
+        pool: String,
+    },
+    /// No pool matches the host and path.
+    #[error("no pool matches this host and path")]
+    NoPool,
+    /// The node closed or reset the connection before a response head.
+    #[error("{node} closed the connection before it answered")]
+    NodeClosed {
+        /// The node.
+        node: String,
+    },
+    /// The node's response head is not HTTP that may be passed on.
+    #[error("{node} sent an invalid response")]
+    NodeProtocol {
+        /// The node.
+        node: String,
+    },
+    /// The request target is longer than `limits.max-target-bytes`.
+    #[error("the request target is too long")]
+    TargetTooLong,
+    /// All attempts together took longer than `timeouts.total`.
+    #[error("no node answered within the total time")]
+    TotalTimeout,
+}
+
+/// How connecting to a node failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectFailure {
+    /// The host name did not resolve.
+    #[error("its name does not resolve")]
+    Name,
+    /// The node refused, or the network said it cannot be reached.
+    #[error("connection refused")]
+    Refused,
+    /// Nothing came back within `timeouts.connect`.
+    #[error("connection timed out")]
+    TimedOut,
+}
+
+impl ProxyError {
+    /// The status the client gets.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) | Self::ClientBody | Self::KeyMissing { .. } => StatusCode::BAD_REQUEST,
+            Self::ClientBodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::ConnectMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Connect { cause: ConnectFailure::TimedOut, .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Connect { .. } | Self::NodeClosed { .. } | Self::NodeProtocol { .. } => StatusCode::BAD_GATEWAY,
+            Self::HeadTimeout { .. } | Self::TotalTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::HeadersTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::NoNode { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoPool => StatusCode::NOT_FOUND,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+        }
+    }
+
+    /// The error type of RFC 9209 section 2.3, for the `Proxy-Status` field.
+    fn proxy_status_type(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_)
+            | Self::ClientBody
+            | Self::ClientBodyTimeout
+            | Self::ConnectMethod
+            | Self::HeadersTooMany
+            | Self::KeyMissing { .. }
+            | Self::TargetTooLong => "http_request_error",
+            Self::Connect { cause: ConnectFailure::Name, .. } => "dns_error",
+            Self::Connect { cause: ConnectFailure::Refused, .. } => "connection_refused",
+            Self::Connect { cause: ConnectFailure::TimedOut, .. } => "connection_timeout",
+            Self::HeadTimeout { .. } | Self::TotalTimeout => "http_response_timeout",
+            Self::NoNode { .. } => "destination_unavailable",
+            Self::NoPool => "destination_not_found",
+            Self::NodeClosed { .. } => "connection_terminated",
+            Self::NodeProtocol { .. } => "http_protocol_error",
+        }
+    }
+
+    /// The node it happened at, where there was one.
+    fn node(&self) -> Option<&str> {
+        match self {
+            Self::Connect { node, .. }
+            | Self::HeadTimeout { node }
+            | Self::NodeClosed { node }
+            | Self::NodeProtocol { node } => Some(node),
+            _ => None,
+        }
+    }
+
+    /// The value of `Proxy-Status` (RFC 9209): the error type and the node by name, never by address.
+    pub fn proxy_status(&self) -> String {
+        let mut value = format!("ringway; error={}", self.proxy_status_type());
+        if let Some(node) = self.node() {
+            // A node name holds no quote or backslash, so it is a structured-field string as it stands.
+            write!(value, "; next-hop=\"{node}\"").expect("writing to a string cannot fail");
+        }
+        value
+    }
+
+    /// Whether the client would otherwise go on sending a body nobody reads: the connection must end.
+    pub fn poisons_client_connection(&self) -> bool {
+        matches!(self, Self::ClientBody | Self::ClientBodyTimeout | Self::BadRequest(_))
+    }
+}
+
+/// Why another attempt was made; the label `reason` of `ringway_retries_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryReason {
+    /// The node could not be connected to; the next candidate was tried.
+    Connect,
+    /// A kept connection had been closed; the same node was tried on another connection.
+    StaleConnection,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_connection_names_the_node_but_not_its_address() {
+        let error = ProxyError::Connect { node: "chat-1".into(), cause: ConnectFailure::Refused };
+        assert_eq!(error.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(error.proxy_status(), "ringway; error=connection_refused; next-hop=\"chat-1\"");
+        assert_eq!(error.to_string(), "could not connect to chat-1: connection refused");
+    }
+
+    #[test]
+    fn a_client_that_breaks_its_own_body_is_never_told_it_was_the_gateway() {
+        for error in [ProxyError::ClientBody, ProxyError::ClientBodyTimeout] {
+            assert!(error.status().is_client_error(), "{error:?}");
+            assert!(error.proxy_status().contains("http_request_error"), "{error:?}");
+        }
+    }
+}

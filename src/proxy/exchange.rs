@@ -1,0 +1,179 @@
+//! One request from its head to the last byte of its response: counted, logged and settled exactly once.
+
+use crate::proxy::access_log::Entry;
+use crate::proxy::body::Upload;
+use crate::proxy::client::ClientState;
+use crate::proxy::upstream::Connection;
+use crate::proxy::upstream::LocalNode;
+use crate::proxy::worker::LocalPool;
+use crate::proxy::worker::Worker;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Where a request went, and why there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// To a later candidate, because an earlier one failed.
+    Failover,
+    /// To any node, for want of a key.
+    NoKey,
+    /// To the owner of its key.
+    Owner,
+}
+
+impl Decision {
+    /// The word in metrics, logs and the `x-ringway-decision` header.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Decision::Failover => "failover",
+            Decision::NoKey => "no-key",
+            Decision::Owner => "owner",
+        }
+    }
+}
+
+/// What the log shows for a request whose client left before an answer, as nginx does.
+const CLIENT_LEFT: u16 = 499;
+
+/// The account of one request. Dropping it settles it: whoever holds it last decides how long the request lasted.
+pub(crate) struct Exchange {
+    worker: Rc<Worker>,
+    client: Arc<ClientState>,
+    pub(crate) pool: Option<Rc<LocalPool>>,
+    node: Option<AtNode>,
+    pub(crate) upload: Rc<Upload>,
+    pub(crate) decision: Option<Decision>,
+    pub(crate) log: Option<Box<Entry>>,
+    started: Instant,
+    upstream_duration: Option<Duration>,
+    status: u16,
+    bytes_out: u64,
+    is_complete: bool,
+}
+
+/// The node that answers, and the connection it answers on.
+struct AtNode {
+    node: Rc<LocalNode>,
+    connection: Option<Connection>,
+    max_idle: usize,
+}
+
+impl Exchange {
+    /// Begins with the request head.
+    pub(crate) fn begin(worker: &Rc<Worker>, client: &Arc<ClientState>, log: Option<Box<Entry>>) -> Exchange {
+        client.request_began();
+        Exchange {
+            worker: Rc::clone(worker),
+            client: Arc::clone(client),
+            pool: None,
+            node: None,
+            upload: Rc::default(),
+            decision: None,
+            log,
+            started: Instant::now(),
+            upstream_duration: None,
+            status: CLIENT_LEFT,
+            bytes_out: 0,
+            is_complete: false,
+        }
+    }
+
+    /// Counts the request as in flight at `node` from now on (and no longer at the node before).
+    pub(crate) fn enter_node(&mut self, node: &Rc<LocalNode>, max_idle: usize) {
+        self.leave_node();
+        node.stats().inflight.add(1);
+        self.node = Some(AtNode { node: Rc::clone(node), connection: None, max_idle });
+    }
+
+    /// Takes the request off the node it was counted at.
+    pub(crate) fn leave_node(&mut self) {
+        if let Some(at) = self.node.take() {
+            at.node.stats().inflight.add(-1);
+        }
+    }
+
+    /// The node answered: remembers the connection, which is kept once both bodies are complete.
+    pub(crate) fn answered(&mut self, connection: Connection, status: u16, after: Duration) {
+        self.status = status;
+        self.upstream_duration = Some(after);
+        if let Some(at) = &mut self.node {
+            at.node.stats().upstream_duration.observe(after);
+            at.connection = Some(connection);
+        }
+    }
+
+    /// The proxy answers itself; the answer still counts as the node's where one had been reached.
+    pub(crate) fn refused(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// `length` more bytes of the response body went to the client.
+    pub(crate) fn sent(&mut self, length: usize) {
+        self.bytes_out += length as u64;
+    }
+
+    /// The response body is complete.
+    pub(crate) fn complete(&mut self) {
+        self.is_complete = true;
+    }
+
+    /// The request turned into a tunnel, whose connection is never kept.
+    pub(crate) fn tunnel(&mut self) {
+        if let Some(at) = &mut self.node {
+            at.connection = None;
+        }
+    }
+
+    fn count(&self, duration: Duration) {
+        let worker = self.worker.id();
+        let Some(pool) = &self.pool else {
+            self.worker.stats().requests_without_pool.count(self.status);
+            return;
+        };
+        let stats = pool.of(worker);
+        stats.request_duration.observe(duration);
+        match &self.node {
+            Some(at) => at.node.stats().requests.count(self.status),
+            None => stats.requests_without_node.count(self.status),
+        }
+        match self.decision {
+            Some(Decision::Failover) => stats.decision_failover.increment(),
+            Some(Decision::NoKey) => stats.decision_no_key.increment(),
+            Some(Decision::Owner) => stats.decision_owner.increment(),
+            None => {}
+        }
+    }
+
+    fn write_log(&mut self, duration: Duration) {
+        let Some(mut entry) = self.log.take() else { return };
+        entry.pool = self.pool.as_ref().map(|pool| pool.name.clone());
+        entry.node = self.node.as_ref().map(|at| at.node.upstream.name.clone());
+        entry.decision = self.decision.map(Decision::label);
+        entry.status = self.status;
+        entry.bytes_in = self.upload.bytes.get();
+        entry.bytes_out = self.bytes_out;
+        entry.duration_s = duration.as_secs_f64();
+        entry.upstream_s = self.upstream_duration.map(|duration| duration.as_secs_f64());
+        self.worker.write_log(&entry);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        self.count(duration);
+        self.write_log(duration);
+        self.client.request_ended();
+        let Some(at) = self.node.take() else { return };
+        at.node.stats().inflight.add(-1);
+        // An answer that came before the whole request was sent leaves the connection in the middle of that request.
+        if let Some(connection) = at.connection
+            && self.is_complete
+            && self.upload.complete.get()
+        {
+            at.node.keep(connection, at.max_idle);
+        }
+    }
+}

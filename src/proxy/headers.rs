@@ -1,0 +1,273 @@
+//! What a proxy must change in a message head: RFC 9110 section 7.6 and the X-Forwarded-* conventions.
+
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
+use http::Version;
+use http::header;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Response header: the node that answered.
+pub(crate) const X_RINGWAY_NODE: HeaderName = HeaderName::from_static("x-ringway-node");
+/// Response header: why that node.
+pub(crate) const X_RINGWAY_DECISION: HeaderName = HeaderName::from_static("x-ringway-decision");
+/// Response header: the membership epoch that decided.
+pub(crate) const X_RINGWAY_EPOCH: HeaderName = HeaderName::from_static("x-ringway-epoch");
+
+/// Fields that belong to one connection and go no further (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    HTTP2_SETTINGS,
+];
+
+/// Fields that `Connection` must not be able to take away: framing, routing and what this proxy vouches for.
+/// (RFC 9110 section 7.6.1 forbids naming fields meant for all recipients; attackers do it all the same.)
+const NOT_NOMINABLE: [HeaderName; 8] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::COOKIE,
+    header::AUTHORIZATION,
+    header::VIA,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PROTO,
+];
+
+/// The protocol a request wants to switch to, when it asks properly: `Upgrade` present and nominated by `Connection`.
+/// HTTP/2 by upgrade (`h2c`) is never passed on: it would be a tunnel past every rule of this proxy.
+pub(crate) fn upgrade_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    let protocol = headers.get(header::UPGRADE)?;
+    let is_h2c = tokens(protocol).any(|token| token.eq_ignore_ascii_case("h2c"));
+    let nominated = headers.get_all(header::CONNECTION).iter().flat_map(tokens);
+    let asked = nominated.into_iter().any(|token| token.eq_ignore_ascii_case("upgrade"));
+    (asked && !is_h2c).then(|| protocol.clone())
+}
+
+/// Removes the hop-by-hop fields and those that `Connection` nominates. `TE: trailers` survives, because trailers are
+/// passed on and gRPC servers insist on seeing it.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        for name in nominated(headers) {
+            headers.remove(name);
+        }
+    }
+    let wants_trailers =
+        headers.get_all(header::TE).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case("trailers"));
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    if wants_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// The fields that `Connection` names and may name.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter();
+    let names = values.flat_map(tokens).filter_map(|token| HeaderName::try_from(token).ok());
+    names.filter(|name| !NOT_NOMINABLE.contains(name) && *name != header::TE).collect()
+}
+
+/// The comma-separated elements of a list field. Bytes outside ASCII end the list: no token may hold them.
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|token| !token.is_empty())
+}
+
+/// Removes what only this proxy may say: `x-ringway-*`, and underscore aliases of the forwarding fields, which many
+/// frameworks read as the real ones.
+pub(crate) fn strip_impostors(headers: &mut HeaderMap) {
+    let is_impostor = |name: &HeaderName| {
+        let name = name.as_str();
+        name.starts_with("x-ringway-") || (name.contains('_') && name.replace('_', "-").starts_with("x-forwarded-"))
+    };
+    let impostors: Vec<HeaderName> = headers.keys().filter(|name| is_impostor(name)).cloned().collect();
+    for name in impostors {
+        headers.remove(name);
+    }
+}
+
+/// What is known of the client when forwarding fields are written.
+pub(crate) struct Forwarded<'a> {
+    /// The address of the connection.
+    pub(crate) peer: IpAddr,
+    /// Whether the peer is a proxy whose own forwarding fields are believed.
+    pub(crate) trusted: bool,
+    /// The Host of the request as it came.
+    pub(crate) host: &'a [u8],
+}
+
+/// Writes `X-Forwarded-For`, `-Proto` and `-Host`: appended to or kept from a trusted proxy, replaced from anyone else.
+pub(crate) fn add_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>) {
+    let mut chain = String::new();
+    if forwarded.trusted {
+        for value in headers.get_all(X_FORWARDED_FOR) {
+            chain.push_str(value.to_str().unwrap_or_default());
+            chain.push_str(", ");
+        }
+    } else {
+        headers.remove(X_FORWARDED_PROTO);
+        headers.remove(X_FORWARDED_HOST);
+    }
+    write!(chain, "{}", forwarded.peer.to_canonical()).expect("writing to a string cannot fail");
+    if let Ok(value) = HeaderValue::try_from(chain) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    if let Ok(host) = HeaderValue::from_bytes(forwarded.host)
+        && !forwarded.host.is_empty()
+    {
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+}
+
+/// Appends this proxy to `Via` (RFC 9110 section 7.6.3), with the version in which the message was received.
+pub(crate) fn add_via(headers: &mut HeaderMap, received: Version) {
+    let value = match received {
+        Version::HTTP_10 => HeaderValue::from_static("1.0 ringway"),
+        Version::HTTP_2 => HeaderValue::from_static("2.0 ringway"),
+        _ => HeaderValue::from_static("1.1 ringway"),
+    };
+    headers.append(header::VIA, value);
+}
+
+/// Joins the cookie fields that HTTP/2 may split (RFC 9113 section 8.2.3) into the one that HTTP/1.1 allows.
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Removes from trailers what must not arrive there (RFC 9110 section 6.5.1): framing, routing and what this proxy
+/// strips or vouches for in a head.
+pub(crate) fn filter_trailers(trailers: &mut HeaderMap) {
+    for name in &HOP_BY_HOP {
+        trailers.remove(name);
+    }
+    for name in &NOT_NOMINABLE {
+        trailers.remove(name);
+    }
+    for name in [header::TRAILER, header::SET_COOKIE, header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+        trailers.remove(name);
+    }
+    strip_impostors(trailers);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn fields_of_one_connection_and_those_it_names_go_no_further() {
+        let mut headers = map(&[
+            ("connection", "close, X-Hop"),
+            ("connection", "keep-alive"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "close"),
+            ("te", "gzip"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "x"),
+            ("x-hop", "1"),
+            ("x-end", "2"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(names(&headers), ["x-end"]);
+    }
+
+    #[test]
+    fn connection_cannot_take_away_framing_or_the_forwarding_fields() {
+        let mut headers = map(&[
+            ("connection", "Host, Content-Length, x-forwarded-for, Cookie"),
+            ("host", "a"),
+            ("content-length", "3"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("cookie", "a=1"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(names(&headers), ["content-length", "cookie", "host", "x-forwarded-for"]);
+    }
+
+    #[test]
+    fn te_trailers_survives_alone() {
+        let mut headers = map(&[("te", "gzip, trailers"), ("connection", "te")]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers.get("te").unwrap(), "trailers");
+    }
+
+    #[test]
+    fn an_upgrade_must_be_asked_for_twice_and_never_be_h2c() {
+        for (connection, upgrade, wanted) in [
+            ("Upgrade", "websocket", true),
+            ("keep-alive, upgrade", "websocket", true),
+            ("keep-alive", "websocket", false),
+            ("upgrade, http2-settings", "h2c", false),
+            ("upgrade", "websocket, h2c", false),
+        ] {
+            let headers = map(&[("connection", connection), ("upgrade", upgrade)]);
+            assert_eq!(upgrade_protocol(&headers).is_some(), wanted, "{connection} / {upgrade}");
+        }
+    }
+
+    #[test]
+    fn a_stranger_cannot_claim_an_address_and_a_trusted_proxy_is_continued() {
+        let peer: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
+        for (trusted, chain, proto) in [(false, "192.0.2.7", "http"), (true, "10.9.9.9, 192.0.2.7", "https")] {
+            let mut headers = map(&[("x-forwarded-for", "10.9.9.9"), ("x-forwarded-proto", "https")]);
+            add_forwarded(&mut headers, &Forwarded { peer, trusted, host: b"shop.example" });
+            assert_eq!(headers.get("x-forwarded-for").unwrap(), chain, "trusted: {trusted}");
+            assert_eq!(headers.get("x-forwarded-proto").unwrap(), proto, "trusted: {trusted}");
+            assert_eq!(headers.get("x-forwarded-host").unwrap(), "shop.example");
+        }
+    }
+
+    #[test]
+    fn only_ringway_says_what_ringway_says() {
+        let mut headers = map(&[("x-ringway-node", "b"), ("x_forwarded_for", "1.1.1.1"), ("x_app", "ok")]);
+        strip_impostors(&mut headers);
+        assert_eq!(names(&headers), ["x_app"]);
+    }
+
+    #[test]
+    fn cookie_crumbs_become_one_field() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
+
+    #[test]
+    fn trailers_carry_results_but_neither_framing_nor_identity() {
+        let mut trailers = map(&[("grpc-status", "0"), ("content-length", "3"), ("x-forwarded-for", "1.1.1.1")]);
+        filter_trailers(&mut trailers);
+        assert_eq!(names(&trailers), ["grpc-status"]);
+    }
+}

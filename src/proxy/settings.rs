@@ -1,0 +1,390 @@
+//! The data plane's part of the config file.
+
+use crate::routing::key::KeyRule;
+use crate::routing::pool_match::PoolMatch;
+use crate::section::Mistake;
+use crate::section::Printer;
+use crate::section::Section;
+use crate::section::Span;
+use crate::section::Value;
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// The top level of the file as far as the data plane is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// `listen`: where clients connect. Required.
+    pub listen: Vec<SocketAddr>,
+    /// `workers`: data-plane threads; 0 (the default) is one per core.
+    pub workers: usize,
+    /// `trusted-proxies`: networks whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `drain-delay`: how long to go on accepting after SIGTERM while `/readyz` says to go away. Default 0s.
+    pub drain_delay: Duration,
+    /// `grace`: how long open requests may then take. Default 30s.
+    pub grace: Duration,
+    /// `[limits]`
+    pub limits: Limits,
+}
+
+impl ServerSettings {
+    /// Reads the top level of the file.
+    pub fn read(section: &mut Section<'_>) -> Option<ServerSettings> {
+        let listen = read_listen(section);
+        let workers = section.integer("workers", 0, 0..=1_024);
+        let networks = section.value("trusted-proxies").and_then(|list| list.list()).unwrap_or_default();
+        let trusted_proxies = networks.iter().filter_map(|network| network.parse(parse_network)).collect();
+        let drain_delay = section.duration("drain-delay", Duration::ZERO, Duration::ZERO..=DAY);
+        let grace = section.duration("grace", Duration::from_secs(30), Duration::ZERO..=DAY);
+        let limits = section.section("limits", Limits::read);
+        Some(ServerSettings { listen: listen?, workers, trusted_proxies, drain_delay, grace, limits })
+    }
+
+    /// Writes the settings of the top level.
+    pub fn print(&self, printer: &mut Printer) {
+        printer.set("listen", strings(&self.listen));
+        printer.set_count("workers", self.workers);
+        printer.set("trusted-proxies", strings(&self.trusted_proxies));
+        printer.set_duration("drain-delay", self.drain_delay);
+        printer.set_duration("grace", self.grace);
+    }
+}
+
+/// `[limits]`: what one client may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `max-connections` 16384: client connections in all; more wait in the listen backlog.
+    pub max_connections: usize,
+    /// `max-headers` 100: header fields per request (HTTP/2 cookie crumbs included).
+    pub max_headers: usize,
+    /// `max-header-bytes` 32KiB: the whole head, from 8KiB to 1MiB.
+    pub max_header_bytes: usize,
+    /// `max-target-bytes` 8KiB: the request target.
+    pub max_target_bytes: usize,
+    /// `max-streams` 100: concurrent streams per HTTP/2 connection.
+    pub max_streams: u32,
+    /// `head-timeout` 10s: first byte of a head to its last.
+    pub head_timeout: Duration,
+    /// `idle-timeout` 75s: a client connection between requests.
+    pub idle_timeout: Duration,
+    /// `body-timeout` 30s: longest silence while a client sends its body.
+    pub body_timeout: Duration,
+}
+
+impl Limits {
+    fn read(section: &mut Section<'_>) -> Limits {
+        Limits {
+            max_connections: section.integer("max-connections", 16_384, 1..=1_000_000),
+            max_headers: section.integer("max-headers", 100, 1..=10_000),
+            max_header_bytes: section.size("max-header-bytes", 32 << 10, (8 << 10)..=(1 << 20)),
+            max_target_bytes: section.size("max-target-bytes", 8 << 10, (1 << 10)..=(1 << 20)),
+            max_streams: section.integer("max-streams", 100, 1..=10_000),
+            head_timeout: section.duration("head-timeout", Duration::from_secs(10), TIMEOUTS),
+            idle_timeout: section.duration("idle-timeout", Duration::from_secs(75), TIMEOUTS),
+            body_timeout: section.duration("body-timeout", Duration::from_secs(30), TIMEOUTS),
+        }
+    }
+
+    /// Writes `[limits]`.
+    pub fn print(&self, printer: &mut Printer) {
+        printer.table("[limits]");
+        printer.set_count("max-connections", self.max_connections);
+        printer.set_count("max-headers", self.max_headers);
+        printer.set_size("max-header-bytes", self.max_header_bytes);
+        printer.set_size("max-target-bytes", self.max_target_bytes);
+        printer.set("max-streams", self.max_streams);
+        printer.set_duration("head-timeout", self.head_timeout);
+        printer.set_duration("idle-timeout", self.idle_timeout);
+        printer.set_duration("body-timeout", self.body_timeout);
+    }
+}
+
+/// What one pool does with its requests (not who its nodes are).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// `name`: letters, digits, `.`, `-` and `_`, at most 64.
+    pub name: String,
+    /// `match = { host, path }`
+    pub matches: PoolMatch,
+    /// `key` and `hash-tag`: where the key of a request comes from.
+    pub key: KeyRule,
+    /// `key` as written: each entry one source, or several that are joined.
+    pub key_sources: Vec<Vec<String>>,
+    /// `hash-tag` as written.
+    pub hash_tag: Option<String>,
+    /// `no-key`: what happens to a request without a key. Default spread.
+    pub no_key: NoKey,
+    /// `host`: sent to nodes in place of the client's Host.
+    pub host: Option<String>,
+    /// `decision-headers`: `x-ringway-node`, `-decision` and `-epoch` on responses. Default false.
+    pub decision_headers: bool,
+    /// `timeouts = { connect, head, idle, total }`
+    pub timeouts: Timeouts,
+    /// `max-idle-connections` 64: kept open per node and worker.
+    pub max_idle_connections: usize,
+    /// `max-attempts` 3 (1 to 16): distinct nodes tried per request.
+    pub max_attempts: usize,
+}
+
+impl PoolSettings {
+    /// Reads one `[[pool]]`, its nodes and placement aside.
+    pub fn read(section: &mut Section<'_>) -> Option<PoolSettings> {
+        let name = section.required("name", "name = \"rooms\"");
+        let name = name.and_then(|name| name.parse(parse_pool_name));
+        let matches = section.section("match", read_match);
+        let key = read_key(section);
+        let no_key = section.parse("no-key", NoKey::parse).unwrap_or(NoKey::Spread);
+        let host = section.parse("host", parse_host_header);
+        let decision_headers = section.boolean("decision-headers", false);
+        let timeouts = section.section("timeouts", Timeouts::read);
+        let max_idle_connections = section.integer("max-idle-connections", 64, 0..=100_000);
+        let max_attempts = section.integer("max-attempts", 3, 1..=16);
+        let WrittenKey { rule, sources, hash_tag } = key?;
+        Some(PoolSettings {
+            name: name?,
+            matches: matches?,
+            key: rule,
+            key_sources: sources,
+            hash_tag,
+            no_key,
+            host,
+            decision_headers,
+            timeouts,
+            max_idle_connections,
+            max_attempts,
+        })
+    }
+
+    /// Writes `[[pool]]` up to its nodes.
+    pub fn print(&self, printer: &mut Printer) {
+        printer.table("[[pool]]");
+        printer.set("name", self.name.as_str());
+        printer.set("key", self.key_sources.iter().map(|parts| print_source(parts)).collect::<Vec<_>>());
+        printer.set_some("hash-tag", self.hash_tag.as_deref());
+        printer.set("no-key", self.no_key.name());
+        printer.set_some("host", self.host.as_deref());
+        printer.set("decision-headers", self.decision_headers);
+        printer.set_count("max-idle-connections", self.max_idle_connections);
+        printer.set_count("max-attempts", self.max_attempts);
+    }
+
+    /// Writes the sub-tables of a pool, which TOML wants after its other settings.
+    pub fn print_tables(&self, printer: &mut Printer) {
+        printer.table("[pool.match]");
+        printer.set_some("host", self.matches.host.as_deref());
+        printer.set_some("path", self.matches.path.as_deref());
+        printer.table("[pool.timeouts]");
+        printer.set_duration("connect", self.timeouts.connect);
+        printer.set_duration("head", self.timeouts.head);
+        printer.set_duration("idle", self.timeouts.idle);
+        if let Some(total) = self.timeouts.total {
+            printer.set_duration("total", total);
+        }
+    }
+}
+
+/// What happens to a request without a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoKey {
+    /// It is answered with 400.
+    Reject,
+    /// It goes to a random usable node, by weight; never all to one.
+    Spread,
+}
+
+impl NoKey {
+    fn parse(word: &str) -> Result<NoKey, String> {
+        match word {
+            "reject" => Ok(NoKey::Reject),
+            "spread" => Ok(NoKey::Spread),
+            _ => Err(format!("unknown `no-key` policy `{word}`; write \"spread\" or \"reject\"")),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            NoKey::Reject => "reject",
+            NoKey::Spread => "spread",
+        }
+    }
+}
+
+/// Timeouts towards nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// 1s: to connect to a node.
+    pub connect: Duration,
+    /// 60s: from the request sent to the response head.
+    pub head: Duration,
+    /// 60s: between two pieces of a response body; not for upgrades and gRPC.
+    pub idle: Duration,
+    /// All attempts together until the response head; without it there is no such bound.
+    pub total: Option<Duration>,
+}
+
+impl Timeouts {
+    fn read(section: &mut Section<'_>) -> Timeouts {
+        Timeouts {
+            connect: section.duration("connect", Duration::from_secs(1), TIMEOUTS),
+            head: section.duration("head", Duration::from_secs(60), TIMEOUTS),
+            idle: section.duration("idle", Duration::from_secs(60), TIMEOUTS),
+            total: section.value("total").and_then(|total| total.duration(TIMEOUTS)),
+        }
+    }
+}
+
+/// `[access-log]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessLogSettings {
+    /// `path`: a file, or `-` for standard output; without it nothing is logged.
+    pub path: Option<String>,
+}
+
+impl AccessLogSettings {
+    /// Reads `[access-log]`.
+    pub fn read(section: &mut Section<'_>) -> AccessLogSettings {
+        section.section("access-log", |section| AccessLogSettings { path: section.parse("path", parse_path) })
+    }
+
+    /// Writes `[access-log]`.
+    pub fn print(&self, printer: &mut Printer) {
+        printer.table("[access-log]");
+        printer.set_some("path", self.path.as_deref());
+    }
+}
+
+/// Parses `IP:port`, `[IPv6]:port`, or `:port` for every IPv4 address of the machine.
+pub fn parse_listen(written: &str) -> Result<SocketAddr, String> {
+    if let Some(port) = written.strip_prefix(':').and_then(|port| port.parse().ok()) {
+        return Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    }
+    written.parse().map_err(|_| {
+        format!(
+            "`{written}` is not an address to listen on; write IP:port such as \"127.0.0.1:8080\", or \
+             \":8080\""
+        )
+    })
+}
+
+/// A path that is not empty.
+pub fn parse_path(written: &str) -> Result<String, String> {
+    if written.is_empty() {
+        return Err("the path is empty; leave the setting out, or name a file".to_owned());
+    }
+    Ok(written.to_owned())
+}
+
+fn read_listen(section: &mut Section<'_>) -> Option<Vec<SocketAddr>> {
+    let written = section.required("listen", "listen = \":8080\"")?.one_or_more();
+    if written.is_empty() {
+        let message = "`listen` is empty; name an address to listen on, such as \":8080\"";
+        section.report(Mistake::new(section.place_of("listen"), message));
+    }
+    let placed = |value: &Value<'_>| Some((value.parse(parse_listen)?, value.place()));
+    let listen: Vec<(SocketAddr, Span)> = written.iter().filter_map(placed).collect();
+    // Port 0 asks the system for a free port, a new one each time.
+    let fixed: Vec<_> = listen.iter().filter(|(address, _)| address.port() != 0).copied().collect();
+    section.report_repeated(&fixed, |address| format!("`listen` names {address} twice; remove one"));
+    Some(listen.into_iter().map(|(address, _)| address).collect())
+}
+
+/// `None` when a part is given and wrong: without it the rule would match more than was meant.
+fn read_match(section: &mut Section<'_>) -> Option<PoolMatch> {
+    let host = section.parse("host", parse_match_host);
+    let path = section.parse("path", parse_match_path);
+    let is_whole = section.gives("host") == host.is_some() && section.gives("path") == path.is_some();
+    is_whole.then_some(PoolMatch { host, path })
+}
+
+/// `key` and `hash-tag`, read and as written.
+struct WrittenKey {
+    rule: KeyRule,
+    sources: Vec<Vec<String>>,
+    hash_tag: Option<String>,
+}
+
+fn read_key(section: &mut Section<'_>) -> Option<WrittenKey> {
+    let hash_tag = section.string("hash-tag");
+    let values = section.required("key", "key = [\"header:x-room\"]")?.one_or_more();
+    let values: Vec<Vec<Value<'_>>> = values.into_iter().map(Value::one_or_more).collect();
+    let strings = |parts: &Vec<Value<'_>>| parts.iter().map(Value::string).collect::<Option<Vec<String>>>();
+    let sources: Vec<Vec<String>> = values.iter().map(strings).collect::<Option<_>>()?;
+    let error = match KeyRule::parse(&sources, hash_tag.as_deref()) {
+        Ok(rule) => {
+            return Some(WrittenKey { rule, sources, hash_tag });
+        }
+        Err(error) => error,
+    };
+    let part = error.alternative.and_then(|alternative| values[alternative].get(error.part));
+    let place = match (part, error.alternative) {
+        (Some(part), _) => part.place(),
+        (None, None) if !sources.is_empty() => section.place_of("hash-tag"),
+        (None, _) => section.place_of("key"),
+    };
+    section.report(Mistake::new(place, error.message));
+    None
+}
+
+fn parse_pool_name(name: &str) -> Result<String, String> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    if name.is_empty() || name.len() > POOL_NAME_MAX || !name.chars().all(is_allowed) {
+        return Err(format!("`{name}` cannot name a pool; use 1 to {POOL_NAME_MAX} letters, digits, `.`, `-` and `_`"));
+    }
+    Ok(name.to_owned())
+}
+
+fn parse_network(written: &str) -> Result<IpNet, String> {
+    let network = written.parse::<IpNet>().ok();
+    network
+        .or_else(|| written.parse::<IpAddr>().ok().map(IpNet::from))
+        .ok_or_else(|| format!("`{written}` is not a network; write it such as \"10.0.0.0/8\" or \"10.0.0.1\""))
+}
+
+fn parse_match_host(written: &str) -> Result<String, String> {
+    let host = written.to_ascii_lowercase();
+    let name = host.strip_prefix("*.").unwrap_or(&host);
+    let is_address = name.starts_with('[') && name.ends_with(']');
+    if name.is_empty() || name.contains(['/', '*', ' ']) {
+        return Err(format!(
+            "`{written}` is not a host to match; write it such as \"chat.example.com\" or \"*.example.com\""
+        ));
+    }
+    if name.contains(':') && !is_address {
+        return Err(format!("`{written}` has a port, and hosts are matched without theirs; remove the port"));
+    }
+    Ok(host)
+}
+
+fn parse_match_path(written: &str) -> Result<String, String> {
+    if !written.starts_with('/') || written.contains(['?', '#']) {
+        return Err(format!("`{written}` is not a path prefix; begin it with `/` and leave out `?` and `#`"));
+    }
+    Ok(written.to_owned())
+}
+
+fn parse_host_header(written: &str) -> Result<String, String> {
+    match written.parse::<http::uri::Authority>() {
+        Ok(authority) if !written.contains('@') => Ok(authority.to_string()),
+        _ => Err(format!("`{written}` is not a host; write it such as \"app.internal\" or \"app.internal:8080\"")),
+    }
+}
+
+/// One source, or the list of those that are joined.
+fn print_source(parts: &[String]) -> toml::Value {
+    match parts {
+        [source] => source.as_str().into(),
+        parts => parts.to_vec().into(),
+    }
+}
+
+fn strings(items: &[impl ToString]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}
+
+const POOL_NAME_MAX: usize = 64;
+const DAY: Duration = Duration::from_secs(86_400);
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;

@@ -1,0 +1,212 @@
+//! The snapshot a request reads: pools, placements and the handles of their nodes.
+
+use crate::cluster::membership::Membership;
+use crate::cluster::node::Node;
+use crate::cluster::node::NodeAddress;
+use crate::metrics::stats::NodeStats;
+use crate::metrics::stats::PoolStats;
+use crate::placement::Fingerprint;
+use crate::placement::POSITIONS;
+use crate::placement::Placement;
+use crate::proxy::settings::PoolSettings;
+use crate::proxy::settings::ServerSettings;
+use crate::routing::pool_match::PoolMatch;
+use crate::routing::pool_match::PoolMatcher;
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Everything a request needs to know, immutable. `control` builds the next one and swaps it in.
+#[derive(Debug)]
+pub struct RoutingTable {
+    /// Limits and trusted proxies of the moment.
+    pub server: Arc<ServerSettings>,
+    pools: Vec<Arc<PoolTable>>,
+    matcher: PoolMatcher,
+}
+
+impl RoutingTable {
+    /// A table of `pools`, in the order of the config.
+    pub fn new(server: Arc<ServerSettings>, pools: Vec<Arc<PoolTable>>) -> RoutingTable {
+        let rules: Vec<PoolMatch> = pools.iter().map(|pool| pool.settings.matches.clone()).collect();
+        RoutingTable { server, pools, matcher: PoolMatcher::new(&rules) }
+    }
+
+    /// The pools in the order of the config.
+    pub fn pools(&self) -> &[Arc<PoolTable>] {
+        &self.pools
+    }
+
+    /// The pool called `name`.
+    pub fn pool(&self, name: &str) -> Option<&Arc<PoolTable>> {
+        self.pools.iter().find(|pool| pool.settings.name == name)
+    }
+
+    /// Index of the pool that a request to `host` (normalised) and `path` belongs to.
+    pub fn find(&self, host: &str, path: &str) -> Option<usize> {
+        self.matcher.find(host, path)
+    }
+}
+
+/// One pool as requests and operators see it at one epoch.
+#[derive(Debug)]
+pub struct PoolTable {
+    /// What the pool does with its requests.
+    pub settings: Arc<PoolSettings>,
+    /// The last event applied.
+    pub epoch: u64,
+    /// Who the nodes are.
+    pub membership: Membership,
+    /// Where keys belong.
+    pub placement: Arc<Placement>,
+    /// Digest of the placement and the key rule.
+    pub fingerprint: Fingerprint,
+    /// Digest of the node addresses.
+    pub routes: Fingerprint,
+    /// Counters that outlive tables.
+    pub stats: Arc<PoolStats>,
+    /// Share of keys the change to this epoch moved, 0 to 1.
+    pub moved_ratio: f64,
+    /// Handles of the placed nodes, by their index in the placement.
+    placed: Vec<Arc<Upstream>>,
+    /// Handles of all nodes by name, draining ones included.
+    upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// Exact ownership of the placed nodes, by their index in the placement, 0 to 1.
+    shares: Vec<f64>,
+    /// Running sums of the placed nodes' weights, to draw a node by weight.
+    weight_sums: Vec<u64>,
+}
+
+/// What a pool table is made of.
+#[derive(Debug)]
+pub struct PoolParts {
+    /// What the pool does with its requests.
+    pub settings: Arc<PoolSettings>,
+    /// The last event applied.
+    pub epoch: u64,
+    /// The nodes at that epoch.
+    pub membership: Membership,
+    /// Their placement, built.
+    pub placement: Arc<Placement>,
+    /// Share of keys that moved since the epoch before.
+    pub moved_ratio: f64,
+}
+
+impl PoolTable {
+    /// Builds the table of one pool, keeping from `previous` the handles of nodes whose address did not change, so that
+    /// their connections stay open, and the counters of all nodes that stay. `workers` sizes new counters.
+    pub fn next(parts: PoolParts, previous: Option<&PoolTable>, workers: usize) -> PoolTable {
+        let placement = parts.placement;
+        let fingerprint = placement.fingerprint(&parts.settings.key.describe());
+        let upstreams = next_upstreams(&parts.membership, previous, workers);
+        let placed = placement.nodes().iter().map(|node| Arc::clone(&upstreams[&node.name])).collect();
+        let mut total = 0;
+        let weight_sums = placement.nodes().iter().map(|node| {
+            total += u64::from(node.weight);
+            total
+        });
+        let shares = placement.shares().into_iter().map(|positions| positions as f64 / POSITIONS as f64).collect();
+        PoolTable {
+            epoch: parts.epoch,
+            fingerprint,
+            routes: parts.membership.routes(),
+            stats: previous.map_or_else(|| Arc::new(PoolStats::new(workers)), |pool| Arc::clone(&pool.stats)),
+            moved_ratio: parts.moved_ratio,
+            weight_sums: weight_sums.collect(),
+            placed,
+            upstreams,
+            settings: parts.settings,
+            membership: parts.membership,
+            placement,
+            shares,
+        }
+    }
+
+    /// The handle of the placed node with this placement index.
+    pub fn placed(&self, index: usize) -> &Arc<Upstream> {
+        &self.placed[index]
+    }
+
+    /// The handles of all nodes, draining ones included, by name.
+    pub fn upstreams(&self) -> &BTreeMap<String, Arc<Upstream>> {
+        &self.upstreams
+    }
+
+    /// Share of the keys that each placed node owns, 0 to 1, by name. Draining nodes are absent.
+    pub fn shares(&self) -> HashMap<&str, f64> {
+        let names = self.placement.nodes().iter().map(|node| node.name.as_str());
+        names.zip(self.shares.iter().copied()).collect()
+    }
+
+    /// The largest share of a node over what its weight entitles it to; 1 is perfect, 0 without nodes.
+    pub fn imbalance_ratio(&self) -> f64 {
+        let total = self.weight_sums.last().copied().unwrap_or_default() as f64;
+        let ratios = self.placement.nodes().iter().zip(&self.shares);
+        ratios.map(|(node, share)| share * total / f64::from(node.weight)).fold(0.0, f64::max)
+    }
+
+    /// A placed node drawn by weight; `random` is uniform over all of `u64`. `None` without nodes.
+    pub fn draw(&self, random: u64) -> Option<usize> {
+        let total = *self.weight_sums.last()?;
+        // Multiply-shift maps the random number onto 0..total without the bias of a remainder.
+        let ticket = (u128::from(random) * u128::from(total)) >> 64;
+        Some(self.weight_sums.partition_point(|sum| u128::from(*sum) <= ticket))
+    }
+}
+
+/// The handles for `membership`: kept where name and address are as before, marked retired where they are not.
+fn next_upstreams(
+    membership: &Membership,
+    previous: Option<&PoolTable>,
+    workers: usize,
+) -> BTreeMap<String, Arc<Upstream>> {
+    let handles = membership.nodes().iter().map(|node| {
+        let handle = match previous.and_then(|pool| pool.upstreams.get(node.name.as_str())) {
+            Some(known) if known.address == node.address => Arc::clone(known),
+            Some(known) => Arc::new(Upstream::new(node, Arc::clone(&known.stats))),
+            None => Arc::new(Upstream::new(node, Arc::new(NodeStats::new(workers)))),
+        };
+        (node.name.as_str().to_owned(), handle)
+    });
+    handles.collect()
+}
+
+/// One node at one address: the identity that connections are kept under.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Unique in the process; a changed address is a new id, so old connections are never used for it.
+    pub id: u64,
+    /// The node's name.
+    pub name: String,
+    /// Where it listens.
+    pub address: NodeAddress,
+    /// The node's counters, kept when its address changes.
+    pub stats: Arc<NodeStats>,
+    retired: AtomicBool,
+}
+
+impl Upstream {
+    fn new(node: &Node, stats: Arc<NodeStats>) -> Upstream {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        Upstream {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            name: node.name.as_str().to_owned(),
+            address: node.address.clone(),
+            stats,
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    /// Marks a handle that no table refers to any more: workers drop its idle connections.
+    pub fn retire(&self) {
+        self.retired.store(true, Relaxed);
+    }
+
+    /// Whether the node left, or left this address.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+}

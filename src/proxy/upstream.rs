@@ -1,0 +1,167 @@
+//! One worker's view of one node: its kept connections, and how a request is sent over one.
+
+use crate::cluster::node::NodeAddress;
+use crate::metrics::stats::NodeStripe;
+use crate::proxy::body::RequestBody;
+use crate::proxy::error::ConnectFailure;
+use crate::proxy::table::Upstream;
+use http::Request;
+use http::Response;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1;
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::net::UnixStream;
+use tokio::time::Instant;
+use tokio_util::either::Either;
+
+/// Kept connections are closed after this long without a request: below the 75 s after which nginx closes them, so
+/// that it is rarely the node that closes first, into a request.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Response heads of nodes are held in a buffer of at most this many bytes.
+const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// One worker's connections to one node. Nothing here is shared between threads.
+pub(crate) struct LocalNode {
+    /// The node as all workers know it.
+    pub(crate) upstream: Arc<Upstream>,
+    worker: usize,
+    idle: RefCell<Vec<Idle>>,
+}
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// A connection that can carry one request at a time; counted while it lives.
+pub(crate) struct Connection {
+    sender: SendRequest<RequestBody>,
+    /// Whether it carried a request before: then the node may be closing it at this very moment.
+    pub(crate) is_reused: bool,
+}
+
+/// How an attempt over one connection failed.
+pub(crate) enum SendFailure {
+    /// Nothing of the request was sent; here it is again.
+    Unsent(Box<Request<RequestBody>>),
+    /// The connection failed after some of the request may have been sent.
+    MaybeSent(hyper::Error),
+}
+
+impl LocalNode {
+    /// No connections yet.
+    pub(crate) fn new(upstream: Arc<Upstream>, worker: usize) -> LocalNode {
+        LocalNode { upstream, worker, idle: RefCell::default() }
+    }
+
+    /// This worker's counters of the node.
+    pub(crate) fn stats(&self) -> &NodeStripe {
+        self.upstream.stats.of(self.worker)
+    }
+
+    /// The connection that was used last and still stands, if any.
+    pub(crate) async fn kept_connection(&self) -> Option<Connection> {
+        loop {
+            let idle = self.idle.borrow_mut().pop()?;
+            self.stats().idle_connections.add(-1);
+            let mut connection = idle.connection;
+            if idle.since.elapsed() < IDLE_MAX && connection.sender.ready().await.is_ok() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Opens a connection, within `timeout`.
+    pub(crate) async fn connect(self: &Rc<Self>, timeout: Duration) -> Result<Connection, ConnectFailure> {
+        let stream = match tokio::time::timeout(timeout, open(&self.upstream.address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(failure)) => return Err(failure),
+            Err(_) => return Err(ConnectFailure::TimedOut),
+        };
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(RESPONSE_HEAD_BYTES_MAX);
+        let handshake = builder.handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = handshake.map_err(|_| ConnectFailure::Refused)?;
+        let node = Rc::clone(self);
+        self.stats().connections.add(1);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(node = %node.upstream.name, %error, "connection to a node ended");
+            }
+            node.stats().connections.add(-1);
+        });
+        Ok(Connection { sender, is_reused: false })
+    }
+
+    /// Keeps a connection whose request and response are complete, unless the node has left or enough are kept.
+    pub(crate) fn keep(&self, mut connection: Connection, max_idle: usize) {
+        let mut idle = self.idle.borrow_mut();
+        if self.upstream.is_retired() || connection.sender.is_closed() || idle.len() >= max_idle {
+            return;
+        }
+        connection.is_reused = true;
+        idle.push(Idle { connection, since: Instant::now() });
+        self.stats().idle_connections.add(1);
+    }
+
+    /// Closes connections that were idle too long, that the node closed, or all of them when the node has left.
+    pub(crate) fn sweep(&self) {
+        let mut idle = self.idle.borrow_mut();
+        let before = idle.len();
+        if self.upstream.is_retired() {
+            idle.clear();
+        } else {
+            idle.retain(|idle| idle.since.elapsed() < IDLE_MAX && !idle.connection.sender.is_closed());
+        }
+        let closed = before - idle.len();
+        self.stats().idle_connections.add(-i64::try_from(closed).unwrap_or(i64::MAX));
+    }
+}
+
+impl Connection {
+    /// Sends one request and waits for the response head.
+    pub(crate) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendFailure> {
+        let failed = |mut error: TrySendError<Request<RequestBody>>| match error.take_message() {
+            Some(request) => SendFailure::Unsent(Box::new(request)),
+            None => SendFailure::MaybeSent(error.into_error()),
+        };
+        self.sender.try_send_request(request).await.map_err(failed)
+    }
+}
+
+async fn open(address: &NodeAddress) -> Result<Either<TcpStream, UnixStream>, ConnectFailure> {
+    let tcp = match address {
+        NodeAddress::Ip(address) => TcpStream::connect(address).await,
+        NodeAddress::Host { name, port } => {
+            let addresses = tokio::net::lookup_host((name.as_str(), *port)).await;
+            connect_to_any(addresses.map_err(|_| ConnectFailure::Name)?).await
+        }
+        NodeAddress::Unix(path) => {
+            let stream = UnixStream::connect(path).await;
+            return stream.map(Either::Right).map_err(|_| ConnectFailure::Refused);
+        }
+    };
+    let stream = tcp.map_err(|_| ConnectFailure::Refused)?;
+    stream.set_nodelay(true).map_err(|_| ConnectFailure::Refused)?;
+    Ok(Either::Left(stream))
+}
+
+async fn connect_to_any(addresses: impl Iterator<Item = std::net::SocketAddr>) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

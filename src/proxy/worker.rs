@@ -1,0 +1,409 @@
+//! One data-plane thread: its runtime, its share of the clients, its own connections to nodes.
+
+use crate::metrics::stats::PoolStats;
+use crate::metrics::stats::PoolStripe;
+use crate::metrics::stats::ServerStats;
+use crate::metrics::stats::ServerStripe;
+use crate::proxy::access_log::AccessLog;
+use crate::proxy::access_log::Entry;
+use crate::proxy::client::ClientState;
+use crate::proxy::server;
+use crate::proxy::table::PoolTable;
+use crate::proxy::table::RoutingTable;
+use crate::proxy::table::Upstream;
+use crate::proxy::upstream::LocalNode;
+use arc_swap::ArcSwap;
+use arc_swap::Cache;
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::mpsc;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+/// Where the process is in its life; it only ever moves forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Serving.
+    Running,
+    /// Still accepting, but telling clients to leave (`drain-delay`).
+    Draining,
+    /// Accepting no more; open requests finish (`grace`).
+    Closing,
+    /// Out of time: everything is cut.
+    Ended,
+}
+
+/// What all workers are started with.
+pub struct Shared {
+    /// The one table, swapped by `control`.
+    pub tables: Arc<ArcSwap<RoutingTable>>,
+    /// Counters of the process, with a stripe for each worker.
+    pub stats: Arc<ServerStats>,
+    /// The access log, when there is one.
+    pub access_log: Option<AccessLog>,
+    /// The life of the process.
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// The running data plane.
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Connections handed over to another worker that may wait for it.
+const HANDOVER_QUEUE: usize = 1024;
+
+/// How often a worker looks for connections that overstayed and for nodes that left.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+impl Workers {
+    /// Starts `count` workers that all accept from all `listeners`.
+    ///
+    /// # Errors
+    /// When a listener cannot be duplicated or a thread not be started.
+    pub fn start(count: usize, listeners: &[TcpListener], shared: &Arc<Shared>) -> io::Result<Workers> {
+        let queues: Vec<_> = (0..count).map(|_| mpsc::channel(HANDOVER_QUEUE)).collect();
+        let (senders, receivers): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
+        let spread = Arc::new(Spread { open: (0..count).map(|_| PaddedCount::default()).collect(), senders });
+        let mut threads = Vec::with_capacity(count);
+        for (id, handed_over) in receivers.into_iter().enumerate() {
+            let listeners = listeners.iter().map(TcpListener::try_clone).collect::<io::Result<Vec<_>>>()?;
+            let (shared, spread) = (Arc::clone(shared), Arc::clone(&spread));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let thread = thread::Builder::new().name(format!("worker-{id}"));
+            threads.push(thread.spawn(move || {
+                LocalSet::new().block_on(&runtime, async move {
+                    let worker = Rc::new(Worker::new(id, &shared, spread));
+                    worker.run(listeners, handed_over, shared.phase.clone()).await;
+                });
+            })?);
+        }
+        Ok(Workers { threads })
+    }
+
+    /// Waits until all workers have ended.
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
+    }
+}
+
+/// How many clients each worker has, and the way to hand one over.
+struct Spread {
+    open: Vec<PaddedCount>,
+    senders: Vec<mpsc::Sender<TcpStream>>,
+}
+
+#[repr(align(128))]
+#[derive(Default)]
+struct PaddedCount(AtomicUsize);
+
+impl Spread {
+    /// Who should take a connection that `worker` accepted: itself, unless another has fewer.
+    fn taker(&self, worker: usize) -> usize {
+        let own = self.open[worker].0.load(Relaxed);
+        let least = (0..self.open.len()).min_by_key(|id| self.open[*id].0.load(Relaxed)).unwrap_or(worker);
+        if self.open[least].0.load(Relaxed) < own { least } else { worker }
+    }
+
+    fn total(&self) -> usize {
+        self.open.iter().map(|count| count.0.load(Relaxed)).sum()
+    }
+}
+
+/// One worker's counters of a pool; outlives tables without pinning one.
+pub(crate) struct LocalPool {
+    pub(crate) name: String,
+    stats: Arc<PoolStats>,
+}
+
+impl LocalPool {
+    fn new(pool: &PoolTable) -> LocalPool {
+        LocalPool { name: pool.settings.name.clone(), stats: Arc::clone(&pool.stats) }
+    }
+
+    /// The stripe of worker `worker`.
+    pub(crate) fn of(&self, worker: usize) -> &PoolStripe {
+        self.stats.of(worker)
+    }
+}
+
+/// A routing table with this worker's own handles beside it.
+pub(crate) struct LocalTable {
+    pub(crate) table: Arc<RoutingTable>,
+    pools: Vec<Rc<LocalPool>>,
+}
+
+impl LocalTable {
+    fn new(table: Arc<RoutingTable>) -> LocalTable {
+        let pools = table.pools().iter().map(|pool| Rc::new(LocalPool::new(pool))).collect();
+        LocalTable { table, pools }
+    }
+
+    /// The pool with this index in the table.
+    pub(crate) fn pool(&self, index: usize) -> &Rc<LocalPool> {
+        &self.pools[index]
+    }
+}
+
+/// The state of one data-plane thread.
+pub(crate) struct Worker {
+    id: usize,
+    tables: RefCell<Cache<Arc<ArcSwap<RoutingTable>>, Arc<RoutingTable>>>,
+    current: RefCell<Rc<LocalTable>>,
+    nodes: RefCell<HashMap<u64, Rc<LocalNode>>>,
+    clients: RefCell<HashMap<u64, Arc<ClientState>>>,
+    next_client: Cell<u64>,
+    phase: Cell<Phase>,
+    spread: Arc<Spread>,
+    /// Clients and tunnels that are open here.
+    open: Cell<usize>,
+    closed_one: Notify,
+    stats: Arc<ServerStats>,
+    access_log: Option<AccessLog>,
+    random: RefCell<fastrand::Rng>,
+}
+
+impl Worker {
+    fn new(id: usize, shared: &Shared, spread: Arc<Spread>) -> Worker {
+        let table = shared.tables.load_full();
+        Worker {
+            id,
+            tables: RefCell::new(Cache::new(Arc::clone(&shared.tables))),
+            current: RefCell::new(Rc::new(LocalTable::new(table))),
+            nodes: RefCell::default(),
+            clients: RefCell::default(),
+            next_client: Cell::new(0),
+            phase: Cell::new(Phase::Running),
+            spread,
+            open: Cell::new(0),
+            closed_one: Notify::new(),
+            stats: Arc::clone(&shared.stats),
+            access_log: shared.access_log.clone(),
+            random: RefCell::new(fastrand::Rng::new()),
+        }
+    }
+
+    /// The number of this worker, for its stripe of every counter.
+    pub(crate) fn id(&self) -> usize {
+        self.id
+    }
+
+    /// Where the process is in its life.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// This worker's counters of the process.
+    pub(crate) fn stats(&self) -> &ServerStripe {
+        self.stats.stripes.of(self.id)
+    }
+
+    /// A uniformly random number.
+    pub(crate) fn random(&self) -> u64 {
+        self.random.borrow_mut().u64(..)
+    }
+
+    /// Whether requests are logged.
+    pub(crate) fn logs_access(&self) -> bool {
+        self.access_log.is_some()
+    }
+
+    /// Hands a finished entry to the access log.
+    pub(crate) fn write_log(&self, entry: &Entry) {
+        if let Some(log) = &self.access_log
+            && !log.write(entry)
+        {
+            self.stats().log_lines_dropped.increment();
+        }
+    }
+
+    /// The routing table of the moment: one comparison when it has not changed.
+    pub(crate) fn table(&self) -> Rc<LocalTable> {
+        let mut tables = self.tables.borrow_mut();
+        let latest = tables.load();
+        if !Arc::ptr_eq(latest, &self.current.borrow().table) {
+            self.current.replace(Rc::new(LocalTable::new(Arc::clone(latest))));
+        }
+        Rc::clone(&self.current.borrow())
+    }
+
+    /// This worker's connections to a node.
+    pub(crate) fn node(&self, upstream: &Arc<Upstream>) -> Rc<LocalNode> {
+        let mut nodes = self.nodes.borrow_mut();
+        let new = || Rc::new(LocalNode::new(Arc::clone(upstream), self.id));
+        Rc::clone(nodes.entry(upstream.id).or_insert_with(new))
+    }
+
+    /// Counts one more open client or tunnel, until the guard is dropped.
+    pub(crate) fn open_one(self: &Rc<Self>) -> OpenGuard {
+        self.open.set(self.open.get() + 1);
+        self.spread.open[self.id].0.fetch_add(1, Relaxed);
+        self.stats().connections.add(1);
+        OpenGuard { worker: Rc::clone(self) }
+    }
+
+    /// Registers a client so that it can be told to leave.
+    pub(crate) fn register(&self, state: &Arc<ClientState>) -> u64 {
+        let id = self.next_client.get();
+        self.next_client.set(id + 1);
+        self.clients.borrow_mut().insert(id, Arc::clone(state));
+        id
+    }
+
+    /// Forgets a client that has gone.
+    pub(crate) fn unregister(&self, client: u64) {
+        self.clients.borrow_mut().remove(&client);
+    }
+
+    async fn run(
+        self: Rc<Self>,
+        listeners: Vec<TcpListener>,
+        handed_over: mpsc::Receiver<TcpStream>,
+        mut phase: watch::Receiver<Phase>,
+    ) {
+        let mut accepting = Vec::new();
+        for listener in listeners {
+            accepting.push(tokio::task::spawn_local(Rc::clone(&self).accept_from(listener)));
+        }
+        accepting.push(tokio::task::spawn_local(Rc::clone(&self).take_over(handed_over)));
+        tokio::task::spawn_local(Rc::clone(&self).sweep_forever());
+        loop {
+            let now = *phase.borrow_and_update();
+            self.enter(now);
+            if now >= Phase::Closing {
+                accepting.drain(..).for_each(|task| task.abort());
+            }
+            let is_empty = self.open.get() == 0;
+            if now == Phase::Ended || (now == Phase::Closing && is_empty) {
+                return;
+            }
+            tokio::select! {
+                changed = phase.changed() => if changed.is_err() { return },
+                () = self.closed_one.notified() => {}
+            }
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        if self.phase.replace(phase) != phase {
+            self.clients.borrow().values().for_each(|client| client.wake());
+        }
+    }
+
+    async fn accept_from(self: Rc<Self>, listener: TcpListener) {
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "a worker cannot listen"),
+        };
+        loop {
+            self.wait_for_room().await;
+            match listener.accept().await {
+                Ok((stream, _)) => self.place(stream),
+                Err(error) => {
+                    // Out of file descriptors or memory: the queue of the kernel holds the client until some are free.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Waits while the process has `limits.max-connections` clients; more of them wait in the listen backlog.
+    async fn wait_for_room(&self) {
+        let max = self.current.borrow().table.server.limits.max_connections;
+        while self.spread.total() >= max {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+
+    /// Serves a new client here, or hands it to a worker that has fewer, so that few long connections spread evenly.
+    fn place(self: &Rc<Self>, stream: tokio::net::TcpStream) {
+        let taker = self.spread.taker(self.id);
+        if taker == self.id {
+            return server::spawn(self, stream);
+        }
+        // A full queue means that the other is the busier one after all.
+        let Ok(permit) = self.spread.senders[taker].try_reserve() else {
+            return server::spawn(self, stream);
+        };
+        match stream.into_std() {
+            Ok(stream) => permit.send(stream),
+            Err(error) => tracing::warn!(%error, "a connection cannot be handed over"),
+        }
+    }
+
+    async fn take_over(self: Rc<Self>, mut handed_over: mpsc::Receiver<TcpStream>) {
+        while let Some(stream) = handed_over.recv().await {
+            match tokio::net::TcpStream::from_std(stream) {
+                Ok(stream) => server::spawn(&self, stream),
+                Err(error) => tracing::warn!(%error, "a handed-over connection is lost"),
+            }
+        }
+    }
+
+    async fn sweep_forever(self: Rc<Self>) {
+        let mut tick = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            tick.tick().await;
+            let table = self.table();
+            let limits = &table.table.server.limits;
+            for client in self.clients.borrow().values() {
+                if let Some(order) = client.overstayed(limits.head_timeout, limits.idle_timeout) {
+                    client.order(order);
+                }
+            }
+            let mut nodes = self.nodes.borrow_mut();
+            nodes.values().for_each(|node| node.sweep());
+            nodes.retain(|_, node| !node.upstream.is_retired());
+        }
+    }
+}
+
+/// How long to wait before accepting again when the process is full.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Counts an open client or tunnel.
+pub(crate) struct OpenGuard {
+    worker: Rc<Worker>,
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        worker.open.set(worker.open.get() - 1);
+        worker.spread.open[worker.id].0.fetch_sub(1, Relaxed);
+        worker.stats().connections.add(-1);
+        worker.closed_one.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_hands_a_connection_over_only_to_one_that_has_fewer() {
+        let spread = Spread { open: (0..3).map(|_| PaddedCount::default()).collect(), senders: Vec::new() };
+        assert_eq!(spread.taker(1), 1, "all are equally empty");
+        spread.open[1].0.store(2, Relaxed);
+        spread.open[0].0.store(1, Relaxed);
+        assert_eq!(spread.taker(1), 2, "worker 2 has none");
+        assert_eq!(spread.taker(2), 2, "and keeps what it accepts");
+    }
+}
