@@ -16,3 +16,5 @@ pub mod metrics;
 pub mod store;
 
 pub mod proxy;
+
+pub mod control;

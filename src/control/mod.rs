@@ -1,0 +1,243 @@
+//! The control plane: the only writer of the routing table and of the store.
+//!
+//! One thread takes writes one after another, so every write is decided on the state that the one before it left.
+//! Writes that wait together are checked in order, made durable by one append and served by one new table; only then
+//! are they answered.
+
+mod batch;
+pub mod pool_at;
+pub mod settings;
+mod state;
+pub mod write;
+
+use crate::cluster::log::History;
+use crate::control::pool_at::PoolAt;
+use crate::control::settings::Owner;
+use crate::control::settings::PoolConfig;
+use crate::control::state::State;
+use crate::control::write::Write;
+use crate::control::write::WriteError;
+use crate::control::write::Written;
+use crate::metrics::Metrics;
+use crate::proxy::settings::ServerSettings;
+use crate::proxy::table::PoolTable;
+use crate::proxy::table::RoutingTable;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::settings::StoreSettings;
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+use std::thread;
+use std::thread::JoinHandle;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+/// Writes that may wait; more wait to be allowed to wait.
+const QUEUE_WRITES: usize = 1024;
+
+/// Writes that may share one append and one table.
+const BATCH_WRITES_MAX: usize = 256;
+
+/// What the control plane is started with.
+pub struct Start<'a> {
+    /// The data plane's settings.
+    pub server: ServerSettings,
+    /// The pools of the config.
+    pub pools: Vec<PoolConfig>,
+    /// Where events live.
+    pub store: &'a StoreSettings,
+    /// Data-plane threads, for the size of counters.
+    pub workers: usize,
+    /// Where tables are made visible.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why the control plane cannot start or reload.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The operating system refused a thread.
+    #[error("cannot start the control thread: {0}")]
+    Thread(#[from] io::Error),
+    /// A pool's nodes cannot be placed or changed to what the file says.
+    #[error("pool {pool}: {why}")]
+    Pool {
+        /// The pool.
+        pool: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The store failed.
+    #[error("{0}")]
+    Store(Arc<StoreError>),
+    /// The process is ending.
+    #[error("this proxy is shutting down")]
+    Stopping,
+}
+
+/// The way to the control plane. Cheap to clone; when the last one is dropped the control thread ends.
+#[derive(Clone)]
+pub struct Controller {
+    commands: mpsc::Sender<Command>,
+    shared: Arc<Shared>,
+}
+
+/// What is read without asking the control thread.
+struct Shared {
+    tables: Arc<ArcSwap<RoutingTable>>,
+    /// Never read by the data plane.
+    pools: RwLock<BTreeMap<String, PoolRecord>>,
+}
+
+/// What the control plane knows of a pool besides its table.
+#[derive(Clone, Debug)]
+pub struct PoolRecord {
+    /// Who may change its membership.
+    pub owner: Owner,
+    /// Its past.
+    pub history: History,
+    /// How the file's `initial-nodes` and `placement` differ from what the store holds, if they do.
+    pub drift: Option<String>,
+}
+
+enum Command {
+    Write(Box<Write>, oneshot::Sender<Result<Written, WriteError>>),
+    Reload(Box<(ServerSettings, Vec<PoolConfig>)>, oneshot::Sender<Result<Vec<String>, ControlError>>),
+}
+
+impl Controller {
+    /// Opens the store, brings every pool to what the file and the store say, publishes the first table and starts the
+    /// control thread. Also returns the thread, which ends when the last `Controller` is dropped, and warnings.
+    ///
+    /// # Errors
+    /// When the store cannot be opened or written, or a pool's placement cannot be built.
+    pub fn start(start: Start<'_>) -> Result<(Controller, JoinHandle<()>, Vec<String>), ControlError> {
+        let (store, histories) = Store::open(start.store).map_err(|error| ControlError::Store(Arc::new(error)))?;
+        let empty = RoutingTable::new(Arc::new(start.server.clone()), Vec::new());
+        let shared = Arc::new(Shared { tables: Arc::new(ArcSwap::from_pointee(empty)), pools: RwLock::default() });
+        let mut state = State::new(store, histories, start.workers, start.metrics, Arc::clone(&shared));
+        let warnings = state.configure(start.server, start.pools)?;
+        let (commands, queue) = mpsc::channel(QUEUE_WRITES);
+        let thread = thread::Builder::new().name("control".into()).spawn(move || run(state, queue))?;
+        Ok((Controller { commands, shared }, thread, warnings))
+    }
+
+    /// The swap that workers read.
+    pub fn tables(&self) -> &Arc<ArcSwap<RoutingTable>> {
+        &self.shared.tables
+    }
+
+    /// The table of the moment.
+    pub fn table(&self) -> Arc<RoutingTable> {
+        self.shared.tables.load_full()
+    }
+
+    /// One pool as it is served now.
+    pub fn pool(&self, name: &str) -> Option<Arc<PoolTable>> {
+        self.table().pool(name).cloned()
+    }
+
+    /// Asks something of what is known of a pool besides its table; `None` for a pool that does not exist.
+    pub fn record<T>(&self, pool: &str, ask: impl FnOnce(&PoolRecord) -> T) -> Option<T> {
+        self.shared.pools.read().unwrap_or_else(PoisonError::into_inner).get(pool).map(ask)
+    }
+
+    /// Makes a write; returns once it is durable and served.
+    ///
+    /// # Errors
+    /// When it was not made; nothing of it was stored.
+    pub async fn write(&self, write: Write) -> Result<Written, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::Write(Box::new(write), reply)).await;
+        sent.map_err(|_| WriteError::Stopping)?;
+        answer.await.unwrap_or(Err(WriteError::Stopping))
+    }
+
+    /// Applies an edited config whole or not at all; returns warnings. Also reopens a store that refused writes after
+    /// a failed one.
+    ///
+    /// # Errors
+    /// When it was not applied.
+    pub async fn reload(&self, server: ServerSettings, pools: Vec<PoolConfig>) -> Result<Vec<String>, ControlError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::Reload(Box::new((server, pools)), reply)).await;
+        sent.map_err(|_| ControlError::Stopping)?;
+        answer.await.unwrap_or(Err(ControlError::Stopping))
+    }
+}
+
+impl PoolAt {
+    /// The pool as it is served.
+    pub fn of(pool: &PoolTable) -> PoolAt {
+        PoolAt {
+            pool: pool.settings.name.clone(),
+            epoch: pool.epoch,
+            membership: pool.membership.clone(),
+            placement: Arc::clone(&pool.placement),
+            key: pool.settings.key.clone(),
+            fingerprint: pool.fingerprint,
+        }
+    }
+}
+
+/// The way to ask for the config file to be read again; `app` is at the other end.
+#[derive(Clone, Debug)]
+pub struct ReloadHandle {
+    requests: mpsc::Sender<ReloadReply>,
+}
+
+/// Where the warnings of an applied reload go, or why it was not applied.
+pub type ReloadReply = oneshot::Sender<Result<Vec<String>, String>>;
+
+impl ReloadHandle {
+    /// A handle and the receiver that serves it.
+    pub fn new() -> (ReloadHandle, mpsc::Receiver<ReloadReply>) {
+        let (requests, served) = mpsc::channel(1);
+        (ReloadHandle { requests }, served)
+    }
+
+    /// Reads the config file again and applies it whole or not at all; returns warnings.
+    ///
+    /// # Errors
+    /// A text for people when it was not applied: then everything is as before.
+    pub async fn reload(&self) -> Result<Vec<String>, String> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || "this proxy is shutting down".to_owned();
+        self.requests.send(reply).await.map_err(|_| stopping())?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+/// The control thread: everything here may block, nothing in the data plane waits for it.
+fn run(mut state: State, mut queue: mpsc::Receiver<Command>) {
+    let mut next = queue.blocking_recv();
+    while let Some(command) = next.take() {
+        match command {
+            Command::Reload(config, reply) => {
+                let (server, pools) = *config;
+                // Nobody waits for the answer any more when this fails.
+                drop(reply.send(state.reload(server, pools)));
+            }
+            Command::Write(write, reply) => {
+                let mut writes = vec![(*write, reply)];
+                while writes.len() < BATCH_WRITES_MAX {
+                    match queue.try_recv() {
+                        Ok(Command::Write(write, reply)) => writes.push((*write, reply)),
+                        Ok(reload) => {
+                            next = Some(reload);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                state.write(writes);
+            }
+        }
+        if next.is_none() {
+            next = queue.blocking_recv();
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Who owns a pool's membership, and what it starts with.
+
+use crate::cluster::membership::Membership;
+use crate::cluster::membership::Reason;
+use crate::cluster::node::Node;
+use crate::cluster::node::NodeAddress;
+use crate::cluster::node::NodeName;
+use crate::placement::PlacementSettings;
+use crate::placement::WEIGHT_MAX;
+use crate::placement::settings::VNODES_DEFAULT;
+use crate::placement::settings::VNODES_MAX;
+use crate::proxy::settings::PoolSettings;
+use crate::section::Mistake;
+use crate::section::Printer;
+use crate::section::Section;
+use crate::section::Span;
+
+/// One `[[pool]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// What the pool does with its requests.
+    pub settings: PoolSettings,
+    /// Who its nodes are.
+    pub source: MembershipSource,
+}
+
+/// `nodes` or `initial-nodes` of a pool, with its `placement`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MembershipSource {
+    /// Who may change the membership.
+    pub owner: Owner,
+    /// `nodes` or `initial-nodes` as a membership.
+    pub membership: Membership,
+}
+
+impl MembershipSource {
+    /// Reads `placement`, and `nodes` or `initial-nodes`, of one `[[pool]]`.
+    pub fn read(section: &mut Section<'_>) -> Option<MembershipSource> {
+        let placement = read_placement(section);
+        let of_file = section.tables("nodes", |node| read_node(node, Owner::File));
+        let of_store = section.tables("initial-nodes", |node| read_node(node, Owner::Store));
+        let (owner, nodes) = match (section.gives("nodes"), section.gives("initial-nodes")) {
+            (true, false) => (Owner::File, of_file),
+            (false, true) => (Owner::Store, of_store),
+            (given, _) => {
+                report_owner(section, given);
+                return None;
+            }
+        };
+        if report_twins(section, &nodes) {
+            return None;
+        }
+        let membership = assemble(section, placement?, nodes)?;
+        Some(MembershipSource { owner, membership })
+    }
+
+    /// Writes `placement` and the nodes.
+    pub fn print(&self, printer: &mut Printer) {
+        match self.membership.placement {
+            PlacementSettings::Ring { vnodes } => {
+                printer.set_inline("placement", vec![("kind", "ring".into()), ("vnodes", vnodes.into())]);
+            }
+        }
+        printer.set_tables(self.owner.setting(), self.membership.nodes().iter().map(print_node));
+    }
+}
+
+/// Who may change the membership of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// `nodes`: the file owns the pool; the API may not write.
+    File,
+    /// `initial-nodes`: the store owns the pool after epoch 1.
+    Store,
+}
+
+impl Owner {
+    /// The setting that makes this the owner.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Owner::File => "nodes",
+            Owner::Store => "initial-nodes",
+        }
+    }
+}
+
+/// Parses `NAME=ADDRESS[,weight=W][,zone=Z][,placement-id=I]`, as the command line names a node.
+pub fn parse_node_argument(written: &str) -> Result<Node, String> {
+    let mut parts = written.split(',');
+    let (name, address) = parts
+        .next()
+        .and_then(|first| first.split_once('='))
+        .ok_or_else(|| format!("`{written}` does not name a node; write NAME=ADDRESS, such as a=10.0.0.10:3000"))?;
+    let mut node = Node {
+        name: NodeName::try_from(name.to_owned())?,
+        address: NodeAddress::try_from(address.to_owned())?,
+        weight: 1,
+        zone: None,
+        placement_id: None,
+        draining: false,
+    };
+    for part in parts {
+        match part.split_once('=') {
+            Some(("weight", weight)) => node.weight = parse_weight(weight)?,
+            Some(("zone", zone)) => node.zone = Some(zone.to_owned()),
+            Some(("placement-id", id)) => node.placement_id = Some(id.to_owned()),
+            _ => {
+                return Err(format!(
+                    "unknown part `{part}` of node `{name}`; known are weight=W, zone=Z and placement-id=I"
+                ));
+            }
+        }
+    }
+    Ok(node)
+}
+
+/// Neither or both of `nodes` and `initial-nodes` are given.
+fn report_owner(section: &Section<'_>, both: bool) {
+    section.report(if both {
+        let message = "both `nodes` and `initial-nodes` are given; keep `nodes` if this file owns the \
+                       membership, `initial-nodes` if the admin API changes it";
+        Mistake::new(section.place_of_key("initial-nodes"), message)
+            .with_note(section.place_of_key("nodes"), "`nodes` is given here")
+    } else {
+        let message = "the pool has neither `initial-nodes` nor `nodes`; give `initial-nodes` if the admin \
+                       API is to change the membership, `nodes` if only this file may";
+        Mistake::new(section.place_of("name"), message)
+    });
+}
+
+/// A node, and the place of its name.
+fn read_node(section: &mut Section<'_>, owner: Owner) -> Option<(Node, Span)> {
+    let name = section.required("name", "name = \"a\"");
+    let name = name.and_then(|name| name.parse(|name| NodeName::try_from(name.to_owned())));
+    let address = section.required("address", "address = \"10.0.0.10:3000\"");
+    let address = address.and_then(|value| value.parse(|text| NodeAddress::try_from(text.to_owned())));
+    let weight = section.integer("weight", 1, 0..=WEIGHT_MAX);
+    let zone = section.string("zone");
+    let placement_id = section.string("placement-id");
+    let draining = match owner {
+        Owner::File => section.boolean("drain", false),
+        Owner::Store => {
+            section.refuse(&["drain"], "has no meaning in `initial-nodes`; use `ringway node drain`");
+            false
+        }
+    };
+    let node = Node { name: name?, address: address?, weight, zone, placement_id, draining };
+    Some((node, section.place_of("name")))
+}
+
+fn read_placement(section: &mut Section<'_>) -> Option<PlacementSettings> {
+    let Some(value) = section.value("placement") else {
+        return Some(PlacementSettings::default());
+    };
+    if value.is_string() {
+        return value.parse(str::parse);
+    }
+    value.section(|section| {
+        section.refuse(&PLACEMENT_LATER, "is not available yet; remove it");
+        let kind = section.required("kind", "kind = \"ring\"").and_then(|kind| kind.parse(str::parse));
+        let vnodes = section.integer("vnodes", VNODES_DEFAULT, 1..=VNODES_MAX);
+        kind.map(|kind| match kind {
+            PlacementSettings::Ring { .. } => PlacementSettings::Ring { vnodes },
+        })
+    })?
+}
+
+/// Puts the membership together, which refuses a placement that cannot be built.
+fn assemble(section: &Section<'_>, placement: PlacementSettings, nodes: Vec<(Node, Span)>) -> Option<Membership> {
+    let (nodes, places): (Vec<Node>, Vec<Span>) = nodes.into_iter().unzip();
+    let refused = match Membership::with_nodes(placement, nodes) {
+        Ok(membership) => return Some(membership),
+        Err(refused) => refused,
+    };
+    let place = match (&refused.reason, refused.index) {
+        (Reason::Build(_), _) | (_, None) => section.place_of("placement"),
+        (_, Some(index)) => places[index],
+    };
+    section.report(Mistake::new(place, refused.to_string()));
+    None
+}
+
+/// Reports names and placement-ids given twice, showing both places; whether there were any.
+fn report_twins(section: &Section<'_>, nodes: &[(Node, Span)]) -> bool {
+    let names: Vec<_> = nodes.iter().map(|(node, place)| (&node.name, *place)).collect();
+    let same_name = section.report_repeated(&names, |name| {
+        format!("the pool already has a node `{name}`; give one of them another name, or remove it")
+    });
+    let id = |node: &Node| node.placement_id.clone().unwrap_or_else(|| node.name.to_string());
+    let ids: Vec<_> = nodes.iter().map(|(node, place)| (id(node), *place)).collect();
+    same_name
+        || section.report_repeated(&ids, |id| {
+            format!("the pool already has a node with placement-id `{id}`; give one of them another placement-id")
+        })
+}
+
+/// A node as the settings of an inline table.
+pub fn print_node(node: &Node) -> Vec<(&'static str, toml::Value)> {
+    let mut settings: Vec<(&'static str, toml::Value)> = vec![
+        ("name", node.name.to_string().into()),
+        ("address", node.address.to_string().into()),
+        ("weight", node.weight.into()),
+    ];
+    settings.extend(node.zone.as_deref().map(|zone| ("zone", zone.into())));
+    settings.extend(node.placement_id.as_deref().map(|id| ("placement-id", id.into())));
+    settings.extend(node.draining.then(|| ("drain", true.into())));
+    settings
+}
+
+fn parse_weight(written: &str) -> Result<u32, String> {
+    let weight = written.parse().ok().filter(|weight| *weight <= WEIGHT_MAX);
+    weight.ok_or_else(|| format!("`{written}` is not a weight; write a whole number from 0 to {WEIGHT_MAX}"))
+}
+
+/// Settings of placements that have a name already and come later.
+const PLACEMENT_LATER: [&str; 9] =
+    ["avalanche", "cap", "hash", "hash-key", "max-points", "maximum-size", "minimum-size", "slots", "table-size"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_argument_reads_all_its_parts() {
+        let node = parse_node_argument("b=10.0.0.11:3000,weight=2,zone=b,placement-id=7").unwrap();
+        assert_eq!(node.name.as_str(), "b");
+        assert_eq!(node.address.to_string(), "10.0.0.11:3000");
+        assert_eq!((node.weight, node.zone.as_deref(), node.placement_id.as_deref()), (2, Some("b"), Some("7")));
+    }
+
+    #[test]
+    fn a_node_argument_that_is_wrong_says_what_to_write() {
+        for (written, expected) in [
+            ("10.0.0.1:80", "write NAME=ADDRESS"),
+            ("a b=10.0.0.1:80", "node name"),
+            ("a=10.0.0.1", "10.0.0.1"),
+            ("a=10.0.0.1:80,weigth=2", "known are weight=W"),
+            ("a=10.0.0.1:80,weight=1001", "from 0 to 1000"),
+        ] {
+            let error = parse_node_argument(written).unwrap_err();
+            assert!(error.contains(expected), "{written}: {error}");
+        }
+    }
+}
