@@ -18,3 +18,7 @@ pub mod store;
 pub mod proxy;
 
 pub mod control;
+
+pub mod admin;
+
+pub mod config;

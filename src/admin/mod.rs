@@ -1,0 +1,3 @@
+//! The operator's HTTP API.
+
+pub mod settings;
