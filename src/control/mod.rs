@@ -5,6 +5,7 @@
 //! are they answered.
 
 mod batch;
+pub mod explain;
 pub mod pool_at;
 pub mod settings;
 mod state;

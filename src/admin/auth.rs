@@ -1,0 +1,299 @@
+//! Who may do what: bearer tokens, and protection of writes against pages open in a browser (DNS rebinding, CSRF).
+
+use crate::admin::api::Api;
+use crate::admin::problem::Fault;
+use crate::admin::problem::Kind;
+use crate::admin::settings::AdminSettings;
+use crate::admin::settings::ListenAddress;
+use crate::proxy::worker::Phase;
+use crate::routing::key::normal_host;
+use axum::extract::FromRequestParts;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use http::HeaderMap;
+use http::header;
+use http::request::Parts;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+
+/// What a caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything; `by_token` tells whether a token said so, or none is asked for.
+    Operate {
+        /// A token said so.
+        by_token: bool,
+    },
+    /// Questions only.
+    Read,
+}
+
+/// The rules of one listener.
+pub(crate) struct Gate {
+    operate: Option<Token>,
+    read: Option<Token>,
+    /// The address that a write may name in `Host`; `None` on a Unix socket, which no browser can reach.
+    bound: Option<IpAddr>,
+}
+
+impl Gate {
+    /// Reads the token files; the error is a text for people.
+    pub(crate) fn new(settings: &AdminSettings) -> Result<Gate, String> {
+        Ok(Gate {
+            operate: settings.token_file.as_deref().map(Token::read).transpose()?,
+            read: settings.read_token_file.as_deref().map(Token::read).transpose()?,
+            bound: match &settings.listen {
+                ListenAddress::Tcp(address) => Some(address.ip().to_canonical()),
+                ListenAddress::Unix(_) => None,
+            },
+        })
+    }
+
+    /// The role that the `Authorization` field gives. Where any token is set, one is needed.
+    fn role(&self, headers: &HeaderMap) -> Result<Role, Fault> {
+        if self.operate.is_none() && self.read.is_none() {
+            return Ok(Role::Operate { by_token: false });
+        }
+        let shown = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+        let shown = shown.and_then(Token::of).ok_or_else(|| {
+            Fault::new(Kind::Unauthorized, "send `Authorization: Bearer TOKEN` with the token of the token file")
+        })?;
+        let is = |known: &Option<Token>| known.as_ref().is_some_and(|known| known.equals(&shown));
+        match (is(&self.operate), is(&self.read)) {
+            (true, _) => Ok(Role::Operate { by_token: true }),
+            (false, true) => Ok(Role::Read),
+            (false, false) => Err(Fault::new(Kind::Unauthorized, "this token is not known here")),
+        }
+    }
+
+    /// Whether a write may come with these headers. A page of another site can make a browser send requests here, but
+    /// it can neither choose `Host` and `Origin` nor send a token.
+    fn check_site(&self, role: Role, headers: &HeaderMap) -> Result<(), Fault> {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let named = normal_host(host);
+        if role != (Role::Operate { by_token: true }) && !self.is_named(&named) {
+            let detail = format!(
+                "`Host: {}` does not name this API; use the address it listens on, or a token",
+                host.escape_debug()
+            );
+            return Err(Fault::new(Kind::ForeignHost, detail));
+        }
+        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let origin = origin.to_str().unwrap_or_default();
+        let is_same_site = origin.split_once("://").is_some_and(|(_, site)| site.eq_ignore_ascii_case(host));
+        if is_same_site {
+            return Ok(());
+        }
+        let detail = format!("pages of `{}` may not write to this API", origin.escape_debug());
+        Err(Fault::new(Kind::ForeignOrigin, detail))
+    }
+
+    fn is_named(&self, host: &str) -> bool {
+        let Some(bound) = self.bound else { return true };
+        let address: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+        match address.map(|address| address.to_canonical()) {
+            Some(address) => address.is_loopback() || address == bound,
+            None => host == "localhost" || host.ends_with(".localhost"),
+        }
+    }
+
+    fn actor(&self, headers: &HeaderMap) -> Result<String, Fault> {
+        let channel = if self.bound.is_some() { "admin" } else { "admin-socket" };
+        let Some(name) = headers.get(ACTOR) else { return Ok(channel.to_owned()) };
+        let name = std::str::from_utf8(name.as_bytes()).ok().filter(|name| is_actor(name));
+        match name {
+            Some(name) => Ok(format!("{channel}:{name}")),
+            None => {
+                let detail = format!("`{ACTOR}` must be 1 to {ACTOR_CHARS_MAX} printable characters");
+                Err(Fault::new(Kind::BadRequest, detail))
+            }
+        }
+    }
+}
+
+fn is_actor(name: &str) -> bool {
+    (1..=ACTOR_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+}
+
+/// The token of `Bearer TOKEN`, whose scheme is case-insensitive (RFC 9110 section 11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(b"bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// A secret, padded to one size so that comparing takes the same time whatever was shown.
+struct Token {
+    padded: [u8; TOKEN_BYTES_MAX],
+    length: u64,
+}
+
+impl Token {
+    /// `None` when it is empty or longer than a token may be.
+    fn of(bytes: &[u8]) -> Option<Token> {
+        let mut padded = [0; TOKEN_BYTES_MAX];
+        padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let length = u64::try_from(bytes.len()).ok().filter(|length| *length > 0)?;
+        Some(Token { padded, length })
+    }
+
+    fn read(file: &Path) -> Result<Token, String> {
+        let shown = file.display();
+        let text = std::fs::read(file).map_err(|error| format!("cannot read the token file {shown}: {error}"))?;
+        let token = text.trim_ascii();
+        if token.is_empty() {
+            return Err(format!("the token file {shown} is empty; write a secret into it"));
+        }
+        if !token.iter().all(u8::is_ascii_graphic) {
+            return Err(format!("the token in {shown} holds white space or other than ASCII; write one word"));
+        }
+        let too_long = || format!("the token in {shown} is over {TOKEN_BYTES_MAX} bytes; write a shorter one");
+        Token::of(token).ok_or_else(too_long)
+    }
+
+    fn equals(&self, other: &Token) -> bool {
+        (self.padded.ct_eq(&other.padded) & self.length.ct_eq(&other.length)).into()
+    }
+}
+
+/// Lets through who has a token, where one is asked for; probes need none.
+pub(crate) async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    if OPEN_PATHS.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    match api.gate.role(request.headers()) {
+        Ok(role) => {
+            request.extensions_mut().insert(role);
+            next.run(request).await
+        }
+        Err(fault) => fault.into_response(),
+    }
+}
+
+/// The right to write, which a handler needs in order to name the actor of a write.
+pub(crate) struct Writer {
+    /// Who writes, for the history.
+    pub(crate) actor: String,
+}
+
+impl FromRequestParts<Arc<Api>> for Writer {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Writer, Fault> {
+        let role = parts.extensions.get::<Role>().copied().unwrap_or(Role::Read);
+        if role == Role::Read {
+            return Err(Fault::new(Kind::Forbidden, "use the token of `token-file` to change something"));
+        }
+        api.gate.check_site(role, &parts.headers)?;
+        if api.phase() != Phase::Running {
+            return Err(Fault::new(Kind::Stopping, "this proxy is shutting down and takes no more writes"));
+        }
+        Ok(Writer { actor: api.gate.actor(&parts.headers)? })
+    }
+}
+
+/// What a load balancer asks without a token.
+const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Longest token, in bytes.
+const TOKEN_BYTES_MAX: usize = 512;
+
+/// Names the person or program behind a write, for the history.
+const ACTOR: &str = "x-ringway-actor";
+
+/// Longest name of an actor, in characters.
+const ACTOR_CHARS_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn gate(operate: Option<&str>, read: Option<&str>, bound: Option<&str>) -> Gate {
+        let token = |text: Option<&str>| text.map(|text| Token::of(text.as_bytes()).unwrap());
+        Gate { operate: token(operate), read: token(read), bound: bound.map(|ip| ip.parse().unwrap()) }
+    }
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_token_gives_its_role_and_nothing_like_it_does() {
+        let gate = gate(Some("secret"), Some("look"), Some("127.0.0.1"));
+        for (shown, role) in [
+            ("Bearer secret", Some(Role::Operate { by_token: true })),
+            ("bearer  secret", Some(Role::Operate { by_token: true })),
+            ("Bearer look", Some(Role::Read)),
+            ("Bearer secre", None),
+            ("Bearer secret\u{7f}", None),
+            ("Bearer ", None),
+            ("Bearer", None),
+            ("Basic secret", None),
+            ("secret", None),
+        ] {
+            let value = HeaderValue::from_bytes(shown.as_bytes());
+            let mut headers = HeaderMap::new();
+            value.into_iter().for_each(|value| drop(headers.insert(header::AUTHORIZATION, value)));
+            assert_eq!(gate.role(&headers).ok(), role, "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn where_only_a_read_token_is_set_nobody_operates() {
+        let gate = gate(None, Some("look"), Some("127.0.0.1"));
+        assert_eq!(gate.role(&headers(&[])).ok(), None);
+        assert_eq!(gate.role(&headers(&[("authorization", "Bearer look")])).ok(), Some(Role::Read));
+    }
+
+    #[test]
+    fn a_write_without_a_token_names_this_machine() {
+        let gate = gate(None, None, Some("10.0.0.5"));
+        let role = Role::Operate { by_token: false };
+        for (host, fine) in [
+            ("localhost:9080", true),
+            ("LocalHost", true),
+            ("proxy.localhost", true),
+            ("127.0.0.1:9080", true),
+            ("[::1]:9080", true),
+            ("10.0.0.5", true),
+            ("10.0.0.6", false),
+            ("localhost.evil.example", false),
+            ("evil.example:9080", false),
+            ("", false),
+        ] {
+            assert_eq!(gate.check_site(role, &headers(&[("host", host)])).is_ok(), fine, "{host:?}");
+            let by_token = Role::Operate { by_token: true };
+            assert!(gate.check_site(by_token, &headers(&[("host", host)])).is_ok(), "{host:?} with a token");
+        }
+    }
+
+    #[test]
+    fn only_pages_of_the_api_itself_may_write() {
+        let gate = gate(None, None, Some("127.0.0.1"));
+        let role = Role::Operate { by_token: false };
+        for (origin, fine) in [
+            ("http://127.0.0.1:9080", true),
+            ("http://127.0.0.1:9081", false),
+            ("http://evil.example", false),
+            ("null", false),
+        ] {
+            let headers = headers(&[("host", "127.0.0.1:9080"), ("origin", origin)]);
+            assert_eq!(gate.check_site(role, &headers).is_ok(), fine, "{origin}");
+        }
+    }
+
+    #[test]
+    fn an_actor_is_printable_and_short() {
+        let gate = gate(None, None, None);
+        let long = "x".repeat(ACTOR_CHARS_MAX + 1);
+        assert_eq!(gate.actor(&headers(&[])).unwrap(), "admin-socket");
+        assert_eq!(gate.actor(&headers(&[(ACTOR, "alice")])).unwrap(), "admin-socket:alice");
+        assert!(gate.actor(&headers(&[(ACTOR, &long)])).is_err());
+        assert!(gate.actor(&headers(&[(ACTOR, "")])).is_err());
+    }
+}

@@ -1,0 +1,263 @@
+//! Writes of one node: create or replace, edit, remove; each guarded by `If-Match` where a client gives it.
+
+use crate::admin::api::Api;
+use crate::admin::auth::Writer;
+use crate::admin::extract::Json;
+use crate::admin::extract::NodeOf;
+use crate::admin::extract::PoolOf;
+use crate::admin::extract::Query;
+use crate::admin::extract::flag;
+use crate::admin::model::NodeAnswer;
+use crate::admin::model::NodePatch;
+use crate::admin::model::NodeSpec;
+use crate::admin::model::NodeWritten;
+use crate::admin::model::reason;
+use crate::admin::precondition;
+use crate::admin::precondition::Precondition;
+use crate::admin::problem::Fault;
+use crate::admin::problem::Kind;
+use crate::admin::responses::DeleteNodeProblem;
+use crate::admin::responses::PatchNodeProblem;
+use crate::admin::responses::PutNodeProblem;
+use crate::admin::view;
+use crate::cluster::membership::Change;
+use crate::cluster::node::Node;
+use crate::cluster::node::NodeName;
+use crate::control::pool_at::Plan;
+use crate::control::write::Guard;
+use crate::control::write::Write;
+use crate::control::write::WriteAction;
+use crate::control::write::WriteError;
+use crate::control::write::Written;
+use crate::proxy::table::PoolTable;
+use axum::extract::FromRequestParts;
+use axum::extract::State;
+use axum::response::AppendHeaders;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use http::StatusCode;
+use http::header;
+use http::request::Parts;
+use serde::Deserialize;
+use std::sync::Arc;
+use utoipa::IntoParams;
+
+/// How a node is written.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[into_params(parameter_in = Query)]
+pub(crate) struct NodeQuery {
+    /// Answer what would move, and change nothing.
+    #[serde(default, deserialize_with = "flag")]
+    dry_run: bool,
+    /// Do it although it is unsafe.
+    #[serde(default, deserialize_with = "flag")]
+    force: bool,
+    /// Why, for the history: at most 500 printable characters.
+    #[serde(default, deserialize_with = "reason")]
+    reason: Option<String>,
+}
+
+/// A write of one node, apart from what it changes.
+pub(crate) struct Order {
+    pool: Arc<PoolTable>,
+    node: NodeName,
+    precondition: Precondition,
+    query: NodeQuery,
+    actor: String,
+}
+
+impl FromRequestParts<Arc<Api>> for Order {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Order, Fault> {
+        let Writer { actor } = Writer::from_request_parts(parts, api).await?;
+        let PoolOf(pool) = PoolOf::from_request_parts(parts, api).await?;
+        let NodeOf(node) = NodeOf::from_request_parts(parts, api).await?;
+        let Query(query) = Query::from_request_parts(parts, api).await?;
+        let precondition = Precondition::from_request_parts(parts, api).await?;
+        let node = NodeName::try_from(node).map_err(|why| Fault::new(Kind::BadRequest, why))?;
+        Ok(Order { pool, node, precondition, query, actor })
+    }
+}
+
+/// Create or replace a node
+///
+/// The same request twice changes nothing the second time. Whether the node is drained stays as it is.
+#[utoipa::path(
+    put,
+    path = "/v1/pools/{pool}/nodes/{node}",
+    tag = "nodes",
+    params(
+        ("pool" = String, Path, description = "Name of the pool"),
+        ("node" = String, Path, description = "Name of the node"),
+        ("if-match" = Option<String>, Header, description = "The pool's ETag; `*`: the node must exist"),
+        ("if-none-match" = Option<String>, Header, description = "`*`: the node must not exist"),
+        NodeQuery
+    ),
+    request_body = NodeSpec,
+    responses(
+        (status = 200, body = NodeAnswer, headers(("etag" = String, description = "Of the pool's membership"))),
+        (status = 201, body = NodeAnswer, headers(("etag" = String, description = "Of the pool's membership"))),
+        PutNodeProblem
+    )
+)]
+pub(crate) async fn put(
+    State(api): State<Arc<Api>>,
+    mut order: Order,
+    Json(spec): Json<NodeSpec>,
+) -> Result<Response, Fault> {
+    for _ in 0..ATTEMPTS_MAX {
+        let changes = changes_to(&order, &spec)?;
+        let is_new = order.pool.membership.node(&order.node).is_none();
+        // What to change was read off this state, so it is only right for this state.
+        let guard = precondition::state(&order.pool);
+        match carry_out(&api, &order, changes, Some(guard)).await {
+            Err(WriteError::Stale { .. }) if !order.precondition.names_a_state() => {
+                order.pool = api.pool(&order.pool.settings.name)?;
+            }
+            done => return done.map(|done| answer(&order, done, is_new)).map_err(Fault::of_node_write),
+        }
+    }
+    let (epoch, fingerprint) = (order.pool.epoch, order.pool.fingerprint);
+    let detail = "the pool changes faster than this write can follow; try again";
+    Err(Fault::new(Kind::Stale, detail).with_state(epoch, fingerprint))
+}
+
+/// Edit a node
+#[utoipa::path(
+    patch,
+    path = "/v1/pools/{pool}/nodes/{node}",
+    tag = "nodes",
+    params(
+        ("pool" = String, Path, description = "Name of the pool"),
+        ("node" = String, Path, description = "Name of the node"),
+        ("if-match" = Option<String>, Header, description = "The pool's ETag"),
+        NodeQuery
+    ),
+    request_body = NodePatch,
+    responses(
+        (status = 200, body = NodeAnswer, headers(("etag" = String, description = "Of the pool's membership"))),
+        PatchNodeProblem
+    )
+)]
+pub(crate) async fn patch(
+    State(api): State<Arc<Api>>,
+    order: Order,
+    Json(patch): Json<NodePatch>,
+) -> Result<Response, Fault> {
+    let name = || order.node.clone();
+    let changes = [
+        patch.address.map(|address| Change::Address { name: name(), address }),
+        patch.zone.map(|zone| Change::Zone { name: name(), zone }),
+        patch.weight.map(|weight| Change::Weight { name: name(), weight }),
+    ];
+    write_existing(&api, &order, changes.into_iter().flatten().collect()).await
+}
+
+/// Remove a node
+#[utoipa::path(
+    delete,
+    path = "/v1/pools/{pool}/nodes/{node}",
+    tag = "nodes",
+    params(
+        ("pool" = String, Path, description = "Name of the pool"),
+        ("node" = String, Path, description = "Name of the node"),
+        ("if-match" = Option<String>, Header, description = "The pool's ETag"),
+        NodeQuery
+    ),
+    responses(
+        (status = 200, body = NodeAnswer, headers(("etag" = String, description = "Of the pool's membership"))),
+        DeleteNodeProblem
+    )
+)]
+pub(crate) async fn delete(State(api): State<Arc<Api>>, order: Order) -> Result<Response, Fault> {
+    let changes = vec![Change::Remove { name: order.node.clone() }];
+    write_existing(&api, &order, changes).await
+}
+
+async fn write_existing(api: &Api, order: &Order, changes: Vec<Change>) -> Result<Response, Fault> {
+    if order.pool.membership.node(&order.node).is_none() {
+        let names = order.pool.membership.nodes().iter().map(|node| node.name.as_str());
+        return Err(Fault::unknown_node(order.node.as_str(), names));
+    }
+    order.precondition.check(&order.pool, true)?;
+    let guard = order.precondition.names_a_state().then(|| precondition::state(&order.pool));
+    let done = carry_out(api, order, changes, guard).await;
+    done.map(|done| answer(order, done, false)).map_err(Fault::of_node_write)
+}
+
+/// The changes that make the node what `spec` says.
+fn changes_to(order: &Order, spec: &NodeSpec) -> Result<Vec<Change>, Fault> {
+    let present = order.pool.membership.node(&order.node);
+    order.precondition.check(&order.pool, present.is_some())?;
+    let name = || order.node.clone();
+    let Some(present) = present else {
+        return Ok(vec![Change::Add(Node {
+            name: name(),
+            address: spec.address.clone(),
+            weight: spec.weight,
+            zone: spec.zone.clone(),
+            placement_id: spec.placement_id.clone(),
+            draining: false,
+        })]);
+    };
+    if let Some(wanted) = spec.placement_id.as_deref().filter(|wanted| *wanted != present.placement_id()) {
+        let detail = format!(
+            "node `{}` has the placement-id {:?}, not {wanted:?}; it cannot be changed: remove the node and add it",
+            present.name,
+            present.placement_id()
+        );
+        return Err(Fault::new(Kind::Refused, detail).at("/placement_id"));
+    }
+    let NodeSpec { address, weight, zone, .. } = spec.clone();
+    let changes = [
+        (present.address != address).then(|| Change::Address { name: name(), address }),
+        (present.zone != zone).then(|| Change::Zone { name: name(), zone }),
+        (present.weight != weight).then(|| Change::Weight { name: name(), weight }),
+    ];
+    Ok(changes.into_iter().flatten().collect())
+}
+
+/// What came of a write that was not refused.
+enum Done {
+    Planned(Box<Plan>),
+    Written(Box<Written>),
+}
+
+/// Plans or makes the changes.
+async fn carry_out(api: &Api, order: &Order, changes: Vec<Change>, guard: Option<Guard>) -> Result<Done, WriteError> {
+    if order.query.dry_run {
+        let plan = api.plan(&order.pool, changes).await;
+        return plan.map(|plan| Done::Planned(Box::new(plan))).map_err(WriteError::Refused);
+    }
+    let write = Write {
+        pool: order.pool.settings.name.clone(),
+        action: WriteAction::Changes(changes),
+        guard,
+        force: order.query.force,
+        actor: order.actor.clone(),
+        reason: order.query.reason.clone(),
+    };
+    api.write(write).await.map(|written| Done::Written(Box::new(written)))
+}
+
+fn answer(order: &Order, done: Done, is_new: bool) -> Response {
+    let written = match done {
+        Done::Planned(plan) => return axum::Json(NodeAnswer::Planned(plan)).into_response(),
+        Done::Written(written) => written,
+    };
+    let pool = &written.pool;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let answer = NodeAnswer::Written(Box::new(NodeWritten {
+        pool: pool.settings.name.clone(),
+        epoch: written.epoch,
+        changed: written.changed,
+        fingerprint: pool.fingerprint,
+        node: view::node(pool, order.node.as_str()),
+    }));
+    (status, AppendHeaders([(header::ETAG, view::etag(pool))]), axum::Json(answer)).into_response()
+}
+
+/// How often a PUT follows a pool that others write to as well.
+const ATTEMPTS_MAX: usize = 16;
