@@ -22,3 +22,5 @@ pub mod control;
 pub mod admin;
 
 pub mod config;
+
+pub mod app;
