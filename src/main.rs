@@ -1,3 +1,19 @@
-//! Maps what the command line came to onto the exit code.
+//! The `ringway` program: runs a verb and turns what became of it into an exit code.
 
-fn main() {}
+use ringway::cli;
+use std::process::ExitCode;
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                eprintln!("{message}");
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

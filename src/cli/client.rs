@@ -1,0 +1,275 @@
+//! A small client of the admin API: one request a connection, and every failure as a sentence with an exit code.
+
+use crate::admin::model::PoolList;
+use crate::admin::model::PoolSummary;
+use crate::admin::model::Problem;
+use crate::cli::failure::Failure;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use http_body_util::Limited;
+use hyper::Method;
+use hyper::Request;
+use hyper::StatusCode;
+use hyper::client::conn::http1;
+use hyper::header;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+/// Asks one proxy.
+pub(super) struct Client {
+    endpoint: Endpoint,
+    token: Option<String>,
+    runtime: Runtime,
+}
+
+/// Where the API listens.
+#[derive(Debug, PartialEq, Eq)]
+enum Endpoint {
+    /// `host:port`
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+impl Client {
+    /// `admin` is `http://HOST:PORT` or `unix:/PATH`; the token is read now, the connection made later.
+    pub(super) fn new(admin: &str, token_file: Option<&Path>) -> Result<Client, Failure> {
+        let endpoint = Endpoint::parse(admin).map_err(Failure::Usage)?;
+        let token = token_file.map(read_token).transpose()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+        Ok(Client { endpoint, token, runtime })
+    }
+
+    /// The answer to a GET.
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.understand(&self.call(Method::GET, path, Bytes::new())?)
+    }
+
+    /// The answer to a POST of a JSON value.
+    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body);
+        let body = body.map_err(|error| Failure::Failed(format!("cannot write the request as JSON: {error}")))?;
+        self.understand(&self.call(Method::POST, path, body.into())?)
+    }
+
+    /// Every pool of the proxy.
+    pub(super) fn pools(&self) -> Result<Vec<PoolSummary>, Failure> {
+        Ok(self.get::<PoolList>("/v1/pools")?.pools)
+    }
+
+    /// The bytes of the answer to a GET that asks for another type than JSON.
+    pub(super) fn get_text(&self, path: &str, accept: &'static str) -> Result<String, Failure> {
+        let mut request = self.request(Method::GET, path, Bytes::new())?;
+        request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static(accept));
+        let body = self.send(request)?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// A value out of the JSON that this proxy answered.
+    pub(super) fn understand<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
+        let read = serde_json::from_slice(body);
+        read.map_err(|error| {
+            let endpoint = &self.endpoint;
+            Failure::Failed(format!("what answers at {endpoint} is no Ringway of this version: {error}"))
+        })
+    }
+
+    fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
+        self.send(self.request(method, path, body)?)
+    }
+
+    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, self.endpoint.host());
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(body));
+        request.map_err(|error| Failure::Usage(format!("this cannot be asked over HTTP: {error}")))
+    }
+
+    /// Sends a request on a connection of its own and returns the body of a 2xx.
+    fn send(&self, request: Request<Full<Bytes>>) -> Result<Bytes, Failure> {
+        self.runtime.block_on(async {
+            let exchanged = timeout(ANSWER_TIMEOUT, self.exchange(request)).await;
+            let (status, body) = exchanged.unwrap_or_else(|_| {
+                let endpoint = &self.endpoint;
+                Err(Failure::Failed(format!("{endpoint} did not answer within {ANSWER_TIMEOUT:?}")))
+            })?;
+            match status.is_success() {
+                true => Ok(body),
+                false => Err(refusal(status, &body)),
+            }
+        })
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure> {
+        match &self.endpoint {
+            Endpoint::Tcp(address) => {
+                let stream = self.connected(TcpStream::connect(address)).await?;
+                self.exchange_on(stream, request).await
+            }
+            Endpoint::Unix(path) => {
+                let stream = self.connected(UnixStream::connect(path)).await?;
+                self.exchange_on(stream, request).await
+            }
+        }
+    }
+
+    async fn connected<S>(&self, connect: impl Future<Output = io::Result<S>>) -> Result<S, Failure> {
+        let connected = timeout(CONNECT_TIMEOUT, connect).await;
+        let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        connected.map_err(|error| {
+            let endpoint = &self.endpoint;
+            Failure::Failed(format!(
+                "no proxy answers at {endpoint} ({error}); start one with `ringway serve`, or name another with \
+                 --admin (locate, explain, plan and ring also work offline, with -c FILE)"
+            ))
+        })
+    }
+
+    async fn exchange_on<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let broken = |error: &dyn std::fmt::Display| {
+            Failure::Failed(format!("the connection to {} broke: {error}", self.endpoint))
+        };
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
+        // The connection's own error shows up in the exchange below.
+        tokio::spawn(async { drop(connection.await) });
+        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        Ok((status, body.map_err(|error| broken(&error))?.to_bytes()))
+    }
+}
+
+impl Endpoint {
+    fn parse(admin: &str) -> Result<Endpoint, String> {
+        if let Some(path) = admin.strip_prefix("unix:") {
+            return Ok(Endpoint::Unix(PathBuf::from(path)));
+        }
+        let way_out = "write http://HOST:PORT or unix:/PATH";
+        if admin.starts_with("https://") {
+            return Err(format!("`{admin}`: the admin API speaks plain HTTP; {way_out}"));
+        }
+        let authority = admin.strip_prefix("http://").unwrap_or(admin);
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        match authority.parse::<hyper::http::uri::Authority>() {
+            Ok(parsed) if parsed.port_u16().is_some() && !authority.contains('@') => {
+                Ok(Endpoint::Tcp(authority.to_owned()))
+            }
+            _ => Err(format!("`{admin}` is not the address of an admin API; {way_out}")),
+        }
+    }
+
+    fn host(&self) -> &str {
+        match self {
+            Endpoint::Tcp(address) => address,
+            Endpoint::Unix(_) => "localhost",
+        }
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Endpoint::Tcp(address) => write!(out, "http://{address}"),
+            Endpoint::Unix(path) => write!(out, "unix:{}", path.display()),
+        }
+    }
+}
+
+fn read_token(file: &Path) -> Result<String, Failure> {
+    let read = std::fs::read_to_string(file);
+    let token =
+        read.map_err(|error| Failure::Usage(format!("cannot read the token file `{}`: {error}", file.display())))?;
+    Ok(token.trim().to_owned())
+}
+
+/// What an answer other than 2xx means here.
+fn refusal(status: StatusCode, body: &[u8]) -> Failure {
+    let Ok(Problem { kind, detail, .. }) = serde_json::from_slice(body) else {
+        return Failure::Failed(format!("the proxy answered {status}"));
+    };
+    match (kind.as_str(), status) {
+        ("urn:ringway:problem:unsafe", _) => Failure::Unsafe(format!("{detail} (--force overrules this)")),
+        ("urn:ringway:problem:stale", _) => Failure::Stale(format!("{detail}; plan it again")),
+        (_, StatusCode::UNAUTHORIZED) => {
+            Failure::Failed(format!("{detail}; name the file that holds it with --token-file or RINGWAY_TOKEN_FILE"))
+        }
+        (_, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY) => {
+            Failure::Usage(detail)
+        }
+        _ => Failure::Failed(detail),
+    }
+}
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long connection, request and answer may take together. A write answers when it is on the disk.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest answer that is read: pools of 10,000 nodes fit many times over.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_url_or_a_socket() {
+        for (admin, endpoint) in [
+            ("http://127.0.0.1:9080", "http://127.0.0.1:9080"),
+            ("http://proxy.internal:9080/", "http://proxy.internal:9080"),
+            ("127.0.0.1:9080", "http://127.0.0.1:9080"),
+            ("http://[::1]:9080", "http://[::1]:9080"),
+            ("unix:/run/ringway.sock", "unix:/run/ringway.sock"),
+        ] {
+            let parsed = Endpoint::parse(admin).map(|endpoint| endpoint.to_string());
+            assert_eq!(parsed.as_deref(), Ok(endpoint), "{admin}");
+        }
+        for admin in ["https://127.0.0.1:9080", "http://127.0.0.1", "http://u@h:1", "ftp://h:1", "http://h:1/v1", ""] {
+            let error = Endpoint::parse(admin).expect_err(admin);
+            assert!(error.contains("unix:/PATH"), "{admin}: {error}");
+        }
+    }
+
+    #[test]
+    fn problems_become_exit_codes() {
+        let problem = |kind: &str| {
+            let kind = format!("urn:ringway:problem:{kind}");
+            format!(r#"{{"type":"{kind}","title":"T","status":0,"detail":"because"}}"#)
+        };
+        for (status, body, code, text) in [
+            (412, problem("stale"), 3, "because; plan it again"),
+            (422, problem("unsafe"), 4, "because (--force"),
+            (422, problem("refused"), 2, "because"),
+            (404, problem("unknown-epoch"), 2, "because"),
+            (401, problem("unauthorized"), 1, "--token-file"),
+            (409, problem("owned-by-file"), 1, "because"),
+            (503, "<html>".to_owned(), 1, "503"),
+        ] {
+            let failure = refusal(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+            let message = failure.message().unwrap();
+            assert!(failure.exit_code() == code && message.contains(text), "{status} {body}: {message}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `ringway completions`, `man` and `export`: what shells, manuals and other tools read.
+
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use clap::Args;
+use clap::Command;
+use clap::Subcommand;
+use clap_complete::Shell;
+
+/// Print the completions of a shell
+#[derive(Debug, Args)]
+#[command(before_long_help = "\
+Examples:
+  ringway completions bash > /etc/bash_completion.d/ringway
+  ringway completions fish > ~/.config/fish/completions/ringway.fish")]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    shell: Shell,
+}
+
+/// Print what other tools read
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    #[command(subcommand)]
+    what: Export,
+}
+
+#[derive(Debug, Subcommand)]
+enum Export {
+    /// The OpenAPI document of the admin API
+    Openapi,
+}
+
+/// Prints the completions.
+pub(super) fn run(args: &CompletionsArgs, mut command: Command, out: &mut Output) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "ringway", &mut script);
+    out.text(&String::from_utf8_lossy(&script))
+}
+
+/// Prints the manual page.
+pub(super) fn man(command: Command, out: &mut Output) -> Result<(), Failure> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page)?;
+    out.text(&String::from_utf8_lossy(&page))
+}
+
+/// Prints the document.
+pub(super) fn export(args: &ExportArgs, out: &mut Output) -> Result<(), Failure> {
+    match args.what {
+        Export::Openapi => out.line(crate::admin::openapi_json()),
+    }
+}

@@ -1,0 +1,100 @@
+//! The command line: its verbs, and what they share.
+
+mod apply;
+mod change_words;
+mod check;
+mod client;
+mod completions;
+mod demo;
+mod events;
+mod explain;
+mod failure;
+mod locate;
+mod node;
+mod offline;
+mod output;
+mod plan;
+mod plan_file;
+mod ring;
+mod rollback;
+mod serve;
+mod status;
+mod target;
+
+pub use crate::cli::failure::Failure;
+
+use crate::cli::output::Output;
+use clap::CommandFactory;
+use clap::Parser;
+use clap::Subcommand;
+
+/// Put the same key on the same server: a consistent-hashing HTTP proxy.
+#[derive(Debug, Parser)]
+#[command(name = "ringway", version, before_long_help = EXAMPLES, after_help = EXIT_CODES)]
+#[command(arg_required_else_help = true, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Serve(serve::ServeArgs),
+    Demo(demo::DemoArgs),
+    Check(check::CheckArgs),
+    Status(status::StatusArgs),
+    Locate(locate::LocateArgs),
+    Explain(explain::ExplainArgs),
+    Plan(plan::PlanArgs),
+    Apply(apply::ApplyArgs),
+    Node(node::NodeArgs),
+    Ring(ring::RingArgs),
+    Events(events::EventsArgs),
+    Rollback(rollback::RollbackArgs),
+    Export(completions::ExportArgs),
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page
+    Man,
+}
+
+/// Reads the command line and does what it says. Bad usage ends the process with exit code 2, as clap does.
+///
+/// # Errors
+/// When the verb fails; the failure knows its message and exit code.
+pub fn run() -> Result<(), Failure> {
+    let verb = Cli::parse().verb;
+    let mut out = Output::new();
+    let done = match verb {
+        Verb::Serve(args) => serve::run(args),
+        Verb::Demo(args) => demo::run(&args, &mut out),
+        Verb::Check(args) => check::run(&args, &mut out),
+        Verb::Status(args) => status::run(&args, &mut out),
+        Verb::Locate(args) => locate::run(&args, &mut out),
+        Verb::Explain(args) => explain::run(&args, &mut out),
+        Verb::Plan(args) => plan::run(&args, &mut out),
+        Verb::Apply(args) => apply::run(&args, &mut out),
+        Verb::Node(args) => node::run(&args, &mut out),
+        Verb::Ring(args) => ring::run(&args, &mut out),
+        Verb::Events(args) => events::run(&args, &mut out),
+        Verb::Rollback(args) => rollback::run(&args, &mut out),
+        Verb::Export(args) => completions::export(&args, &mut out),
+        Verb::Completions(args) => completions::run(&args, Cli::command(), &mut out),
+        Verb::Man => completions::man(Cli::command(), &mut out),
+    };
+    // What was written before a failure is a result too.
+    let flushed = out.flush();
+    done.and(flushed)
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ringway serve --listen :8080 --key header:x-room a=10.0.0.10:3000 b=10.0.0.11:3000
+  ringway locate room-42                       where a key lives
+  ringway plan add c=10.0.0.12:3000            what adding a node would move
+  ringway apply --if-epoch 1 add c=10.0.0.12:3000
+  ringway status
+";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 ok, 1 failed, 2 bad usage or config, 3 the pool has changed since the plan,
+4 refused as unsafe without --force.";

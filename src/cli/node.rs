@@ -1,0 +1,221 @@
+//! `ringway node`: the nodes of a pool, and short forms of the changes that are made most.
+
+use crate::admin::model::NodeList;
+use crate::admin::model::NodeState;
+use crate::admin::model::NodeStatus;
+use crate::cli::apply::WriteArgs;
+use crate::cli::change_words;
+use crate::cli::client::Client;
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::cli::output::Table;
+use crate::cli::output::count;
+use crate::cli::output::percent;
+use crate::cli::target::LivePoolArgs;
+use clap::Args;
+use clap::Subcommand;
+use serde_json::value::RawValue;
+use std::io::IsTerminal;
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+/// List or change the nodes of a pool
+#[derive(Debug, Args)]
+#[command(before_long_help = "\
+Examples:
+  ringway node list
+  ringway node add c=10.0.0.12:3000,weight=2,zone=b
+  ringway node drain b                  returns when b has no request left
+  ringway node weight a=2 b=3")]
+pub(super) struct NodeArgs {
+    #[command(subcommand)]
+    verb: NodeVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum NodeVerb {
+    /// Show the nodes and how they do
+    List(ListArgs),
+    /// Add nodes
+    Add(AddArgs),
+    /// Take nodes out of the placement, and wait until they have no request left
+    Drain(DrainArgs),
+    /// Take a drain back
+    Undrain(NamesArgs),
+    /// Change how large the share of nodes is
+    Weight(WeightArgs),
+    /// Forget nodes
+    Remove(NamesArgs),
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    #[command(flatten)]
+    live: LivePoolArgs,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct AddArgs {
+    #[command(flatten)]
+    write: WriteArgs,
+    /// Nodes: NAME=ADDRESS[,weight=W][,zone=Z][,placement-id=I]
+    #[arg(value_name = "NODE", required = true)]
+    nodes: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct DrainArgs {
+    #[command(flatten)]
+    names: NamesArgs,
+    /// Return as soon as the nodes get no new requests
+    #[arg(long)]
+    no_wait: bool,
+    /// How long to wait at most, such as 90s or 10m; the nodes stay drained all the same
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
+    timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+struct NamesArgs {
+    #[command(flatten)]
+    write: WriteArgs,
+    /// Names of nodes
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct WeightArgs {
+    #[command(flatten)]
+    write: WriteArgs,
+    /// Nodes and their weights, 1 to 1000
+    #[arg(value_name = "NAME=WEIGHT", required = true)]
+    weights: Vec<String>,
+}
+
+/// Does what the second verb says.
+pub(super) fn run(args: &NodeArgs, out: &mut Output) -> Result<(), Failure> {
+    match &args.verb {
+        NodeVerb::Add(args) => change(&args.write, "add", &args.nodes, out),
+        NodeVerb::Drain(args) => drain(args, out),
+        NodeVerb::List(args) => list(args, out),
+        NodeVerb::Remove(args) => change(&args.write, "remove", &args.names, out),
+        NodeVerb::Undrain(args) => change(&args.write, "undrain", &args.names, out),
+        NodeVerb::Weight(args) => change(&args.write, "weight", &args.weights, out),
+    }
+}
+
+/// The table of nodes that `node list` and `status` show.
+pub(super) fn table(nodes: &[NodeStatus]) -> Table {
+    let header = ["node", "address", "zone", "state", "weight", "owns", "in flight", "requests"];
+    let mut table = Table::new(&header, 4);
+    for node in nodes {
+        let state = match node.state {
+            NodeState::Active => "active",
+            NodeState::Draining => "draining",
+        };
+        table.row(vec![
+            node.name.clone(),
+            node.address.clone(),
+            node.zone.clone().unwrap_or_else(|| "-".to_owned()),
+            state.to_owned(),
+            node.weight.to_string(),
+            percent(node.share),
+            node.inflight.to_string(),
+            node.requests.to_string(),
+        ]);
+    }
+    table
+}
+
+fn list(args: &ListArgs, out: &mut Output) -> Result<(), Failure> {
+    let (client, pool) = args.live.open()?;
+    let path = format!("/v1/pools/{}/nodes", pool.pool);
+    if args.json {
+        return out.json(&client.get::<Box<RawValue>>(&path)?);
+    }
+    out.table(&table(&client.get::<NodeList>(&path)?.nodes))
+}
+
+fn change(write: &WriteArgs, verb: &str, operands: &[String], out: &mut Output) -> Result<(), Failure> {
+    apply(write, verb, operands, out).map(drop)
+}
+
+/// Each operand is a change of its own, so that nodes may be named like changes.
+fn apply(write: &WriteArgs, verb: &str, operands: &[String], out: &mut Output) -> Result<(Client, String), Failure> {
+    let words: Vec<String> = operands.iter().flat_map(|operand| [verb.to_owned(), operand.clone()]).collect();
+    let changes = change_words::parse(&words).map_err(Failure::Usage)?;
+    let (client, pool) = write.apply(changes, out)?;
+    Ok((client, pool.pool))
+}
+
+fn drain(args: &DrainArgs, out: &mut Output) -> Result<(), Failure> {
+    let NamesArgs { write, names } = &args.names;
+    let (client, pool) = apply(write, "drain", names, out)?;
+    if args.no_wait {
+        return Ok(());
+    }
+    // The result of the change is worth reading while the rest takes its time.
+    out.flush()?;
+    wait_until_idle(&client, &pool, names, args.timeout)?;
+    match write.json {
+        true => Ok(()),
+        false => out.line(format_args!("{}: no request left", names.join(", "))),
+    }
+}
+
+/// Polls until the nodes have no request in flight, or are gone.
+fn wait_until_idle(client: &Client, pool: &str, names: &[String], limit: Duration) -> Result<(), Failure> {
+    let path = format!("/v1/pools/{pool}/nodes");
+    let started = Instant::now();
+    let mut progress = Progress::default();
+    loop {
+        let nodes = client.get::<NodeList>(&path)?.nodes;
+        let draining = nodes.iter().filter(|node| names.contains(&node.name));
+        let inflight: u64 = draining.map(|node| node.inflight).sum();
+        if inflight == 0 {
+            progress.end();
+            return Ok(());
+        }
+        let left = count(usize::try_from(inflight).unwrap_or(usize::MAX), "request");
+        let waiting_for = format!("{left} in flight at {}", names.join(", "));
+        if started.elapsed() >= limit {
+            progress.end();
+            let limit = humantime::format_duration(limit);
+            return Err(Failure::Failed(format!("still {waiting_for} after {limit}; drained all the same")));
+        }
+        progress.show(&waiting_for);
+        thread::sleep(POLL_EVERY);
+    }
+}
+
+/// One line of standard error that is written over, if that is a terminal.
+#[derive(Default)]
+struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    fn show(&mut self, text: &str) {
+        let mut stderr = std::io::stderr().lock();
+        if stderr.is_terminal() {
+            self.shown = true;
+            // Progress is a courtesy: a terminal that cannot be written to does not end the wait.
+            drop(write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush()));
+        }
+    }
+
+    fn end(&mut self) {
+        if self.shown {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+/// How often a draining node is looked at.
+const POLL_EVERY: Duration = Duration::from_millis(250);

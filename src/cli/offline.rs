@@ -1,0 +1,92 @@
+//! What a proxy would serve, worked out from its config file and store without one running.
+
+use crate::cli::failure::Failure;
+use crate::cli::target::PoolArg;
+use crate::cluster::log::Action;
+use crate::cluster::log::Event;
+use crate::cluster::log::History;
+use crate::config::Config;
+use crate::control::pool_at::PoolAt;
+use crate::control::settings::Owner;
+use crate::control::settings::PoolConfig;
+use crate::proxy::settings::PoolSettings;
+use crate::proxy::table::PoolParts;
+use crate::proxy::table::PoolTable;
+use crate::store;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A config, and the histories of its store.
+pub(super) struct Offline {
+    /// The config file.
+    pub(super) config: Config,
+    histories: Vec<History>,
+}
+
+impl Offline {
+    /// Reads a config file and, without changing it, its store.
+    pub(super) fn open(file: &Path) -> Result<Offline, Failure> {
+        let config = Config::load(file)?;
+        let histories = store::read_only(&config.store);
+        let histories = histories.map_err(|error| Failure::Failed(format!("cannot read the store: {error}")))?;
+        Ok(Offline { config, histories })
+    }
+
+    /// The pool that is asked for.
+    pub(super) fn pool(&self, asked: &PoolArg) -> Result<&PoolConfig, Failure> {
+        let names = self.config.pools.iter().map(|pool| pool.settings.name.as_str());
+        let name = asked.choose(names)?;
+        self.config.pool(&name).ok_or_else(|| Failure::Usage(format!("there is no pool `{name}`")))
+    }
+
+    /// What the store knows of a pool; nothing before the pool was first served.
+    pub(super) fn stored(&self, pool: &PoolConfig) -> Option<&History> {
+        self.histories.iter().find(|history| history.pool() == pool.settings.name)
+    }
+
+    /// The pool as a proxy would serve it, or as it was at an epoch.
+    pub(super) fn pool_at(&self, pool: &PoolConfig, epoch: Option<u64>) -> Result<PoolAt, Failure> {
+        let history = served_history(pool, self.stored(pool))?;
+        let epoch = epoch.unwrap_or(history.epoch());
+        let membership = history.at(epoch).map_err(|error| Failure::Usage(error.to_string()))?;
+        let settings = &pool.settings;
+        Ok(PoolAt::build(&settings.name, epoch, membership, settings.key.clone())?)
+    }
+}
+
+/// The pool as a proxy holds it, with the figures that are derived from its placement.
+pub(super) fn table(settings: &PoolSettings, at: PoolAt) -> PoolTable {
+    let parts = PoolParts {
+        settings: Arc::new(settings.clone()),
+        epoch: at.epoch,
+        membership: at.membership,
+        placement: at.placement,
+        moved_ratio: 0.0,
+    };
+    PoolTable::next(parts, None, 1)
+}
+
+/// The history after the event that a start with this file would write: the first one of its pool, or, where the file
+/// owns the pool, the edits.
+fn served_history(pool: &PoolConfig, stored: Option<&History>) -> Result<History, Failure> {
+    let (name, target) = (&pool.settings.name, &pool.source.membership);
+    let mut history = stored.cloned().unwrap_or_else(|| History::empty(name, target.placement));
+    let changes = match pool.source.owner {
+        _ if history.epoch() == 0 => target.founding_changes(),
+        Owner::File => history.membership().changes_to(target),
+        Owner::Store => Vec::new(),
+    };
+    if !changes.is_empty() {
+        let event = Event {
+            pool: name.clone(),
+            epoch: history.epoch() + 1,
+            at_ms: 0,
+            actor: "config".to_owned(),
+            reason: None,
+            action: Action::Changes(changes),
+        };
+        let pushed = history.push(event);
+        pushed.map_err(|why| Failure::Failed(format!("the file and the store do not fit: pool {name}: {why}")))?;
+    }
+    Ok(history)
+}

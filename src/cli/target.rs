@@ -1,0 +1,160 @@
+//! Whom a verb asks: a running proxy, or a config file with its store.
+
+use crate::admin::model::PoolSummary;
+use crate::cli::client::Client;
+use crate::cli::failure::Failure;
+use crate::cli::offline::Offline;
+use crate::section::nearest;
+use clap::Args;
+use std::path::Path;
+use std::path::PathBuf;
+
+/// A running proxy.
+#[derive(Debug, Args)]
+pub(super) struct AdminArgs {
+    /// Admin API of a running proxy: http://HOST:PORT or unix:/PATH
+    ///
+    /// [default: $RINGWAY_ADMIN, else http://127.0.0.1:9080]
+    #[arg(long, value_name = "URL", help_heading = "Whom to ask")]
+    admin: Option<String>,
+    /// File with the bearer token of the admin API
+    ///
+    /// [default: $RINGWAY_TOKEN_FILE, else no token]
+    #[arg(long, value_name = "FILE", help_heading = "Whom to ask")]
+    token_file: Option<PathBuf>,
+}
+
+impl AdminArgs {
+    /// A client for it; connects at the first request.
+    pub(super) fn client(&self) -> Result<Client, Failure> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let admin = match &self.admin {
+            Some(admin) => admin.clone(),
+            None => set("RINGWAY_ADMIN")
+                .map_or_else(|| ADMIN_DEFAULT.to_owned(), |value| value.to_string_lossy().into_owned()),
+        };
+        let token_file = self.token_file.clone().or_else(|| set("RINGWAY_TOKEN_FILE").map(PathBuf::from));
+        Client::new(&admin, token_file.as_deref())
+    }
+
+    /// Whether a proxy was named on the command line.
+    fn is_given(&self) -> bool {
+        self.admin.is_some()
+    }
+
+    /// The flags as given, for a command that is suggested.
+    pub(super) fn flags(&self) -> Vec<String> {
+        let token_file = self.token_file.as_deref().map(|path| path.display().to_string());
+        let flags = [("--admin", self.admin.clone()), ("--token-file", token_file)];
+        flags.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten().collect()
+    }
+}
+
+/// One pool of a running proxy.
+#[derive(Debug, Args)]
+pub(super) struct LivePoolArgs {
+    #[command(flatten)]
+    pub(super) admin: AdminArgs,
+    #[command(flatten)]
+    pub(super) pool: PoolArg,
+}
+
+impl LivePoolArgs {
+    /// A client, and the pool.
+    pub(super) fn open(&self) -> Result<(Client, PoolSummary), Failure> {
+        let client = self.admin.client()?;
+        let pool = self.pool.of(&client)?;
+        Ok((client, pool))
+    }
+
+    /// The flags as given, for a command that is suggested.
+    pub(super) fn flags(&self) -> Vec<String> {
+        [self.admin.flags(), self.pool.flags()].concat()
+    }
+}
+
+/// A running proxy, or a config file.
+#[derive(Debug, Args)]
+pub(super) struct TargetArgs {
+    /// Work offline from this config file and its store
+    #[arg(short, long, value_name = "FILE", help_heading = "Whom to ask")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) live: LivePoolArgs,
+}
+
+impl TargetArgs {
+    /// Reads the config file and its store, or makes a client.
+    pub(super) fn open(&self) -> Result<Target, Failure> {
+        match &self.config {
+            Some(_) if self.live.admin.is_given() => {
+                Err(Failure::Usage("-c works offline and --admin asks a running proxy; give one of them".to_owned()))
+            }
+            Some(file) => Offline::open(file).map(Box::new).map(Target::Offline),
+            None => self.live.admin.client().map(Target::Live),
+        }
+    }
+
+    /// The config file, when there is one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// The pool asked for.
+    pub(super) fn pool(&self) -> &PoolArg {
+        &self.live.pool
+    }
+}
+
+/// Whom a verb asks.
+pub(super) enum Target {
+    /// A running proxy.
+    Live(Client),
+    /// A config file and its store.
+    Offline(Box<Offline>),
+}
+
+/// `--pool`
+#[derive(Debug, Args)]
+pub(super) struct PoolArg {
+    /// The pool; may be left out when there is one only
+    #[arg(long = "pool", value_name = "POOL", help_heading = "Whom to ask")]
+    name: Option<String>,
+}
+
+impl PoolArg {
+    /// The pool of a running proxy that is meant.
+    pub(super) fn of(&self, client: &Client) -> Result<PoolSummary, Failure> {
+        let pools = client.pools()?;
+        let name = self.choose(pools.iter().map(|pool| pool.pool.as_str()))?;
+        let chosen = pools.into_iter().find(|pool| pool.pool == name);
+        chosen.ok_or_else(|| Failure::Usage(format!("there is no pool `{name}`")))
+    }
+
+    /// The name of the pool that is meant, out of those there are.
+    pub(super) fn choose<'a>(&self, known: impl Iterator<Item = &'a str>) -> Result<String, Failure> {
+        let known: Vec<&str> = known.collect();
+        let list = known.join(", ");
+        match (self.name.as_deref(), known.as_slice()) {
+            (None, [only]) => Ok((*only).to_owned()),
+            (None, _) => Err(Failure::Usage(format!("there are several pools; name one with --pool: {list}"))),
+            (Some(name), known) if known.contains(&name) => Ok(name.to_owned()),
+            (Some(name), known) => Err(Failure::Usage(match nearest(name, known.iter().copied()) {
+                Some(nearest) => format!("there is no pool `{name}`; did you mean `{nearest}`?"),
+                None => format!("there is no pool `{name}`; there are: {list}"),
+            })),
+        }
+    }
+
+    /// Whether a pool was named.
+    pub(super) fn is_given(&self) -> bool {
+        self.name.is_some()
+    }
+
+    /// The flag as given, for a command that is suggested.
+    pub(super) fn flags(&self) -> Vec<String> {
+        self.name.iter().flat_map(|name| ["--pool".to_owned(), name.clone()]).collect()
+    }
+}
+
+const ADMIN_DEFAULT: &str = "http://127.0.0.1:9080";
