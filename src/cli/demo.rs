@@ -44,8 +44,10 @@ const POOL: &str = "default";
 /// Sampling noise of 10,000 keys stays below this (four standard deviations at a quarter of the keys).
 const NOISE_MAX: f64 = 0.02;
 
-/// Starts four small backends, the proxy, its admin API and live traffic; adds and removes a node, and counts the keys
-/// that moved from what the backends received, beside what the plan said. Needs nothing else.
+/// Show it all at once: four backends, the proxy, traffic and two planned changes
+///
+/// Adds and removes a node while traffic flows, and counts the keys that moved from what the backends received, beside
+/// what the plan said and the least that had to move. Needs nothing else.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:

@@ -10,12 +10,12 @@ use crate::placement::MAX_POINTS;
 use crate::placement::PlacedNode;
 use crate::placement::hash;
 use crate::placement::settings::VNODES_MAX;
+use std::fmt;
 use std::iter::FusedIterator;
 use std::ops::Range;
 
 /// Points sorted by position, then by owner, in parallel arrays. A run of equal positions speaks through its
 /// first point, which belongs to the smallest placement-id.
-#[derive(Debug)]
 pub struct Ring {
     vnodes: u32,
     nodes: Box<[PlacedNode]>,
@@ -25,6 +25,15 @@ pub struct Ring {
     index: Box<[u32]>,
     /// How far to shift a position right to keep its top bits.
     index_shift: u32,
+}
+
+/// Without the points: there may be millions, and a log line must stay readable.
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut ring = f.debug_struct("Ring");
+        ring.field("vnodes", &self.vnodes).field("nodes", &self.nodes).field("points", &self.points.len());
+        ring.finish_non_exhaustive()
+    }
 }
 
 impl Ring {
