@@ -114,7 +114,8 @@ impl Membership {
         if after != *self {
             after.check_placement_ids(changes)?;
             let only_change = (changes.len() == 1).then_some(0);
-            after.build().map_err(|error| Refused { index: only_change, reason: Reason::Build(error) })?;
+            let checked = Placement::check(after.placement, after.placed_nodes());
+            checked.map_err(|error| Refused { index: only_change, reason: Reason::Build(error) })?;
         }
         Ok(after)
     }
@@ -150,12 +151,16 @@ impl Membership {
 
     /// Builds the placement of the placed nodes.
     pub fn build(&self) -> Result<Placement, BuildError> {
+        Placement::build(self.placement, self.placed_nodes())
+    }
+
+    fn placed_nodes(&self) -> Vec<PlacedNode> {
         let placed = self.nodes.iter().filter(|node| node.is_placed()).map(|node| PlacedNode {
             name: node.name.to_string(),
             placement_id: node.placement_id().to_owned(),
             weight: node.weight,
         });
-        Placement::build(self.placement, placed.collect())
+        placed.collect()
     }
 
     /// Digest of name to address of all nodes, in the form of a fingerprint; the order of the nodes does not count.

@@ -52,6 +52,14 @@ impl Placement {
         }
     }
 
+    /// Refuses what [`Placement::build`] would refuse, without building anything.
+    pub fn check(settings: PlacementSettings, nodes: Vec<PlacedNode>) -> Result<(), BuildError> {
+        let nodes = in_index_order(nodes)?;
+        match settings {
+            PlacementSettings::Ring { vnodes } => Ring::point_count(vnodes, &nodes).map(drop),
+        }
+    }
+
     /// The nodes in the order of their indexes, which is the byte order of their placement-ids.
     pub fn nodes(&self) -> &[PlacedNode] {
         match self {

@@ -40,6 +40,18 @@ impl Ring {
     /// Puts `vnodes` points times its weight on the circle for every node. `nodes` are sorted by
     /// placement-id, all different, with weights in range.
     pub(crate) fn build(vnodes: u32, nodes: Box<[PlacedNode]>) -> Result<Ring, BuildError> {
+        let points = Ring::point_count(vnodes, &nodes)?;
+        let mut owned_points = Vec::with_capacity(usize::try_from(points).expect("at most MAX_POINTS"));
+        for (owner, node) in (0u16..).zip(&nodes) {
+            let positions = hash::ring_points(&node.placement_id, vnodes * node.weight);
+            owned_points.extend(positions.map(|position| (position, owner)));
+        }
+        owned_points.sort_unstable();
+        Ok(Ring::from_points(vnodes, nodes, &owned_points))
+    }
+
+    /// How many points these nodes have, when that is not too many.
+    pub(crate) fn point_count(vnodes: u32, nodes: &[PlacedNode]) -> Result<u64, BuildError> {
         if !(1..=VNODES_MAX).contains(&vnodes) {
             return Err(BuildError::BadVnodes { vnodes });
         }
@@ -49,13 +61,7 @@ impl Ring {
             let fitting = u32::try_from(MAX_POINTS / weights).ok().filter(|fitting| *fitting > 0);
             return Err(BuildError::TooManyPoints { points, vnodes_that_fit: fitting });
         }
-        let mut owned_points = Vec::with_capacity(usize::try_from(points).expect("at most MAX_POINTS"));
-        for (owner, node) in (0u16..).zip(&nodes) {
-            let positions = hash::ring_points(&node.placement_id, vnodes * node.weight);
-            owned_points.extend(positions.map(|position| (position, owner)));
-        }
-        owned_points.sort_unstable();
-        Ok(Ring::from_points(vnodes, nodes, &owned_points))
+        Ok(points)
     }
 
     /// `owned_points` are sorted, and every node has at least one.
