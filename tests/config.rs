@@ -10,6 +10,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 const REFERENCE: &str = include_str!("../config/ringway.toml");
+const README: &str = include_str!("../README.md");
 const MINIMAL: &str = include_str!("../config/minimal.toml");
 
 #[test]
@@ -200,4 +201,13 @@ fn bad_samples() -> Vec<PathBuf> {
         .collect();
     samples.sort();
     samples
+}
+
+#[test]
+fn every_recipe_of_the_readme_is_a_valid_file() {
+    let recipes: Vec<&str> = README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(recipes.len() >= 3, "{recipes:#?}");
+    for recipe in recipes {
+        parse("README.md", recipe);
+    }
 }
