@@ -159,7 +159,7 @@ fn pool_at(controller: &Controller, pool: &PoolTable, epoch: u64) -> Result<Pool
 }
 
 /// The description of this API as an OpenAPI document in JSON, made from the handlers themselves.
-pub(crate) fn openapi_json() -> String {
+pub(crate) fn openapi() -> String {
     let document = routes().split_for_parts().1;
     document.to_pretty_json().expect("a description holds strings, numbers and lists only")
 }
@@ -175,7 +175,7 @@ pub(crate) fn router(state: AdminState, gate: Gate) -> Router {
         started: Instant::now(),
         workers: state.workers,
         store: state.store,
-        document: Bytes::from(openapi_json()),
+        document: Bytes::from(openapi()),
         phase: state.phase,
         heavy: Arc::new(Semaphore::new(HEAVY_MAX)),
     });

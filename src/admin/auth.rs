@@ -1,4 +1,4 @@
-//! Who may do what: bearer tokens, and protection of writes against pages open in a browser (DNS rebinding, CSRF).
+//! Who may do what: bearer tokens, and protection of writes against pages in a browser (DNS rebinding, CSRF).
 
 use crate::admin::api::Api;
 use crate::admin::problem::Fault;

@@ -28,6 +28,13 @@ pub(crate) fn draw(ring: &RingView) -> String {
         draw_sector(&mut svg, sector, turn, index);
         turn += sector.share;
     }
+    if sectors.len() > 1 {
+        let mut turn = 0.0;
+        for sector in &sectors {
+            draw_gap(&mut svg, turn);
+            turn += sector.share;
+        }
+    }
     push(
         &mut svg,
         format_args!(
@@ -64,30 +71,21 @@ fn sectors(nodes: &[RingNode]) -> Vec<Sector> {
 
 fn draw_sector(svg: &mut String, sector: &Sector, turn: f64, index: usize) {
     let colour = PALETTE[index % PALETTE.len()];
-    // Colours come back once the palette is used up; a hatched sector tells the second round from the first.
-    let dashes = if index < PALETTE.len() { "" } else { " stroke-opacity=\"0.55\"" };
+    // Colours come back once the palette is used up; a paler sector tells the second round from the first.
+    let paleness = if index < PALETTE.len() { "" } else { " stroke-opacity=\"0.55\"" };
     let (name, share) = (&sector.name, percent(sector.share));
     let label = format!("<title>{name} {share}</title>");
     if sector.share > WHOLE {
         push(svg, format_args!("<circle {} stroke=\"{colour}\">{label}</circle>\n", circle()));
     } else {
-        let ((x0, y0), (x1, y1)) = (on_circle(turn), on_circle(turn + sector.share));
+        let ((x0, y0), (x1, y1)) = (point(turn, RADIUS), point(turn + sector.share, RADIUS));
         let large = u8::from(sector.share > 0.5);
         push(
             svg,
             format_args!(
                 "<path d=\"M{x0:.2} {y0:.2}A{RADIUS} {RADIUS} 0 {large} 1 {x1:.2} {y1:.2}\" fill=\"none\" \
-                 stroke-width=\"{BAND}\" stroke=\"{colour}\"{dashes}>{label}</path>\n"
+                 stroke-width=\"{BAND}\" stroke=\"{colour}\"{paleness}>{label}</path>\n"
             ),
-        );
-        let (x0, y0) = (CENTRE + (x0 - CENTRE) * INNER, CENTRE + (y0 - CENTRE) * INNER);
-        let (x1, y1) = {
-            let (x, y) = on_circle(turn);
-            (CENTRE + (x - CENTRE) * OUTER, CENTRE + (y - CENTRE) * OUTER)
-        };
-        push(
-            svg,
-            format_args!("<path d=\"M{x0:.2} {y0:.2}L{x1:.2} {y1:.2}\" stroke=\"#ffffff\" stroke-width=\"2\"/>\n"),
         );
     }
     let y = LEGEND_TOP + LEGEND_STEP * index;
@@ -97,7 +95,7 @@ fn draw_sector(svg: &mut String, sector: &Sector, turn: f64, index: usize) {
             "<rect x=\"{LEGEND_LEFT}\" y=\"{y}\" width=\"12\" height=\"12\" fill=\"{colour}\"{}/>\
              <text x=\"{}\" y=\"{}\">{name}</text>\
              <text x=\"{}\" y=\"{}\" text-anchor=\"end\">{share}</text>\n",
-            dashes.replace("stroke", "fill"),
+            paleness.replace("stroke", "fill"),
             LEGEND_LEFT + 20,
             y + 11,
             WIDTH - MARGIN,
@@ -106,10 +104,17 @@ fn draw_sector(svg: &mut String, sector: &Sector, turn: f64, index: usize) {
     );
 }
 
-/// Where a share of a turn, clockwise from the top, is on the circle.
-fn on_circle(turn: f64) -> (f64, f64) {
+/// Sets two sectors apart where the second begins.
+fn draw_gap(svg: &mut String, turn: f64) {
+    let ((x0, y0), (x1, y1)) = (point(turn, RADIUS - BAND / 2.0), point(turn, RADIUS + BAND / 2.0));
+    let line = format_args!("<path d=\"M{x0:.2} {y0:.2}L{x1:.2} {y1:.2}\" stroke=\"#ffffff\" stroke-width=\"2\"/>\n");
+    push(svg, line);
+}
+
+/// Where a share of a turn, clockwise from the top, is at a distance from the centre.
+fn point(turn: f64, distance: f64) -> (f64, f64) {
     let angle = turn * TAU;
-    (CENTRE + RADIUS * angle.sin(), CENTRE - RADIUS * angle.cos())
+    (CENTRE + distance * angle.sin(), CENTRE - distance * angle.cos())
 }
 
 fn circle() -> String {
@@ -128,7 +133,7 @@ fn push(svg: &mut String, piece: std::fmt::Arguments<'_>) {
     svg.write_fmt(piece).expect("a String takes any text");
 }
 
-/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito, 2008); black is left to the text.
+/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito, 2008), without its black.
 const PALETTE: [&str; 7] = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"];
 
 /// Most sectors: two rounds of the palette.
@@ -143,8 +148,6 @@ const MARGIN: usize = 16;
 const CENTRE: f64 = 130.0;
 const RADIUS: f64 = 90.0;
 const BAND: f64 = 44.0;
-const INNER: f64 = (RADIUS - BAND / 2.0) / RADIUS;
-const OUTER: f64 = (RADIUS + BAND / 2.0) / RADIUS;
 const LEGEND_LEFT: usize = 270;
 const LEGEND_TOP: usize = 24;
 const LEGEND_STEP: usize = 20;

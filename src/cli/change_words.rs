@@ -210,7 +210,7 @@ mod tests {
     fn what_is_read_is_written_the_same() {
         for line in [
             "add c=10.0.0.12:3000,weight=2,zone=b",
-            "add c=[::1]:80,placement-id=7 remove a",
+            "add c=host:80,placement-id=7 remove a",
             "drain b undrain b weight b=3 address b=10.0.0.9:1 zone b=z zone b= placement ring",
             "drain drain remove add",
         ] {
@@ -245,9 +245,14 @@ mod tests {
 
     #[test]
     fn a_shell_reads_a_quoted_word_as_it_was() {
-        for (word, text) in
-            [("a=1", "a=1"), ("", "''"), ("two words", "'two words'"), ("it's", r"'it'\''s'"), ("$(x)", "'$(x)'")]
-        {
+        for (word, text) in [
+            ("a=1", "a=1"),
+            ("", "''"),
+            ("two words", "'two words'"),
+            ("it's", r"'it'\''s'"),
+            ("$(x)", "'$(x)'"),
+            ("c=[::1]:80", "'c=[::1]:80'"),
+        ] {
             assert_eq!(quoted(word), text, "{word}");
         }
     }

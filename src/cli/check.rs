@@ -9,7 +9,6 @@ use crate::cluster::log::History;
 use crate::cluster::node::Node;
 use crate::config::Config;
 use crate::control::pool_at::PoolAt;
-use crate::control::settings::Owner;
 use crate::control::settings::PoolConfig;
 use crate::placement::PlacementSettings;
 use crate::store;
@@ -72,17 +71,13 @@ fn warnings(pool: &PoolConfig, history: Option<&History>) -> Vec<String> {
             nodes.join(" and ")
         ));
     }
-    let stored = history.filter(|_| pool.source.owner == Owner::Store);
-    if let Some(history) = stored {
-        let changes = pool.source.membership.changes_to(history.membership());
-        if !changes.is_empty() {
-            warnings.push(format!(
-                "pool {name}: the store is at epoch {} and differs from `initial-nodes` and `placement`, which count \
-                 at epoch 1 only; from the file to the store: {}",
-                history.epoch(),
-                change_words::print(&changes)
-            ));
-        }
+    let drift = history.map(|history| (history.epoch(), pool.drift(history)));
+    if let Some((epoch, changes)) = drift.filter(|(_, changes)| !changes.is_empty()) {
+        warnings.push(format!(
+            "pool {name}: the store is at epoch {epoch} and differs from `initial-nodes` and `placement`, which count \
+             at epoch 1 only; from the file to the store: {}",
+            change_words::print(&changes)
+        ));
     }
     warnings
 }

@@ -1,7 +1,9 @@
 //! `ringway completions`, `man` and `export`: what shells, manuals and other tools read.
 
+use crate::admin;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
+use crate::section::nearest;
 use clap::Args;
 use clap::Command;
 use clap::Subcommand;
@@ -16,6 +18,17 @@ Examples:
 pub(super) struct CompletionsArgs {
     /// The shell
     shell: Shell,
+}
+
+/// Print the manual page, of the program or of one verb
+#[derive(Debug, Args)]
+#[command(before_long_help = "\
+Examples:
+  ringway man | man -l -
+  ringway man plan > /usr/local/share/man/man1/ringway-plan.1")]
+pub(super) struct ManArgs {
+    /// The verb
+    verb: Option<String>,
 }
 
 /// Print what other tools read
@@ -38,8 +51,20 @@ pub(super) fn run(args: &CompletionsArgs, mut command: Command, out: &mut Output
     out.text(&String::from_utf8_lossy(&script))
 }
 
-/// Prints the manual page.
-pub(super) fn man(command: Command, out: &mut Output) -> Result<(), Failure> {
+/// Prints the page of the program, or of one verb.
+pub(super) fn man(args: &ManArgs, mut command: Command, out: &mut Output) -> Result<(), Failure> {
+    command.build();
+    let command = match &args.verb {
+        None => command,
+        Some(verb) => {
+            let names = command.get_subcommands().map(Command::get_name);
+            let message = match nearest(verb, names) {
+                Some(name) => format!("there is no verb `{verb}`; did you mean `{name}`?"),
+                None => format!("there is no verb `{verb}`; `ringway help` lists them"),
+            };
+            command.find_subcommand(verb).cloned().ok_or(Failure::Usage(message))?
+        }
+    };
     let mut page = Vec::new();
     clap_mangen::Man::new(command).render(&mut page)?;
     out.text(&String::from_utf8_lossy(&page))
@@ -48,6 +73,6 @@ pub(super) fn man(command: Command, out: &mut Output) -> Result<(), Failure> {
 /// Prints the document.
 pub(super) fn export(args: &ExportArgs, out: &mut Output) -> Result<(), Failure> {
     match args.what {
-        Export::Openapi => out.line(crate::admin::openapi_json()),
+        Export::Openapi => out.text(&(admin::openapi() + "\n")),
     }
 }

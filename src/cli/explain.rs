@@ -11,6 +11,8 @@ use crate::control::explain;
 use crate::control::explain::Candidate;
 use crate::control::explain::Explanation;
 use crate::control::explain::Question;
+use crate::control::explain::Skipped;
+use crate::control::explain::Verdict;
 use crate::proxy::settings::PoolSettings;
 use clap::Args;
 use std::net::IpAddr;
@@ -81,14 +83,10 @@ fn question(args: &ExplainArgs) -> Question {
 
 /// The pool to ask first. A key alone does not say which pool it is meant for; a request does, and whichever pool is
 /// asked knows which.
-fn first_pool<'a>(
-    names: &[&'a str],
-    asked: &PoolArg,
-    question: &Question,
-) -> Result<std::borrow::Cow<'a, str>, Failure> {
+fn first_pool(names: &[&str], asked: &PoolArg, question: &Question) -> Result<String, Failure> {
     match names.first() {
-        Some(first) if question.key.is_none() && !asked.is_given() => Ok((*first).into()),
-        _ => asked.choose(names.iter().copied()).map(Into::into),
+        Some(first) if question.key.is_none() && !asked.is_given() => Ok((*first).to_owned()),
+        _ => asked.choose(names.iter().copied()),
     }
 }
 
@@ -127,40 +125,43 @@ fn ask_offline(offline: &Offline, asked: &PoolArg, question: &Question) -> Resul
 }
 
 fn show(explanation: &Explanation, out: &mut Output) -> Result<(), Failure> {
-    let mut line = |label: &str, text: &str| out.line(format_args!("{label:<9} {text}"));
-    let pool = &explanation.pool;
+    let mut lines = vec![("pool", pool(explanation))];
+    // Without a pool there is nothing to say about its keys and nodes.
+    if explanation.decision != Verdict::NoPool {
+        lines.push(("key", key(explanation)));
+        lines.extend(explanation.hash.iter().map(|hash| ("hash", hash.clone())));
+        lines.extend(candidates(&explanation.candidates));
+        let why_not = |node: &Skipped| format!("{} at {}: {}", node.name, node.address, node.why);
+        lines.extend(explanation.skipped.iter().map(|node| ("skipped", why_not(node))));
+        let (epoch, fingerprint) = (explanation.epoch, explanation.fingerprint);
+        lines.push(("epoch", format!("{epoch} of pool {}, fingerprint {fingerprint}", explanation.pool)));
+    }
+    lines.push(("so", explanation.why.clone()));
+    lines.into_iter().try_for_each(|(label, text)| out.line(format_args!("{label:<9} {text}")))
+}
+
+fn pool(explanation: &Explanation) -> String {
     match &explanation.matched {
-        Some(matched) => {
-            let taker = matched.pool.as_deref().unwrap_or("none");
-            line("pool", &format!("{taker}: {}", matched.why))?;
-        }
-        None => line("pool", pool)?,
+        Some(matched) => format!("{}: {}", matched.pool.as_deref().unwrap_or("none"), matched.why),
+        None => explanation.pool.clone(),
     }
-    if let Some(key) = &explanation.key {
-        let source = explanation.key_source.as_deref();
-        line("key", &source.map_or_else(|| key.clone(), |source| format!("{key}, from {source}")))?;
-    } else {
-        line("key", &format!("none; looked at {}", explanation.key_rule))?;
+}
+
+fn key(explanation: &Explanation) -> String {
+    match (&explanation.key, &explanation.key_source) {
+        (Some(key), Some(source)) => format!("{key}, from {source}"),
+        (Some(key), None) => key.clone(),
+        (None, _) => format!("none; looked at {}", explanation.key_rule),
     }
-    if let Some(hash) = &explanation.hash {
-        line("hash", hash)?;
-    }
-    let mut candidates = explanation.candidates.iter().map(describe);
-    if let Some(owner) = candidates.next() {
-        line("owner", &owner)?;
-    }
-    for (index, candidate) in candidates.take(CANDIDATES_SHOWN).enumerate() {
-        line(if index == 0 { "then" } else { "" }, &candidate)?;
-    }
-    let hidden = explanation.candidates.len().saturating_sub(CANDIDATES_SHOWN + 1);
-    if hidden > 0 {
-        line("", &format!("and {hidden} more (--json shows all)"))?;
-    }
-    for skipped in &explanation.skipped {
-        line("skipped", &format!("{} at {}: {}", skipped.name, skipped.address, skipped.why))?;
-    }
-    line("so", &explanation.why)?;
-    line("epoch", &format!("{} of pool {pool}, fingerprint {}", explanation.epoch, explanation.fingerprint))
+}
+
+/// The owner, the nodes after it, and how many more there are.
+fn candidates(candidates: &[Candidate]) -> Vec<(&'static str, String)> {
+    let labels = ["owner", "then"].into_iter().chain(std::iter::repeat(""));
+    let shown = candidates.iter().take(CANDIDATES_SHOWN).map(describe);
+    let hidden = candidates.len().saturating_sub(CANDIDATES_SHOWN);
+    let rest = (hidden > 0).then(|| format!("and {hidden} more (--json shows all)"));
+    labels.zip(shown.chain(rest)).collect()
 }
 
 fn describe(candidate: &Candidate) -> String {
@@ -168,5 +169,5 @@ fn describe(candidate: &Candidate) -> String {
     format!("{} at {}{zone}", candidate.name, candidate.address)
 }
 
-/// Nodes after the owner that are shown to people.
-const CANDIDATES_SHOWN: usize = 5;
+/// Nodes that are shown to people.
+const CANDIDATES_SHOWN: usize = 6;

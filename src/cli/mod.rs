@@ -53,8 +53,7 @@ enum Verb {
     Rollback(rollback::RollbackArgs),
     Export(completions::ExportArgs),
     Completions(completions::CompletionsArgs),
-    /// Print the manual page
-    Man,
+    Man(completions::ManArgs),
 }
 
 /// Reads the command line and does what it says. Bad usage ends the process with exit code 2, as clap does.
@@ -79,7 +78,7 @@ pub fn run() -> Result<(), Failure> {
         Verb::Rollback(args) => rollback::run(&args, &mut out),
         Verb::Export(args) => completions::export(&args, &mut out),
         Verb::Completions(args) => completions::run(&args, Cli::command(), &mut out),
-        Verb::Man => completions::man(Cli::command(), &mut out),
+        Verb::Man(args) => completions::man(&args, Cli::command(), &mut out),
     };
     // What was written before a failure is a result too.
     let flushed = out.flush();
@@ -92,8 +91,7 @@ Examples:
   ringway locate room-42                       where a key lives
   ringway plan add c=10.0.0.12:3000            what adding a node would move
   ringway apply --if-epoch 1 add c=10.0.0.12:3000
-  ringway status
-";
+  ringway status";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 failed, 2 bad usage or config, 3 the pool has changed since the plan,

@@ -2,12 +2,9 @@
 
 use crate::cli::failure::Failure;
 use crate::cli::target::PoolArg;
-use crate::cluster::log::Action;
-use crate::cluster::log::Event;
 use crate::cluster::log::History;
 use crate::config::Config;
 use crate::control::pool_at::PoolAt;
-use crate::control::settings::Owner;
 use crate::control::settings::PoolConfig;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::table::PoolParts;
@@ -46,7 +43,10 @@ impl Offline {
 
     /// The pool as a proxy would serve it, or as it was at an epoch.
     pub(super) fn pool_at(&self, pool: &PoolConfig, epoch: Option<u64>) -> Result<PoolAt, Failure> {
-        let history = served_history(pool, self.stored(pool))?;
+        let followed = pool.follow(self.stored(pool).cloned(), 0);
+        let unfit =
+            |why| Failure::Failed(format!("the file and the store do not fit: pool {}: {why}", pool.settings.name));
+        let (history, _) = followed.map_err(unfit)?;
         let epoch = epoch.unwrap_or(history.epoch());
         let membership = history.at(epoch).map_err(|error| Failure::Usage(error.to_string()))?;
         let settings = &pool.settings;
@@ -64,29 +64,4 @@ pub(super) fn table(settings: &PoolSettings, at: PoolAt) -> PoolTable {
         moved_ratio: 0.0,
     };
     PoolTable::next(parts, None, 1)
-}
-
-/// The history after the event that a start with this file would write: the first one of its pool, or, where the file
-/// owns the pool, the edits.
-fn served_history(pool: &PoolConfig, stored: Option<&History>) -> Result<History, Failure> {
-    let (name, target) = (&pool.settings.name, &pool.source.membership);
-    let mut history = stored.cloned().unwrap_or_else(|| History::empty(name, target.placement));
-    let changes = match pool.source.owner {
-        _ if history.epoch() == 0 => target.founding_changes(),
-        Owner::File => history.membership().changes_to(target),
-        Owner::Store => Vec::new(),
-    };
-    if !changes.is_empty() {
-        let event = Event {
-            pool: name.clone(),
-            epoch: history.epoch() + 1,
-            at_ms: 0,
-            actor: "config".to_owned(),
-            reason: None,
-            action: Action::Changes(changes),
-        };
-        let pushed = history.push(event);
-        pushed.map_err(|why| Failure::Failed(format!("the file and the store do not fit: pool {name}: {why}")))?;
-    }
-    Ok(history)
 }

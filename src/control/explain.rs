@@ -1,11 +1,25 @@
 //! Why a request goes where it goes: pool, key, hash, owner and the order of the other nodes, as one answer.
 
+use crate::cluster::node::Node;
 use crate::control::pool_at::PoolAt;
 use crate::placement::Fingerprint;
+use crate::placement::POSITIONS;
+use crate::proxy::settings::NoKey;
 use crate::proxy::settings::PoolSettings;
+use crate::routing::key::RequestHead;
+use crate::routing::key::normal_host;
+use crate::routing::pool_match::PoolMatch;
+use crate::routing::pool_match::PoolMatcher;
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
+use http::Method;
+use http::uri::PathAndQuery;
 use serde::Deserialize;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 /// What is asked: a key as it is, or a request whose key is to be found. With `key` nothing else may be given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -141,10 +155,232 @@ pub struct Skipped {
 }
 
 /// Answers `question` for the pool `at`. `pools` are the settings of all pools in the order of the config, which decide
-/// what matches.
+/// what matches; a pool that is not among them spreads requests without a key.
 ///
 /// # Errors
-/// When the question is no request.
+/// When the question is not one, such as a path that no client can send.
 pub fn explain(pools: &[&PoolSettings], at: &PoolAt, question: &Question) -> Result<Explanation, BadQuestion> {
-    todo!("{pools:?} {at:?} {question:?}")
+    if let Some(key) = &question.key {
+        question.check_key_alone()?;
+        let answer = Explanation::of_pool(at).with_key(at, key.as_bytes(), None);
+        return Ok(answer.decide(None));
+    }
+    let request = Request::of(question)?;
+    let matched = request.matched(pools);
+    let taken_by = matched.pool.clone();
+    let head = request.head(question.client_ip);
+    let mut answer = Explanation::of_pool(at);
+    answer.matched = Some(matched);
+    let answer = match at.key.extract(&head) {
+        Some(key) => {
+            let source = at.key.source_name(key.source);
+            if question.client_ip.is_none() && source.split('+').any(|part| part == "client-ip") {
+                return Err(bad("/client_ip", "the key of this pool is the client's address; say which it is"));
+            }
+            answer.with_key(at, &key.bytes, Some(source))
+        }
+        None => {
+            let settings = pools.iter().find(|settings| settings.name == at.pool);
+            answer.without_key(settings.map_or(NoKey::Spread, |settings| settings.no_key))
+        }
+    };
+    Ok(answer.decide(Some(taken_by.as_deref())))
+}
+
+impl Question {
+    /// Refuses a key beside the parts of a request, since only one of them can be meant.
+    fn check_key_alone(&self) -> Result<(), BadQuestion> {
+        let given = [
+            ("/method", self.method.is_some()),
+            ("/host", self.host.is_some()),
+            ("/path", self.path.is_some()),
+            ("/headers", !self.headers.is_empty()),
+            ("/client_ip", self.client_ip.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((field, _)) => Err(bad(field, "give either `key` or the parts of a request, not both")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Explanation {
+    fn of_pool(at: &PoolAt) -> Explanation {
+        let skipped = at.membership.nodes().iter().filter(|node| !node.is_placed());
+        Explanation {
+            pool: at.pool.clone(),
+            epoch: at.epoch,
+            fingerprint: at.fingerprint,
+            matched: None,
+            key_rule: at.key.describe(),
+            key: None,
+            key_source: None,
+            hash: None,
+            decision: Verdict::NoNode,
+            why: format!("pool {} has no node that takes keys; clients get 503", at.pool),
+            owner: None,
+            candidates: Vec::new(),
+            skipped: skipped.map(Skipped::of).collect(),
+        }
+    }
+
+    fn with_key(mut self, at: &PoolAt, key: &[u8], source: Option<&str>) -> Explanation {
+        let position = at.key.position(key);
+        self.key = Some(String::from_utf8_lossy(key).into_owned());
+        self.key_source = source.map(str::to_owned);
+        self.hash = Some(format!("{position:016x}"));
+        self.candidates = candidates(at, position);
+        if let Some(owner) = self.candidates.first() {
+            self.decision = Verdict::Owner;
+            self.why = format!("node {} owns the key", owner.name);
+            self.owner = Some(owner.name.clone());
+        }
+        self
+    }
+
+    fn without_key(mut self, no_key: NoKey) -> Explanation {
+        let rule = &self.key_rule;
+        (self.decision, self.why) = match no_key {
+            NoKey::Reject => (
+                Verdict::Rejected,
+                format!("the request has none of {rule}, and `no-key = \"reject\"` answers it with 400"),
+            ),
+            NoKey::Spread => {
+                (Verdict::NoKey, format!("the request has none of {rule}, so it goes to a random node, by weight"))
+            }
+        };
+        self
+    }
+
+    /// The verdict of the match, which goes before that of the key. `taken_by` is the pool that the request matches, if
+    /// it is a request and matches one.
+    fn decide(mut self, taken_by: Option<Option<&str>>) -> Explanation {
+        match taken_by {
+            Some(None) => {
+                self.decision = Verdict::NoPool;
+                self.why = "no pool matches the request; the client gets 404".to_owned();
+            }
+            Some(Some(pool)) if pool != self.pool => {
+                self.why = format!("pool {pool} takes the request; in pool {}, {}", self.pool, self.why);
+                self.decision = Verdict::OtherPool;
+            }
+            Some(Some(_)) | None => {}
+        }
+        self
+    }
+}
+
+impl Skipped {
+    fn of(node: &Node) -> Skipped {
+        Skipped {
+            name: node.name.to_string(),
+            address: node.address.to_string(),
+            zone: node.zone.clone(),
+            why: if node.draining { "draining".to_owned() } else { "weight 0".to_owned() },
+        }
+    }
+}
+
+fn candidates(at: &PoolAt, position: u64) -> Vec<Candidate> {
+    let nodes: HashMap<&str, &Node> = at.membership.nodes().iter().map(|node| (node.name.as_str(), node)).collect();
+    let shares = at.placement.shares();
+    let candidate = |index: usize| {
+        // A placement is built from the nodes of its membership, so each of its names is one of theirs.
+        let node = nodes.get(at.placement.nodes()[index].name.as_str())?;
+        Some(Candidate {
+            name: node.name.to_string(),
+            address: node.address.to_string(),
+            zone: node.zone.clone(),
+            share: shares[index] as f64 / POSITIONS as f64,
+            state: node.state().to_owned(),
+        })
+    };
+    at.placement.candidates(position).filter_map(candidate).collect()
+}
+
+/// A request as it would reach the proxy.
+struct Request {
+    method: Method,
+    /// Lower case, without port.
+    host: String,
+    target: PathAndQuery,
+    headers: HeaderMap,
+}
+
+impl Request {
+    fn of(question: &Question) -> Result<Request, BadQuestion> {
+        let method = question.method.as_deref().unwrap_or("GET");
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| bad("/method", format!("`{}` is not a method", method.escape_debug())))?;
+        let headers = headers(&question.headers)?;
+        let (site, target) = split_url(question.path.as_deref().unwrap_or("/"));
+        let of_headers = || headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let host = question.host.as_deref().or(site).or_else(of_headers).unwrap_or_default();
+        let host = normal_host(host.trim()).into_owned();
+        let refused = || bad("/path", format!("`{}` is not a path that a client can send", target.escape_debug()));
+        if !target.starts_with('/') && target != "*" {
+            return Err(bad("/path", format!("`{}` must begin with `/`", target.escape_debug())));
+        }
+        let target = PathAndQuery::try_from(target).map_err(|_| refused())?;
+        Ok(Request { method, host, target, headers })
+    }
+
+    fn head(&self, client_ip: Option<IpAddr>) -> RequestHead<'_> {
+        RequestHead {
+            method: &self.method,
+            path: self.target.path(),
+            query: self.target.query(),
+            headers: &self.headers,
+            host: &self.host,
+            client_ip: client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical(),
+        }
+    }
+
+    fn matched(&self, pools: &[&PoolSettings]) -> Matched {
+        let rules: Vec<PoolMatch> = pools.iter().map(|settings| settings.matches.clone()).collect();
+        let path = self.target.path();
+        let found = PoolMatcher::new(&rules).find(&self.host, path).map(|index| pools[index]);
+        Matched {
+            pool: found.map(|settings| settings.name.clone()),
+            host: self.host.clone(),
+            path: path.to_owned(),
+            why: match found.map(|settings| (&settings.matches.host, &settings.matches.path)) {
+                None => "no pool has a match for this host and path".to_owned(),
+                Some((None, None)) => "it takes what no other pool matches".to_owned(),
+                Some((Some(host), None)) => format!("it matches host {host}"),
+                Some((None, Some(path))) => format!("it matches path {path}"),
+                Some((Some(host), Some(path))) => format!("it matches host {host} and path {path}"),
+            },
+        }
+    }
+}
+
+fn headers(fields: &[String]) -> Result<HeaderMap, BadQuestion> {
+    let mut headers = HeaderMap::new();
+    for (index, field) in fields.iter().enumerate() {
+        let parsed = || {
+            let (name, value) = field.split_once(':')?;
+            let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+            Some((name, HeaderValue::from_bytes(value.trim().as_bytes()).ok()?))
+        };
+        let refused = || bad(format!("/headers/{index}"), format!("`{}` is not `name: value`", field.escape_debug()));
+        let (name, value) = parsed().ok_or_else(refused)?;
+        headers.try_append(name, value).map_err(|_| bad("/headers", "these are too many header fields"))?;
+    }
+    Ok(headers)
+}
+
+/// The authority of a URL, if it is a whole one, and what follows it, without the fragment that clients keep to
+/// themselves.
+fn split_url(url: &str) -> (Option<&str>, &str) {
+    let url = url.split('#').next().unwrap_or_default();
+    let after_scheme = ["http://", "https://", "ws://", "wss://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    let Some(rest) = after_scheme else { return (None, url) };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (site, target) = rest.split_at(end);
+    (Some(site), if target.is_empty() { "/" } else { target })
+}
+
+fn bad(field: impl Into<String>, message: impl Into<String>) -> BadQuestion {
+    BadQuestion { field: field.into(), message: message.into() }
 }

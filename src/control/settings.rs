@@ -1,5 +1,9 @@
 //! Who owns a pool's membership, and what it starts with.
 
+use crate::cluster::log::Action;
+use crate::cluster::log::Event;
+use crate::cluster::log::History;
+use crate::cluster::membership::Change;
 use crate::cluster::membership::Membership;
 use crate::cluster::membership::Reason;
 use crate::cluster::node::Node;
@@ -22,6 +26,45 @@ pub struct PoolConfig {
     pub settings: PoolSettings,
     /// Who its nodes are.
     pub source: MembershipSource,
+}
+
+impl PoolConfig {
+    /// Brings the known past of this pool to what the file says: by its first event, or, where the file owns the
+    /// pool, by an event with the edits. Returns the history with that event folded in, and the event if there is one.
+    ///
+    /// # Errors
+    /// When the past refuses the event; the text says why.
+    pub fn follow(&self, known: Option<History>, at_ms: u64) -> Result<(History, Option<Event>), String> {
+        let (name, target) = (&self.settings.name, &self.source.membership);
+        let mut history = known.unwrap_or_else(|| History::empty(name, target.placement));
+        let changes = match self.source.owner {
+            _ if history.epoch() == 0 => target.founding_changes(),
+            Owner::File => history.membership().changes_to(target),
+            Owner::Store => Vec::new(),
+        };
+        if changes.is_empty() {
+            return Ok((history, None));
+        }
+        let event = Event {
+            pool: name.clone(),
+            epoch: history.epoch() + 1,
+            at_ms,
+            actor: "config".to_owned(),
+            reason: None,
+            action: Action::Changes(changes),
+        };
+        history.push(event.clone())?;
+        Ok((history, Some(event)))
+    }
+
+    /// The changes that lead from what the file says to what the store holds, for a pool that the store owns: there
+    /// `initial-nodes` and `placement` count at epoch 1 only.
+    pub fn drift(&self, history: &History) -> Vec<Change> {
+        match self.source.owner {
+            Owner::Store => self.source.membership.changes_to(history.membership()),
+            Owner::File => Vec::new(),
+        }
+    }
 }
 
 /// `nodes` or `initial-nodes` of a pool, with its `placement`.

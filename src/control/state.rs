@@ -1,6 +1,5 @@
 //! What the control thread owns: the store, the histories, and the tables it has published.
 
-use crate::cluster::log::Action;
 use crate::cluster::log::Event;
 use crate::cluster::log::History;
 use crate::control::ControlError;
@@ -9,7 +8,6 @@ use crate::control::Shared;
 use crate::control::batch::Batch;
 use crate::control::batch::Decided;
 use crate::control::batch::Draft;
-use crate::control::settings::Owner;
 use crate::control::settings::PoolConfig;
 use crate::control::write::Write;
 use crate::control::write::WriteError;
@@ -70,7 +68,8 @@ impl State {
         let (mut events, mut tables, mut records) = (Vec::new(), Vec::new(), BTreeMap::new());
         for pool in pools {
             let name = pool.settings.name.clone();
-            let (history, event) = follow(&pool, self.known_history(&name), at_ms)?;
+            let followed = pool.follow(self.known_history(&name), at_ms);
+            let (history, event) = followed.map_err(|why| ControlError::Pool { pool: name.clone(), why })?;
             events.extend(event);
             let drift = drift(&pool, &history);
             let table = self.pool_table(pool.settings, &history, served.pool(&name).map(|pool| &**pool))?;
@@ -219,39 +218,9 @@ impl State {
     }
 }
 
-/// Brings a pool's history to what the config says: its first event, or, for a pool that the file owns, an event with
-/// the edits. Returns the history with that event folded in, and the event if there is one.
-fn follow(pool: &PoolConfig, known: Option<History>, at_ms: u64) -> Result<(History, Option<Event>), ControlError> {
-    let (name, target) = (&pool.settings.name, &pool.source.membership);
-    let mut history = known.unwrap_or_else(|| History::empty(name, target.placement));
-    let changes = match pool.source.owner {
-        _ if history.epoch() == 0 => target.founding_changes(),
-        Owner::File => history.membership().changes_to(target),
-        Owner::Store => Vec::new(),
-    };
-    if changes.is_empty() {
-        return Ok((history, None));
-    }
-    let event = Event {
-        pool: name.clone(),
-        epoch: history.epoch() + 1,
-        at_ms,
-        actor: "config".to_owned(),
-        reason: None,
-        action: Action::Changes(changes),
-    };
-    let refused = |why| ControlError::Pool { pool: name.clone(), why };
-    history.push(event.clone()).map_err(refused)?;
-    Ok((history, Some(event)))
-}
-
-/// How the file and the store differ for a pool that the store owns.
+/// What is wrong between the file and the store, for people.
 fn drift(pool: &PoolConfig, history: &History) -> Option<String> {
-    let changes = match pool.source.owner {
-        Owner::Store => pool.source.membership.changes_to(history.membership()),
-        Owner::File => Vec::new(),
-    };
-    (!changes.is_empty()).then(|| {
+    (!pool.drift(history).is_empty()).then(|| {
         format!(
             "pool {}: `initial-nodes` and `placement` in the file differ from the store at epoch {}; the store counts \
              (`ringway status` shows it, the admin API changes it)",

@@ -38,7 +38,7 @@ pub(crate) struct KeyQuery {
     path = "/v1/pools/{pool}/locate",
     tag = "keys",
     params(("pool" = String, Path, description = "Name of the pool"), KeyQuery),
-    responses((status = 200, body = Located), EpochProblem)
+    responses((status = 200, description = "Where it lives", body = Located), EpochProblem)
 )]
 pub(crate) async fn locate(
     State(api): State<Arc<Api>>,
@@ -56,7 +56,7 @@ pub(crate) async fn locate(
     tag = "keys",
     params(("pool" = String, Path, description = "Name of the pool")),
     request_body = LocateRequest,
-    responses((status = 200, body = LocatedKeys), ManyKeysProblem)
+    responses((status = 200, description = "Where they live", body = LocatedKeys), ManyKeysProblem)
 )]
 pub(crate) async fn locate_many(
     State(api): State<Arc<Api>>,
@@ -90,7 +90,7 @@ fn locate_all(pool: &PoolAt, keys: &[String]) -> Result<Vec<Located>, Fault> {
     tag = "keys",
     params(("pool" = String, Path, description = "Name of the pool")),
     request_body = Question,
-    responses((status = 200, body = Explanation), QuestionProblem)
+    responses((status = 200, description = "The explanation", body = Explanation), QuestionProblem)
 )]
 pub(crate) async fn explain_one(
     State(api): State<Arc<Api>>,

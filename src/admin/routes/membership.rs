@@ -49,7 +49,7 @@ pub(crate) struct WriteQuery {
     tag = "changes",
     params(("pool" = String, Path, description = "Name of the pool")),
     request_body = PlanRequest,
-    responses((status = 200, body = Plan), PlanProblem)
+    responses((status = 200, description = "What would move", body = Plan), PlanProblem)
 )]
 pub(crate) async fn plan(
     State(api): State<Arc<Api>>,
@@ -70,7 +70,12 @@ pub(crate) async fn plan(
     params(("pool" = String, Path, description = "Name of the pool"), WriteQuery),
     request_body = ApplyRequest,
     responses(
-        (status = 200, body = ApplyAnswer, headers(("etag" = String, description = "Of the pool's membership"))),
+        (
+            status = 200,
+            description = "What was done, or with `dry-run` what would move",
+            body = ApplyAnswer,
+            headers(("etag" = String, description = "Of the pool's membership"))
+        ),
         ApplyProblem
     )
 )]
@@ -111,7 +116,12 @@ pub(crate) async fn apply(
     params(("pool" = String, Path, description = "Name of the pool"), WriteQuery),
     request_body = RollbackRequest,
     responses(
-        (status = 200, body = ApplyAnswer, headers(("etag" = String, description = "Of the pool's membership"))),
+        (
+            status = 200,
+            description = "What was done, or with `dry-run` what would move",
+            body = ApplyAnswer,
+            headers(("etag" = String, description = "Of the pool's membership"))
+        ),
         ApplyProblem
     )
 )]

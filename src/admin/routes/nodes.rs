@@ -86,6 +86,7 @@ impl FromRequestParts<Arc<Api>> for Order {
 /// The same request twice changes nothing the second time. Whether the node is drained stays as it is.
 #[utoipa::path(
     put,
+    operation_id = "put_node",
     path = "/v1/pools/{pool}/nodes/{node}",
     tag = "nodes",
     params(
@@ -97,8 +98,18 @@ impl FromRequestParts<Arc<Api>> for Order {
     ),
     request_body = NodeSpec,
     responses(
-        (status = 200, body = NodeAnswer, headers(("etag" = String, description = "Of the pool's membership"))),
-        (status = 201, body = NodeAnswer, headers(("etag" = String, description = "Of the pool's membership"))),
+        (
+            status = 200,
+            description = "What was done, or with `dry-run` what would move",
+            body = NodeAnswer,
+            headers(("etag" = String, description = "Of the pool's membership"))
+        ),
+        (
+            status = 201,
+            description = "It is new",
+            body = NodeAnswer,
+            headers(("etag" = String, description = "Of the pool's membership"))
+        ),
         PutNodeProblem
     )
 )]
@@ -127,6 +138,7 @@ pub(crate) async fn put(
 /// Edit a node
 #[utoipa::path(
     patch,
+    operation_id = "patch_node",
     path = "/v1/pools/{pool}/nodes/{node}",
     tag = "nodes",
     params(
@@ -137,7 +149,12 @@ pub(crate) async fn put(
     ),
     request_body = NodePatch,
     responses(
-        (status = 200, body = NodeAnswer, headers(("etag" = String, description = "Of the pool's membership"))),
+        (
+            status = 200,
+            description = "What was done, or with `dry-run` what would move",
+            body = NodeAnswer,
+            headers(("etag" = String, description = "Of the pool's membership"))
+        ),
         PatchNodeProblem
     )
 )]
@@ -158,6 +175,7 @@ pub(crate) async fn patch(
 /// Remove a node
 #[utoipa::path(
     delete,
+    operation_id = "delete_node",
     path = "/v1/pools/{pool}/nodes/{node}",
     tag = "nodes",
     params(
@@ -167,7 +185,12 @@ pub(crate) async fn patch(
         NodeQuery
     ),
     responses(
-        (status = 200, body = NodeAnswer, headers(("etag" = String, description = "Of the pool's membership"))),
+        (
+            status = 200,
+            description = "What was done, or with `dry-run` what would move",
+            body = NodeAnswer,
+            headers(("etag" = String, description = "Of the pool's membership"))
+        ),
         DeleteNodeProblem
     )
 )]

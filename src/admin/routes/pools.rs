@@ -26,7 +26,13 @@ use std::sync::Arc;
 use utoipa::IntoParams;
 
 /// All pools
-#[utoipa::path(get, path = "/v1/pools", tag = "pools", responses((status = 200, body = PoolList), AnyProblem))]
+#[utoipa::path(
+    get,
+    operation_id = "list_pools",
+    path = "/v1/pools",
+    tag = "pools",
+    responses((status = 200, description = "The pools", body = PoolList), AnyProblem)
+)]
 pub(crate) async fn list(State(api): State<Arc<Api>>) -> Json<PoolList> {
     let table = api.controller.table();
     let pools = table.pools().iter().map(|pool| view::summary(pool, api.owner(pool)));
@@ -36,11 +42,17 @@ pub(crate) async fn list(State(api): State<Arc<Api>>) -> Json<PoolList> {
 /// The membership of a pool
 #[utoipa::path(
     get,
+    operation_id = "read_pool",
     path = "/v1/pools/{pool}",
     tag = "pools",
     params(("pool" = String, Path, description = "Name of the pool")),
     responses(
-        (status = 200, body = PoolDetail, headers(("etag" = String, description = "\"EPOCH-FINGERPRINT\""))),
+        (
+            status = 200,
+            description = "The membership",
+            body = PoolDetail,
+            headers(("etag" = String, description = "\"EPOCH-FINGERPRINT\""))
+        ),
         PoolProblem
     )
 )]
@@ -52,11 +64,17 @@ pub(crate) async fn read(State(api): State<Arc<Api>>, PoolOf(pool): PoolOf) -> i
 /// The nodes of a pool, and how they do
 #[utoipa::path(
     get,
+    operation_id = "list_nodes",
     path = "/v1/pools/{pool}/nodes",
     tag = "nodes",
     params(("pool" = String, Path, description = "Name of the pool")),
     responses(
-        (status = 200, body = NodeList, headers(("etag" = String, description = "Of the pool's membership"))),
+        (
+            status = 200,
+            description = "The nodes",
+            body = NodeList,
+            headers(("etag" = String, description = "Of the pool's membership"))
+        ),
         PoolProblem
     )
 )]
@@ -67,6 +85,7 @@ pub(crate) async fn nodes(PoolOf(pool): PoolOf) -> impl IntoResponse {
 /// One node, and how it does
 #[utoipa::path(
     get,
+    operation_id = "read_node",
     path = "/v1/pools/{pool}/nodes/{node}",
     tag = "nodes",
     params(
@@ -74,7 +93,12 @@ pub(crate) async fn nodes(PoolOf(pool): PoolOf) -> impl IntoResponse {
         ("node" = String, Path, description = "Name of the node")
     ),
     responses(
-        (status = 200, body = NodeStatus, headers(("etag" = String, description = "Of the pool's membership"))),
+        (
+            status = 200,
+            description = "The node",
+            body = NodeStatus,
+            headers(("etag" = String, description = "Of the pool's membership"))
+        ),
         NodeProblem
     )
 )]
@@ -103,7 +127,7 @@ pub(crate) struct PageQuery {
     path = "/v1/pools/{pool}/events",
     tag = "pools",
     params(("pool" = String, Path, description = "Name of the pool"), PageQuery),
-    responses((status = 200, body = EventPage), QueryProblem)
+    responses((status = 200, description = "A page of events", body = EventPage), QueryProblem)
 )]
 pub(crate) async fn events(
     State(api): State<Arc<Api>>,

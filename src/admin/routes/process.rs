@@ -30,7 +30,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use utoipa::IntoParams;
 
 /// How this proxy does
-#[utoipa::path(get, path = "/v1/status", tag = "process", responses((status = 200, body = Status), AnyProblem))]
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    tag = "process",
+    responses((status = 200, description = "How it does", body = Status), AnyProblem)
+)]
 pub(crate) async fn status(State(api): State<Arc<Api>>) -> axum::Json<Status> {
     let table = api.controller.table();
     let pools = table
@@ -62,7 +67,7 @@ pub(crate) async fn status(State(api): State<Arc<Api>>) -> axum::Json<Status> {
     path = "/v1/reload",
     tag = "process",
     request_body = ReloadRequest,
-    responses((status = 200, body = Reloaded), ReloadProblem)
+    responses((status = 200, description = "It is in force", body = Reloaded), ReloadProblem)
 )]
 pub(crate) async fn reload(
     State(api): State<Arc<Api>>,
@@ -72,6 +77,7 @@ pub(crate) async fn reload(
     tracing::info!(actor = %writer.actor, "a reload of the config was asked for");
     match api.reload.reload().await {
         Ok(warnings) => Ok(axum::Json(Reloaded { warnings })),
+        Err(why) if api.phase() != Phase::Running => Err(Fault::new(Kind::Stopping, why)),
         Err(why) => Err(Fault::new(Kind::Config, why)),
     }
 }
@@ -81,7 +87,7 @@ pub(crate) async fn reload(
     get,
     path = "/metrics",
     tag = "process",
-    responses((status = 200, body = String, content_type = "text/plain"), AnyProblem)
+    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"), AnyProblem)
 )]
 pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     render(&api.metrics)
@@ -98,7 +104,7 @@ pub(crate) fn render(metrics: &Metrics) -> Response {
     get,
     path = "/healthz",
     tag = "process",
-    responses((status = 200, body = String, content_type = "text/plain")),
+    responses((status = 200, description = "It is", body = String, content_type = "text/plain")),
     security(())
 )]
 pub(crate) async fn healthz() -> &'static str {
@@ -124,9 +130,14 @@ pub(crate) struct ReadyQuery {
     tag = "process",
     params(ReadyQuery),
     responses(
-        (status = 200, body = String, content_type = "text/plain"),
-        (status = 400, body = crate::admin::model::Problem, content_type = "application/problem+json"),
-        (status = 503, body = String, content_type = "text/plain")
+        (status = 200, description = "It should", body = String, content_type = "text/plain"),
+        (
+            status = 400,
+            description = "The query cannot be read",
+            body = crate::admin::model::Problem,
+            content_type = "application/problem+json"
+        ),
+        (status = 503, description = "It should not", body = String, content_type = "text/plain")
     ),
     security(())
 )]
@@ -168,7 +179,10 @@ fn checks(api: &Api) -> Vec<Check> {
     get,
     path = "/openapi.json",
     tag = "process",
-    responses((status = 200, body = serde_json::Value, content_type = "application/json"), AnyProblem)
+    responses(
+        (status = 200, description = "The description", body = serde_json::Value, content_type = "application/json"),
+        AnyProblem
+    )
 )]
 pub(crate) async fn openapi(State(api): State<Arc<Api>>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], api.document.clone()).into_response()

@@ -34,7 +34,7 @@ use std::sync::Arc;
         ("accept" = Option<String>, Header, description = "`image/svg+xml` for a picture")
     ),
     responses(
-        (status = 200, content((RingView = "application/json"), (String = "image/svg+xml"))),
+        (status = 200, description = "The ring", content((RingView = "application/json"), (String = "image/svg+xml"))),
         PoolProblem
     )
 )]
@@ -96,8 +96,8 @@ fn ring_nodes(pool: &PoolTable) -> Vec<RingNode> {
     pool.membership.nodes().iter().map(ring_node).collect()
 }
 
-/// Of each of [`ARCS_MAX`] equal slices of the key space the node that owns most of it; slices side by side and
-/// have one owner become one arc. `arcs` is not empty.
+/// Of each of [`ARCS_MAX`] equal slices of the key space the node that owns most of it; neighbours of one owner become
+/// one arc. `arcs` is not empty.
 fn coarsen(arcs: &[PlacementArc]) -> Vec<PlacementArc> {
     let slice = POSITIONS / ARCS_MAX as u128;
     let mut coarse: Vec<PlacementArc> = Vec::new();
