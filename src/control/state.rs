@@ -1,6 +1,5 @@
 //! What the control thread owns: the store, the histories, and the tables it has published.
 
-use crate::cluster::log::Event;
 use crate::cluster::log::History;
 use crate::control::ControlError;
 use crate::control::PoolRecord;
