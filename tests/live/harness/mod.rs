@@ -1,0 +1,11 @@
+//! What every story needs: the programs it runs, a client, and a way to wait.
+
+pub(crate) mod client;
+pub(crate) mod nginx;
+pub(crate) mod open_request;
+pub(crate) mod process;
+pub(crate) mod prometheus;
+pub(crate) mod ringway;
+pub(crate) mod story;
+pub(crate) mod wait;
+pub(crate) mod wrk;

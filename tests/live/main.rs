@@ -1,0 +1,19 @@
+//! The real binary beside real nginx, wrk and Prometheus: each module is a story that users or operators live through.
+//!
+//! `tests/run` installs the three programs and builds the release binary. The stories take turns, because they load the
+//! whole machine, and print the figures they measure.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+mod harness;
+
+mod churn;
+mod crash;
+mod full_disk;
+mod memory;
+mod races;
+mod reload;
+mod restart;
+mod scrape;
+mod stop;
+mod two_processes;
