@@ -9,6 +9,7 @@ use http_body::SizeHint;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use std::cell::Cell;
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -32,6 +33,29 @@ pub(crate) struct Upload {
     pub(crate) bytes: Cell<u64>,
     /// When the last piece was handed over.
     pub(crate) progress: Cell<Option<Instant>>,
+    /// Whether the next piece is asked for and the client has yet to send it.
+    pub(crate) awaits_client: Cell<bool>,
+    /// Whether the node has begun its response.
+    is_answered: Cell<bool>,
+    /// Whether the response was over before the body was asked for.
+    is_unwanted: Cell<bool>,
+    /// What the body waits for while it is held back.
+    gate: RefCell<Option<Arc<Notify>>>,
+}
+
+impl Upload {
+    /// The node has begun its response: a body that is held back stays so.
+    pub(crate) fn answered(&self) {
+        self.is_answered.set(true);
+    }
+
+    /// The response is over: a body that is still held back is given up unread, and its connections with it.
+    pub(crate) fn settled(&self) {
+        if let Some(gate) = self.gate.borrow().as_ref() {
+            self.is_unwanted.set(true);
+            gate.notify_one();
+        }
+    }
 }
 
 /// What went wrong on the client's side.
@@ -78,10 +102,8 @@ impl RequestBody {
             return RequestBody::Empty;
         }
         let gate = go_ahead.map(|notify| -> Pin<Box<dyn Future<Output = ()>>> {
-            Box::pin(async move {
-                // Both outcomes mean the same: stop waiting.
-                tokio::time::timeout(CONTINUE_WAIT, notify.notified()).await.unwrap_or_default();
-            })
+            upload.gate.replace(Some(Arc::clone(&notify)));
+            Box::pin(hold_back(Rc::clone(upload), notify))
         });
         let silence = Silence::new(patience);
         RequestBody::Client(Box::new(ClientBody { incoming, upload: Rc::clone(upload), silence, gate }))
@@ -124,8 +146,14 @@ impl ClientBody {
         if let Some(gate) = &mut self.gate {
             ready!(gate.as_mut().poll(cx));
             self.gate = None;
+            self.upload.gate.take();
         }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        if self.upload.is_unwanted.get() {
+            return Poll::Ready(Some(Err(UploadError)));
+        }
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        self.upload.awaits_client.set(polled.is_pending());
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.broken();
                 self.upload.progress.set(Some(Instant::now()));
@@ -152,7 +180,15 @@ impl ClientBody {
     }
 }
 
-/// Tells hyper to give the request up; why is in [`Upload::failure`].
+/// Ends when the body may be sent, or when it is clear that it never will be.
+async fn hold_back(upload: Rc<Upload>, go_ahead: Arc<Notify>) {
+    let silent = tokio::time::timeout(CONTINUE_WAIT, go_ahead.notified()).await.is_err();
+    if silent && upload.is_answered.get() {
+        go_ahead.notified().await;
+    }
+}
+
+/// Tells hyper to give the request up; why is in [`Upload`].
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the client's body cannot be completed")]
 pub(crate) struct UploadError;

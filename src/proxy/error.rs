@@ -67,6 +67,9 @@ pub enum ProxyError {
     /// The request target is longer than `limits.max-target-bytes`.
     #[error("the request target is too long")]
     TargetTooLong,
+    /// A transfer coding that this proxy does not know (RFC 9112 section 6.1).
+    #[error("the request has a transfer coding other than chunked")]
+    TransferCoding,
     /// All attempts together took longer than `timeouts.total`.
     #[error("no node answered within the total time")]
     TotalTimeout,
@@ -100,6 +103,7 @@ impl ProxyError {
             Self::NoNode { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoPool => StatusCode::NOT_FOUND,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
         }
     }
 
@@ -112,7 +116,8 @@ impl ProxyError {
             | Self::ConnectMethod
             | Self::HeadersTooMany
             | Self::KeyMissing { .. }
-            | Self::TargetTooLong => "http_request_error",
+            | Self::TargetTooLong
+            | Self::TransferCoding => "http_request_error",
             Self::Connect { cause: ConnectFailure::Name, .. } => "dns_error",
             Self::Connect { cause: ConnectFailure::Refused, .. } => "connection_refused",
             Self::Connect { cause: ConnectFailure::TimedOut, .. } => "connection_timeout",
@@ -147,7 +152,7 @@ impl ProxyError {
 
     /// Whether the client would otherwise go on sending a body nobody reads: the connection must end.
     pub fn poisons_client_connection(&self) -> bool {
-        matches!(self, Self::ClientBody | Self::ClientBodyTimeout | Self::BadRequest(_))
+        matches!(self, Self::ClientBody | Self::ClientBodyTimeout | Self::BadRequest(_) | Self::TransferCoding)
     }
 }
 

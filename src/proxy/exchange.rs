@@ -98,6 +98,7 @@ impl Exchange {
     pub(crate) fn answered(&mut self, connection: Connection, status: u16, after: Duration) {
         self.status = status;
         self.upstream_duration = Some(after);
+        self.upload.answered();
         if let Some(at) = &mut self.node {
             at.node.stats().upstream_duration.observe(after);
             at.connection = Some(connection);
@@ -166,6 +167,7 @@ impl Drop for Exchange {
         self.count(duration);
         self.write_log(duration);
         self.client.request_ended();
+        self.upload.settled();
         let Some(at) = self.node.take() else { return };
         at.node.stats().inflight.add(-1);
         // An answer that came before the whole request was sent leaves the connection in the middle of that request.

@@ -218,7 +218,7 @@ async fn try_node(
     loop {
         let mut connection = match node.kept_connection().await {
             Some(connection) => connection,
-            None => match node.connect(pool.settings.timeouts.connect).await {
+            None => match node.connect(&pool.settings.timeouts).await {
                 Ok(connection) => connection,
                 Err(cause) => {
                     return Tried::Unsent(Box::new(request), ProxyError::Connect { node: name(), cause });
@@ -295,8 +295,9 @@ async fn send(
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(SendFailure::Unsent(request))) => return Err(Sent::Unsent(request)),
             Ok(Err(SendFailure::MaybeSent(error))) => return Err(Sent::Broken(error)),
-            // A long upload is no silence of the node.
+            // A long upload is no silence of the node, nor is a slow one, which has a timeout of its own.
             Err(_) => match upload.progress.get() {
+                _ if upload.awaits_client.get() => since = Instant::now(),
                 Some(progress) if progress > since => since = progress,
                 _ => return Err(Sent::TimedOut),
             },
@@ -321,12 +322,18 @@ fn respond(
 ) -> Result<Response<ResponseBody>, Failed> {
     let Answer { mut response, node } = answer;
     let received = response.version();
+    if !headers::is_plainly_framed(response.headers()) {
+        let error = ProxyError::NodeProtocol { node: node.upstream.name.clone() };
+        return Err(Box::new((error, exchange)));
+    }
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let protocol = response.headers().get(header::UPGRADE).cloned();
     let node_side = switched.then(|| hyper::upgrade::on(&mut response));
     let (mut parts, body) = response.into_parts();
     headers::strip_hop_by_hop(&mut parts.headers);
     headers::add_via(&mut parts.headers, received);
+    // The version is this proxy's own (RFC 9110 section 6.2): an HTTP/1.0 node takes nothing from its clients.
+    parts.version = Version::HTTP_11;
     if let Some(epoch) = passing.decided {
         let decision = exchange.decision.map_or("", Decision::label);
         parts.headers.insert(headers::X_RINGWAY_DECISION, HeaderValue::from_static(decision));

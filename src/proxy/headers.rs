@@ -56,6 +56,14 @@ pub(crate) fn upgrade_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     (asked && !is_h2c).then(|| protocol.clone())
 }
 
+/// Whether the body is framed in no way but those that every recipient understands alike. Any coding besides one
+/// `chunked` would be taken off or left on without the next recipient being told.
+pub(crate) fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    codings.next().is_none_or(is_chunked) && codings.next().is_none()
+}
+
 /// Removes the hop-by-hop fields and those that `Connection` nominates. `TE: trailers` survives, because trailers are
 /// passed on and gRPC servers insist on seeing it.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -222,6 +230,22 @@ mod tests {
         let mut headers = map(&[("te", "gzip, trailers"), ("connection", "te")]);
         strip_hop_by_hop(&mut headers);
         assert_eq!(headers.get("te").unwrap(), "trailers");
+    }
+
+    #[test]
+    fn one_chunked_is_the_only_transfer_coding() {
+        for (codings, plain) in [
+            (&[][..], true),
+            (&["Chunked"], true),
+            (&["gzip, chunked"], false),
+            (&["chunked, chunked"], false),
+            (&["chunked", "chunked"], false),
+            (&["identity"], false),
+            (&[""], false),
+        ] {
+            let fields: Vec<_> = codings.iter().map(|coding| ("transfer-encoding", *coding)).collect();
+            assert_eq!(is_plainly_framed(&map(&fields)), plain, "{codings:?}");
+        }
     }
 
     #[test]

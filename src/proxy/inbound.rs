@@ -19,6 +19,7 @@ use http::Version;
 use http::header;
 use http::request::Parts;
 use http::uri::Authority;
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use std::net::IpAddr;
@@ -51,6 +52,9 @@ impl Inbound {
         server: &ServerSettings,
     ) -> Result<Inbound, ProxyError> {
         check_size(&request, server)?;
+        if !headers::is_plainly_framed(request.headers()) {
+            return Err(ProxyError::TransferCoding);
+        }
         if request.method() == Method::CONNECT {
             return Err(ProxyError::ConnectMethod);
         }
@@ -107,6 +111,10 @@ impl Inbound {
             });
         }
         self.rewrite(request.headers_mut(), pool);
+        // Unless it is told so, hyper takes a GET without a length for one without a body.
+        if request.body().size_hint().exact().is_none() {
+            request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         request
     }
 
@@ -180,7 +188,10 @@ fn authority_of(request: &Request<Incoming>) -> Result<HeaderValue, ProxyError> 
 /// Whether a text is `host` or `host:port` without anything that could be read differently elsewhere.
 fn is_host(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte);
-    text.bytes().all(allowed) && text.parse::<Authority>().is_ok()
+    // The colons of an IPv6 literal stand before its bracket.
+    let port = text.rsplit_once(':').map_or("", |(_, port)| port);
+    let is_port = port.ends_with(']') || port.bytes().all(|byte| byte.is_ascii_digit());
+    is_port && text.bytes().all(allowed) && text.parse::<Authority>().is_ok()
 }
 
 /// The target for a node: path and query only (RFC 9112 section 3.2.1).

@@ -6,6 +6,7 @@ use crate::proxy::client::ClientStream;
 use crate::proxy::client::Order;
 use crate::proxy::forward;
 use crate::proxy::settings::Limits;
+use crate::proxy::worker::Place;
 use crate::proxy::worker::Worker;
 use http::Request;
 use http::Response;
@@ -44,10 +45,10 @@ pub(crate) struct Client {
     pub(crate) state: Arc<ClientState>,
 }
 
-/// Serves `stream` in a task of its own on this worker.
-pub(crate) fn spawn(worker: &Rc<Worker>, stream: TcpStream) {
+/// Serves `stream` in a task of its own on this worker, where it has its `place`.
+pub(crate) fn spawn(worker: &Rc<Worker>, stream: TcpStream, place: Place) {
     let worker = Rc::clone(worker);
-    let guard = worker.open_one();
+    let guard = worker.open(place);
     tokio::task::spawn_local(async move {
         let state = ClientState::new();
         let id = worker.register(&state);

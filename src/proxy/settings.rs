@@ -220,7 +220,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// 60s: from the request sent to the response head.
     pub head: Duration,
-    /// 60s: between two pieces of a response body; not for upgrades and gRPC.
+    /// 60s: between two pieces of a response body, not for upgrades and gRPC; and for what is left of an upload after
+    /// its response.
     pub idle: Duration,
     /// All attempts together until the response head; without it there is no such bound.
     pub total: Option<Duration>,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 /// Joins a client and a node that have both switched protocols. The request counts as open, and the tunnel as a
 /// connection, until it ends.
 pub(crate) fn spawn(worker: &Rc<Worker>, client: OnUpgrade, node: OnUpgrade, mut exchange: Exchange) {
-    let guard = worker.open_one();
+    let guard = worker.open_tunnel();
     tokio::task::spawn_local(async move {
         let (Ok(client), Ok(node)) = tokio::join!(client, node) else {
             return;

@@ -4,6 +4,7 @@ use crate::cluster::node::NodeAddress;
 use crate::metrics::stats::NodeStripe;
 use crate::proxy::body::RequestBody;
 use crate::proxy::error::ConnectFailure;
+use crate::proxy::settings::Timeouts;
 use crate::proxy::table::Upstream;
 use http::Request;
 use http::Response;
@@ -14,11 +15,13 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::either::Either;
 
@@ -47,6 +50,8 @@ pub(crate) struct Connection {
     sender: SendRequest<RequestBody>,
     /// Whether it carried a request before: then the node may be closing it at this very moment.
     pub(crate) is_reused: bool,
+    /// Dropped with the rest, which tells the task that drives the connection that nobody will use it again.
+    _in_use: oneshot::Sender<()>,
 }
 
 /// How an attempt over one connection failed.
@@ -80,9 +85,10 @@ impl LocalNode {
         }
     }
 
-    /// Opens a connection, within `timeout`.
-    pub(crate) async fn connect(self: &Rc<Self>, timeout: Duration) -> Result<Connection, ConnectFailure> {
-        let stream = match tokio::time::timeout(timeout, open(&self.upstream.address)).await {
+    /// Opens a connection, within `timeouts.connect`. Once the connection is given up, an upload that its node has
+    /// answered early may go on for `timeouts.idle`.
+    pub(crate) async fn connect(self: &Rc<Self>, timeouts: &Timeouts) -> Result<Connection, ConnectFailure> {
+        let stream = match tokio::time::timeout(timeouts.connect, open(&self.upstream.address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(failure)) => return Err(failure),
             Err(_) => return Err(ConnectFailure::TimedOut),
@@ -93,13 +99,22 @@ impl LocalNode {
         let (sender, connection) = handshake.map_err(|_| ConnectFailure::Refused)?;
         let node = Rc::clone(self);
         self.stats().connections.add(1);
+        let linger = timeouts.idle;
+        let (in_use, given_up) = oneshot::channel::<()>();
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection.with_upgrades().await {
+            let mut connection = pin!(connection.with_upgrades());
+            let ended = tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                // A node that neither reads nor closes would otherwise hold it, and its client, forever.
+                _ = given_up => tokio::time::timeout(linger, connection).await.unwrap_or(Ok(())),
+            };
+            if let Err(error) = ended {
                 tracing::debug!(node = %node.upstream.name, %error, "connection to a node ended");
             }
             node.stats().connections.add(-1);
         });
-        Ok(Connection { sender, is_reused: false })
+        Ok(Connection { sender, is_reused: false, _in_use: in_use })
     }
 
     /// Keeps a connection whose request and response are complete, unless the node has left or enough are kept.

@@ -76,7 +76,7 @@ impl Workers {
     pub fn start(count: usize, listeners: &[TcpListener], shared: &Arc<Shared>) -> io::Result<Workers> {
         let queues: Vec<_> = (0..count).map(|_| mpsc::channel(HANDOVER_QUEUE)).collect();
         let (senders, receivers): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
-        let spread = Arc::new(Spread { open: (0..count).map(|_| PaddedCount::default()).collect(), senders });
+        let spread = Arc::new(Spread::new(senders));
         let mut threads = Vec::with_capacity(count);
         for (id, handed_over) in receivers.into_iter().enumerate() {
             let listeners = listeners.iter().map(TcpListener::try_clone).collect::<io::Result<Vec<_>>>()?;
@@ -105,8 +105,9 @@ impl Workers {
 
 /// How many clients each worker has, and the way to hand one over.
 struct Spread {
+    admitted: AtomicUsize,
     open: Vec<PaddedCount>,
-    senders: Vec<mpsc::Sender<TcpStream>>,
+    senders: Vec<mpsc::Sender<(TcpStream, Place)>>,
 }
 
 #[repr(align(128))]
@@ -114,15 +115,41 @@ struct Spread {
 struct PaddedCount(AtomicUsize);
 
 impl Spread {
+    fn new(senders: Vec<mpsc::Sender<(TcpStream, Place)>>) -> Spread {
+        let open = senders.iter().map(|_| PaddedCount::default()).collect();
+        Spread { admitted: AtomicUsize::new(0), open, senders }
+    }
+
+    /// Admits one more client unless there are `max` already; a [`Place`] must follow.
+    fn try_admit(&self, max: usize) -> bool {
+        let one_more = |admitted| (admitted < max).then_some(admitted + 1);
+        self.admitted.fetch_update(Relaxed, Relaxed, one_more).is_ok()
+    }
+
+    /// The place of one that was admitted.
+    fn place(self: &Arc<Self>, worker: usize) -> Place {
+        self.open[worker].0.fetch_add(1, Relaxed);
+        Place { spread: Arc::clone(self), worker }
+    }
+
     /// Who should take a connection that `worker` accepted: itself, unless another has fewer.
     fn taker(&self, worker: usize) -> usize {
         let own = self.open[worker].0.load(Relaxed);
         let least = (0..self.open.len()).min_by_key(|id| self.open[*id].0.load(Relaxed)).unwrap_or(worker);
         if self.open[least].0.load(Relaxed) < own { least } else { worker }
     }
+}
 
-    fn total(&self) -> usize {
-        self.open.iter().map(|count| count.0.load(Relaxed)).sum()
+/// A client's or tunnel's place at a worker, counted before it is handed over, so that the next one goes elsewhere.
+pub(crate) struct Place {
+    spread: Arc<Spread>,
+    worker: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.spread.open[self.worker].0.fetch_sub(1, Relaxed);
+        self.spread.admitted.fetch_sub(1, Relaxed);
     }
 }
 
@@ -171,8 +198,6 @@ pub(crate) struct Worker {
     next_client: Cell<u64>,
     phase: Cell<Phase>,
     spread: Arc<Spread>,
-    /// Clients and tunnels that are open here.
-    open: Cell<usize>,
     closed_one: Notify,
     stats: Arc<ServerStats>,
     access_log: Option<AccessLog>,
@@ -191,7 +216,6 @@ impl Worker {
             next_client: Cell::new(0),
             phase: Cell::new(Phase::Running),
             spread,
-            open: Cell::new(0),
             closed_one: Notify::new(),
             stats: Arc::clone(&shared.stats),
             access_log: shared.access_log.clone(),
@@ -250,12 +274,16 @@ impl Worker {
         Rc::clone(nodes.entry(upstream.id).or_insert_with(new))
     }
 
-    /// Counts one more open client or tunnel, until the guard is dropped.
-    pub(crate) fn open_one(self: &Rc<Self>) -> OpenGuard {
-        self.open.set(self.open.get() + 1);
-        self.spread.open[self.id].0.fetch_add(1, Relaxed);
+    /// Counts an open client until the guard is dropped.
+    pub(crate) fn open(self: &Rc<Self>, place: Place) -> OpenGuard {
         self.stats().connections.add(1);
-        OpenGuard { worker: Rc::clone(self) }
+        OpenGuard { worker: Rc::clone(self), _place: place }
+    }
+
+    /// Counts a tunnel, which outlasts the client it began as, until the guard is dropped.
+    pub(crate) fn open_tunnel(self: &Rc<Self>) -> OpenGuard {
+        self.spread.admitted.fetch_add(1, Relaxed);
+        self.open(self.spread.place(self.id))
     }
 
     /// Registers a client so that it can be told to leave.
@@ -274,14 +302,14 @@ impl Worker {
     async fn run(
         self: Rc<Self>,
         listeners: Vec<TcpListener>,
-        handed_over: mpsc::Receiver<TcpStream>,
+        handed_over: mpsc::Receiver<(TcpStream, Place)>,
         mut phase: watch::Receiver<Phase>,
     ) {
         let mut accepting = Vec::new();
         for listener in listeners {
             accepting.push(tokio::task::spawn_local(Rc::clone(&self).accept_from(listener)));
         }
-        accepting.push(tokio::task::spawn_local(Rc::clone(&self).take_over(handed_over)));
+        tokio::task::spawn_local(Rc::clone(&self).take_over(handed_over));
         tokio::task::spawn_local(Rc::clone(&self).sweep_forever());
         loop {
             let now = *phase.borrow_and_update();
@@ -289,7 +317,7 @@ impl Worker {
             if now >= Phase::Closing {
                 accepting.drain(..).for_each(|task| task.abort());
             }
-            let is_empty = self.open.get() == 0;
+            let is_empty = self.spread.open[self.id].0.load(Relaxed) == 0;
             if now == Phase::Ended || (now == Phase::Closing && is_empty) {
                 return;
             }
@@ -312,9 +340,11 @@ impl Worker {
             Err(error) => return tracing::error!(%error, "a worker cannot listen"),
         };
         loop {
-            self.wait_for_room().await;
             match listener.accept().await {
-                Ok((stream, _)) => self.place(stream),
+                Ok((stream, _)) => {
+                    self.wait_for_room().await;
+                    self.settle(stream);
+                }
                 Err(error) => {
                     // Out of file descriptors or memory: the queue of the kernel holds the client until some are free.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -324,34 +354,35 @@ impl Worker {
         }
     }
 
-    /// Waits while the process has `limits.max-connections` clients; more of them wait in the listen backlog.
+    /// Waits while the process has `limits.max-connections` clients. A client waits here, the others in the listen
+    /// backlog.
     async fn wait_for_room(&self) {
-        let max = self.current.borrow().table.server.limits.max_connections;
-        while self.spread.total() >= max {
+        while !self.spread.try_admit(self.table().table.server.limits.max_connections) {
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
 
     /// Serves a new client here, or hands it to a worker that has fewer, so that few long connections spread evenly.
-    fn place(self: &Rc<Self>, stream: tokio::net::TcpStream) {
+    fn settle(self: &Rc<Self>, stream: tokio::net::TcpStream) {
         let taker = self.spread.taker(self.id);
         if taker == self.id {
-            return server::spawn(self, stream);
+            return server::spawn(self, stream, self.spread.place(self.id));
         }
         // A full queue means that the other is the busier one after all.
         let Ok(permit) = self.spread.senders[taker].try_reserve() else {
-            return server::spawn(self, stream);
+            return server::spawn(self, stream, self.spread.place(self.id));
         };
+        let place = self.spread.place(taker);
         match stream.into_std() {
-            Ok(stream) => permit.send(stream),
+            Ok(stream) => permit.send((stream, place)),
             Err(error) => tracing::warn!(%error, "a connection cannot be handed over"),
         }
     }
 
-    async fn take_over(self: Rc<Self>, mut handed_over: mpsc::Receiver<TcpStream>) {
-        while let Some(stream) = handed_over.recv().await {
+    async fn take_over(self: Rc<Self>, mut handed_over: mpsc::Receiver<(TcpStream, Place)>) {
+        while let Some((stream, place)) = handed_over.recv().await {
             match tokio::net::TcpStream::from_std(stream) {
-                Ok(stream) => server::spawn(&self, stream),
+                Ok(stream) => server::spawn(&self, stream, place),
                 Err(error) => tracing::warn!(%error, "a handed-over connection is lost"),
             }
         }
@@ -381,15 +412,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Counts an open client or tunnel.
 pub(crate) struct OpenGuard {
     worker: Rc<Worker>,
+    _place: Place,
 }
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
-        let worker = &self.worker;
-        worker.open.set(worker.open.get() - 1);
-        worker.spread.open[worker.id].0.fetch_sub(1, Relaxed);
-        worker.stats().connections.add(-1);
-        worker.closed_one.notify_one();
+        self.worker.stats().connections.add(-1);
+        self.worker.closed_one.notify_one();
     }
 }
 
@@ -399,11 +428,27 @@ mod tests {
 
     #[test]
     fn a_worker_hands_a_connection_over_only_to_one_that_has_fewer() {
-        let spread = Spread { open: (0..3).map(|_| PaddedCount::default()).collect(), senders: Vec::new() };
+        let spread = spread_over(3);
         assert_eq!(spread.taker(1), 1, "all are equally empty");
-        spread.open[1].0.store(2, Relaxed);
-        spread.open[0].0.store(1, Relaxed);
+        let _places = [1, 1, 0].map(|worker| {
+            assert!(spread.try_admit(3));
+            spread.place(worker)
+        });
         assert_eq!(spread.taker(1), 2, "worker 2 has none");
         assert_eq!(spread.taker(2), 2, "and keeps what it accepts");
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_client_has_gone() {
+        let spread = spread_over(2);
+        assert!(spread.try_admit(1));
+        let place = spread.place(1);
+        assert!(!spread.try_admit(1));
+        drop(place);
+        assert!(spread.try_admit(1));
+    }
+
+    fn spread_over(workers: usize) -> Arc<Spread> {
+        Arc::new(Spread::new((0..workers).map(|_| mpsc::channel(1).0).collect()))
     }
 }

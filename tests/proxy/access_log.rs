@@ -1,0 +1,174 @@
+//! What is written down about requests: log lines, and counters that agree with them.
+
+use crate::harness::eventually;
+use crate::harness::h2;
+use crate::harness::node::Node;
+use crate::harness::proxy::Setup;
+use crate::harness::proxy::get;
+use crate::harness::proxy::post;
+use ringway::control::pool_at::PoolAt;
+use serde_json::Value;
+use std::path::Path;
+use std::path::PathBuf;
+
+/// A log file of one story, gone with it.
+struct LogFile(PathBuf);
+
+impl LogFile {
+    fn new(story: &str) -> LogFile {
+        LogFile(std::env::temp_dir().join(format!("ringway-{story}-{}.log", std::process::id())))
+    }
+
+    /// The lines, once there are so many; no more may follow for what was asked so far.
+    async fn lines(&self, count: usize) -> Vec<Value> {
+        let read = || std::fs::read_to_string(&self.0).unwrap_or_default();
+        eventually("all lines are written", || read().lines().count() >= count).await;
+        let lines: Vec<Value> = read().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), count, "{lines:?}");
+        lines
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(&self.0).unwrap()
+    }
+}
+
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        for path in [self.0.clone(), rotated(&self.0)] {
+            // Not every story makes both.
+            drop(std::fs::remove_file(path));
+        }
+    }
+}
+
+fn rotated(path: &Path) -> PathBuf {
+    path.with_extension("1")
+}
+
+#[tokio::test]
+async fn a_line_tells_what_became_of_a_request() {
+    let (log, node) = (LogFile::new("line"), Node::echo("a").await);
+    let proxy = Setup::of(&[&node]).access_log(&log.0).start();
+    let trace = "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
+    proxy.ask(post("/rooms/7?token=hidden", &format!("X-Key: secret-key\r\n{trace}"), "hello")).await;
+    let line = log.lines(1).await.remove(0);
+    let located = PoolAt::of(&proxy.controller.pool("p").unwrap()).locate(b"secret-key");
+    for (field, value) in [
+        ("pool", Value::from("p")),
+        ("node", "a".into()),
+        ("decision", "owner".into()),
+        ("key_source", "header:x-key".into()),
+        ("key_hash", located.hash.into()),
+        ("attempts", 1.into()),
+        ("method", "POST".into()),
+        ("host", "a.test".into()),
+        ("path", "/rooms/7".into()),
+        ("status", 200.into()),
+        ("bytes_in", 5.into()),
+        ("bytes_out", 5.into()),
+        ("client", "127.0.0.1".into()),
+        ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736".into()),
+    ] {
+        assert_eq!(line[field], value, "{field} of {line}");
+    }
+    assert!(humantime::parse_rfc3339(line["ts"].as_str().unwrap()).is_ok(), "{line}");
+    let (all, upstream) = (line["duration_s"].as_f64().unwrap(), line["upstream_s"].as_f64().unwrap());
+    assert!(0.0 < upstream && upstream <= all && all < 10.0, "{line}");
+}
+
+#[tokio::test]
+async fn keys_are_never_written_in_clear() {
+    let (log, node) = (LogFile::new("keys"), Node::echo("a").await);
+    let rule = "key = [\"header:x-key\", \"cookie:sid\", \"query:room\"]";
+    let proxy = Setup::of(&[&node]).pool(rule).access_log(&log.0).start();
+    proxy.ask(get("/", "X-Key: s3cret\r\n")).await;
+    proxy.ask(get("/", "Cookie: sid=s3cret\r\n")).await;
+    proxy.ask(get("/?room=s3cret", "")).await;
+    let lines = log.lines(3).await;
+    assert!(!log.text().contains("s3cret"), "{}", log.text());
+    let hashes: Vec<_> = lines.iter().map(|line| &line["key_hash"]).collect();
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+}
+
+#[tokio::test]
+async fn every_request_has_one_line_however_it_ends() {
+    let (log, node) = (LogFile::new("ends"), Node::echo("a").await);
+    let silent = Node::script("silent", |mut wire| async move {
+        wire.request().await;
+        wire.closed().await;
+    })
+    .await;
+    let down = Node::refusing("down");
+    let proxy = Setup::of(&[&node])
+        .pool("match = { host = \"a.test\" }\nno-key = \"reject\"")
+        .another_pool("name = \"silent\"\nkey = \"path\"\nmatch = { host = \"silent.test\" }", &[&silent])
+        .another_pool("name = \"down\"\nkey = \"path\"\nmatch = { host = \"down.test\" }", &[&down])
+        .access_log(&log.0)
+        .start();
+    let request = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    assert_eq!(proxy.ask(request("nowhere.test")).await.status(), 404);
+    assert_eq!(proxy.ask(request("a.test")).await.status(), 400);
+    assert_eq!(proxy.ask(request("a b")).await.status(), 400);
+    assert_eq!(proxy.ask(request("down.test")).await.status(), 502);
+    assert_eq!(proxy.connect_h2().await.ask(h2::get("http://nowhere.test/")).await.head.status, 404);
+    let lines = log.lines(5).await;
+    let told: Vec<_> = lines.iter().map(|line| (line["status"].as_u64().unwrap(), line["pool"].as_str())).collect();
+    assert_eq!(told, [(404, None), (400, Some("p")), (400, None), (502, Some("down")), (404, None)]);
+    let mut client = proxy.connect().await;
+    client.write(request("silent.test")).await;
+    eventually("the request is at the node", || silent.accepted() == 1).await;
+    drop(client);
+    let line = log.lines(6).await.remove(5);
+    assert_eq!((line["status"].as_u64(), line["node"].as_str()), (Some(499), Some("silent")), "{line}");
+}
+
+#[tokio::test]
+async fn a_log_that_was_moved_away_is_begun_anew() {
+    let (log, node) = (LogFile::new("moved"), Node::echo("a").await);
+    let proxy = Setup::of(&[&node]).access_log(&log.0).start();
+    proxy.ask(get("/before", "")).await;
+    log.lines(1).await;
+    std::fs::rename(&log.0, rotated(&log.0)).unwrap();
+    proxy.access_log.as_ref().unwrap().reopen();
+    proxy.ask(get("/after", "")).await;
+    assert_eq!(log.lines(1).await[0]["path"], "/after");
+    assert!(std::fs::read_to_string(rotated(&log.0)).unwrap().contains("/before"));
+}
+
+#[tokio::test]
+async fn counters_agree_with_what_was_sent() {
+    let (node, down) = (Node::echo("a").await, Node::refusing("down"));
+    let proxy = Setup::of(&[&node])
+        .pool("match = { host = \"a.test\" }")
+        .another_pool("name = \"d\"\nkey = \"path\"\nmatch = { host = \"down.test\" }", &[&down])
+        .workers(2)
+        .start();
+    let mut clients = [proxy.connect().await, proxy.connect().await, proxy.connect().await];
+    for client in &mut clients {
+        for _ in 0..10 {
+            client.ask(get("/", "X-Key: k\r\n")).await;
+        }
+        client.ask(get("/", "")).await;
+        client.ask("GET / HTTP/1.1\r\nHost: down.test\r\n\r\n").await;
+        client.ask("GET / HTTP/1.1\r\nHost: nowhere.test\r\n\r\n").await;
+    }
+    for (name, labels, value) in [
+        ("ringway_requests_total", &["pool=\"p\"", "node=\"a\"", "code=\"2xx\""][..], 33.0),
+        ("ringway_requests_total", &["pool=\"d\"", "code=\"5xx\""], 3.0),
+        ("ringway_requests_total", &["pool=\"\"", "code=\"4xx\""], 3.0),
+        ("ringway_requests_total", &[], 39.0),
+        ("ringway_decisions_total", &["pool=\"p\"", "decision=\"owner\""], 30.0),
+        ("ringway_decisions_total", &["decision=\"no-key\""], 3.0),
+        ("ringway_keyless_requests_total", &[], 3.0),
+        ("ringway_retries_total", &[], 0.0),
+        ("ringway_request_duration_seconds_count", &["pool=\"p\""], 33.0),
+        ("ringway_upstream_duration_seconds_count", &["node=\"a\""], 33.0),
+        ("ringway_connections", &[], 3.0),
+        ("ringway_inflight_requests", &[], 0.0),
+    ] {
+        proxy.metric_is(name, labels, value).await;
+    }
+    drop(clients);
+    proxy.metric_is("ringway_connections", &[], 0.0).await;
+}

@@ -1,0 +1,200 @@
+//! What one client may take, and how the clients are spread over the workers.
+
+use crate::harness::eventually;
+use crate::harness::h2;
+use crate::harness::node::Node;
+use crate::harness::proxy::Setup;
+use crate::harness::proxy::get;
+use crate::harness::within;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use tokio::sync::Semaphore;
+
+#[tokio::test]
+async fn heads_and_targets_have_a_size() {
+    let node = Node::echo("a").await;
+    let limits = "max-headers = 20\nmax-header-bytes = \"16KiB\"\nmax-target-bytes = \"1KiB\"";
+    let proxy = Setup::of(&[&node]).limits(limits).start();
+    let fields = |count: usize| (0..count).map(|number| format!("X-{number}: x\r\n")).collect::<String>();
+    for (request, status) in [
+        // Host is one of them.
+        (get("/", &fields(19)), 200),
+        (get("/", &fields(20)), 431),
+        (get("/", &fields(1_000)), 431),
+        (get("/", &format!("X-Long: {}\r\n", "x".repeat(8 << 10))), 200),
+        (get("/", &format!("X-Long: {}\r\n", "x".repeat(32 << 10))), 431),
+        (get(&format!("/{}", "x".repeat(1_023)), ""), 200),
+        (get(&format!("/{}", "x".repeat(1_024)), ""), 414),
+        (get(&format!("/?{}", "x".repeat(2_000)), ""), 414),
+    ] {
+        let reply = proxy.ask(&request).await;
+        assert_eq!(reply.status(), status, "{} bytes: {}...", request.len(), &request[..30]);
+    }
+    assert_eq!(node.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn heads_of_http2_have_a_size_too() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).limits("max-headers = 20\nmax-target-bytes = \"1KiB\"").start();
+    let mut client = proxy.connect_h2().await;
+    let mut crumbs = h2::get("http://a.test/");
+    for number in 0..25 {
+        crumbs.headers_mut().append("cookie", format!("c{number}=1").parse().unwrap());
+    }
+    assert_eq!(client.ask(crumbs).await.head.status, 431);
+    let long = h2::get(&format!("http://a.test/{}", "x".repeat(1_024)));
+    assert_eq!(client.ask(long).await.head.status, 414);
+    assert_eq!(client.ask(h2::get("http://a.test/")).await.head.status, 200);
+}
+
+#[tokio::test]
+async fn clients_beyond_the_limit_wait_their_turn() {
+    for workers in [1, 4] {
+        let node = Node::echo("a").await;
+        let proxy = Setup::of(&[&node]).limits("max-connections = 2").workers(workers).start();
+        let (mut first, mut second) = (proxy.connect().await, proxy.connect().await);
+        assert_eq!(first.ask(get("/", "")).await.status(), 200);
+        assert_eq!(second.ask(get("/", "")).await.status(), 200);
+        let mut waiting = Vec::new();
+        for _ in 0..6 {
+            let mut client = proxy.connect().await;
+            client.write(get("/", "Connection: close\r\n")).await;
+            waiting.push(client);
+        }
+        for _ in 0..10 {
+            assert_eq!(first.ask(get("/", "")).await.status(), 200);
+        }
+        let open = proxy.metric("ringway_connections", &[]);
+        assert!((open - 2.0).abs() < 0.5, "{open} of 2 with {workers} workers");
+        assert_eq!(node.requests().len(), 12, "those that wait have not been served");
+        drop(first);
+        for mut client in waiting {
+            assert_eq!(client.response(true).await.status(), 200);
+        }
+        drop(second);
+        proxy.metric_is("ringway_connections", &[], 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_drips_its_head_is_cut() {
+    let node = Node::echo("a").await;
+    let limits = "head-timeout = \"50ms\"\nidle-timeout = \"1h\"";
+    let proxy = Setup::of(&[&node]).limits(limits).start();
+    // A first head, half of one, and one that follows a request.
+    for begun in ["G", "GET / HTTP/1.1\r\nHost: a\r\nX-S"] {
+        let mut client = proxy.connect().await;
+        client.write(begun).await;
+        client.closed().await;
+    }
+    let mut client = proxy.connect().await;
+    assert_eq!(client.ask(get("/", "")).await.status(), 200);
+    client.write("GET / HTTP/1.1\r\nHost: a\r\n").await;
+    client.closed().await;
+    assert_eq!(node.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_head_that_was_begun_behind_another_request_is_cut_as_idle() {
+    let node = Node::echo("a").await;
+    let limits = "head-timeout = \"1h\"\nidle-timeout = \"50ms\"";
+    let proxy = Setup::of(&[&node]).limits(limits).start();
+    let mut client = proxy.connect().await;
+    // Both arrive in one segment; nothing more comes.
+    client.write(get("/", "") + "GET /second HTTP/1.1\r\nHos").await;
+    assert_eq!(client.response(true).await.status(), 200);
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn idle_clients_are_let_go() {
+    let node = Node::echo("a").await;
+    let limits = "idle-timeout = \"50ms\"\nhead-timeout = \"1h\"";
+    let proxy = Setup::of(&[&node]).limits(limits).start();
+    let mut silent = proxy.connect().await;
+    let mut served = proxy.connect().await;
+    let mut served_h2 = proxy.connect_h2().await;
+    assert_eq!(served.ask(get("/", "")).await.status(), 200);
+    assert_eq!(served_h2.ask(h2::get("http://a.test/")).await.head.status, 200);
+    silent.closed().await;
+    served.closed().await;
+    served_h2.told_to_leave().await;
+    served_h2.closed().await;
+    proxy.metric_is("ringway_connections", &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn a_client_with_an_open_request_is_not_idle() {
+    let release = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&release);
+    let node = Node::script("a", move |mut wire| {
+        let gate = Arc::clone(&gate);
+        async move {
+            wire.request().await;
+            gate.acquire().await.unwrap().forget();
+            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).limits("idle-timeout = \"1ms\"\nhead-timeout = \"1ms\"").start();
+    let mut busy = proxy.connect().await;
+    busy.write(get("/", "")).await;
+    eventually("the request is at the node", || node.accepted() == 1).await;
+    // The sweep that lets this one go has seen the other one too.
+    proxy.connect().await.closed().await;
+    release.add_permits(1);
+    assert_eq!(busy.response(true).await.text(), "ok");
+}
+
+#[tokio::test]
+async fn an_http2_client_has_so_many_streams_at_a_time() {
+    let release = Arc::new(Semaphore::new(0));
+    let (gate, at_node) = (Arc::clone(&release), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&at_node);
+    let node = Node::script("a", move |mut wire| {
+        let (gate, count) = (Arc::clone(&gate), Arc::clone(&count));
+        async move {
+            while wire.try_request().await.is_some() {
+                count.fetch_add(1, SeqCst);
+                gate.acquire().await.unwrap().forget();
+                count.fetch_sub(1, SeqCst);
+                wire.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        }
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).limits("max-streams = 3").start();
+    let mut client = proxy.connect_h2().await;
+    // The limit is known to the client once it has had a response.
+    release.add_permits(1);
+    assert_eq!(client.ask(h2::get("http://a.test/")).await.body, b"ok");
+    let streams: Vec<_> = (0..12).map(|_| client.begin(h2::get("http://a.test/"))).collect();
+    eventually("three are open", || at_node.load(SeqCst) == 3).await;
+    for _ in 0..12 {
+        assert!(at_node.load(SeqCst) <= 3);
+        release.add_permits(1);
+    }
+    for stream in streams {
+        let response = within("a response", stream).await.unwrap().unwrap();
+        assert_eq!(h2::read(response).await.unwrap().body, b"ok");
+    }
+    assert!(node.accepted() <= 4, "{} connections to the node", node.accepted());
+}
+
+#[tokio::test]
+async fn few_long_connections_spread_evenly_over_the_workers() {
+    const WORKERS: usize = 8;
+    const CLIENTS: usize = 64;
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).workers(WORKERS).start();
+    // All at once, which is when a worker that wakes first could take them all.
+    let connecting: Vec<_> = (0..CLIENTS).map(|_| std::net::TcpStream::connect(proxy.address).unwrap()).collect();
+    proxy.metric_is("ringway_connections", &[], CLIENTS as f64).await;
+    let open: Vec<i64> = (0..WORKERS).map(|worker| proxy.stats.stripes.of(worker).connections.get()).collect();
+    let most = open.iter().copied().max().unwrap();
+    assert!(most * 4 <= 5 * (CLIENTS / WORKERS) as i64, "a worker is above 1.25 times the mean: {open:?}");
+    drop(connecting);
+    proxy.metric_is("ringway_connections", &[], 0.0).await;
+}

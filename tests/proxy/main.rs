@@ -1,0 +1,14 @@
+//! The data plane over real sockets: each test is a story of clients, the proxy and nodes, seen from the wire.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+mod access_log;
+mod bodies;
+mod connections;
+mod forwarding;
+mod harness;
+mod limits;
+mod pressure;
+mod routing;
+mod stopping;
+mod upgrades;
