@@ -24,7 +24,8 @@ fn a_full_disk_refuses_writes_and_fails_no_request() {
     fs::write(&ballast, vec![0; 24 * 1024]).unwrap();
 
     let zone = "x".repeat(100);
-    let change = |number: u64| json!([{"weight": {"name": "a", "weight": number % 2 + 1}}, {"zone": {"name": "a", "zone": zone}}]);
+    let zone = json!({"zone": {"name": "a", "zone": zone}});
+    let change = |number: u64| json!([{"weight": {"name": "a", "weight": number % 2 + 1}}, zone]);
     let mut kept = 1;
     let refused = loop {
         let answer = operator.apply(&change(kept)).unwrap();
