@@ -31,6 +31,9 @@ async fn a_pool_of_the_file_is_changed_there_and_reloaded() {
     let refused = client.call("DELETE", "/v1/pools/rooms/nodes/a").send().await;
     assert_eq!(refused.problem(), "owned-by-file");
     assert!(refused.text.contains("edit the file and reload"), "{}", refused.text);
+    let stale = "\"9-0000000000000000\"";
+    let refused = client.call("DELETE", "/v1/pools/rooms/nodes/a").header("if-match", stale).send().await;
+    assert_eq!(refused.problem(), "owned-by-file", "a fresh ETag would not help either");
     let edited = file_owned.replace("{ name = \"a\", address = \"10.0.0.1:80\" },", "");
     proxy.directory.write("ringway.toml", &edited);
     assert_eq!(client.post("/v1/reload", json!({})).await, json!({ "warnings": [] }));

@@ -11,6 +11,7 @@ use crate::admin::model::NodeAnswer;
 use crate::admin::model::NodePatch;
 use crate::admin::model::NodeSpec;
 use crate::admin::model::NodeWritten;
+use crate::admin::model::PoolOwner;
 use crate::admin::model::reason;
 use crate::admin::precondition;
 use crate::admin::precondition::Precondition;
@@ -74,7 +75,12 @@ impl FromRequestParts<Arc<Api>> for Order {
         let Writer { actor } = Writer::from_request_parts(parts, api).await?;
         let PoolOf(pool) = PoolOf::from_request_parts(parts, api).await?;
         let NodeOf(node) = NodeOf::from_request_parts(parts, api).await?;
-        let Query(query) = Query::from_request_parts(parts, api).await?;
+        let Query(query) = Query::<NodeQuery>::from_request_parts(parts, api).await?;
+        // Before the precondition, which counts only where the write would be made without it (RFC 9110 section
+        // 13.2.1): with a fresh ETag it would be refused all the same.
+        if !query.dry_run && api.owner(&pool) == PoolOwner::File {
+            return Err(Fault::of_write(WriteError::OwnedByFile { pool: pool.settings.name.clone() }));
+        }
         let precondition = Precondition::from_request_parts(parts, api).await?;
         let node = NodeName::try_from(node).map_err(|why| Fault::new(Kind::BadRequest, why))?;
         Ok(Order { pool, node, precondition, query, actor })
