@@ -247,7 +247,7 @@ pub struct Applied {
     pub served_epoch: u64,
     /// Of the pool as it is served now.
     pub fingerprint: Fingerprint,
-    /// Share of the keys that the change to the served epoch moved, 0 to 1.
+    /// Share of the keys that this write moved, 0 to 1.
     pub moved_ratio: f64,
 }
 

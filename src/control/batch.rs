@@ -37,9 +37,11 @@ pub(crate) struct Batch {
 }
 
 /// What a write will be answered with once the batch is stored.
+#[derive(Debug)]
 pub(crate) struct Decided {
     pub(crate) epoch: u64,
     pub(crate) changed: bool,
+    pub(crate) moved_ratio: f64,
 }
 
 impl Draft {
@@ -68,11 +70,12 @@ impl Batch {
         let (Some(served), Some(record)) = (served, record) else {
             return Err(WriteError::UnknownPool { pool: write.pool });
         };
-        let draft = self.drafts.entry(write.pool.clone()).or_insert_with(|| Draft::of(served));
-        check_guard(&write, draft)?;
+        // Before the guard, which counts only where the write would be made without it (RFC 9110 section 13.2.1).
         if record.owner == Owner::File {
             return Err(WriteError::OwnedByFile { pool: write.pool });
         }
+        let draft = self.drafts.entry(write.pool.clone()).or_insert_with(|| Draft::of(served));
+        check_guard(&write, draft)?;
         let (membership, action) = match write.action {
             WriteAction::Changes(changes) => {
                 let membership = draft.membership.apply(&changes).map_err(WriteError::Refused)?;
@@ -84,21 +87,22 @@ impl Batch {
             }
         };
         if membership == draft.membership {
-            return Ok(Decided { epoch: draft.epoch, changed: false });
+            return Ok(Decided { epoch: draft.epoch, changed: false, moved_ratio: 0.0 });
         }
         let placement = membership.build().map_err(|error| WriteError::Refused(error.into()))?;
         if !write.force {
             let (before, after) = ((&draft.membership, &*draft.placement), (&membership, &placement));
             check_safe(before, after).map_err(WriteError::Refused)?;
         }
-        draft.moved_ratio = plan::movement(&draft.placement, &placement).moved_ratio;
+        let moved_ratio = plan::movement(&draft.placement, &placement).moved_ratio;
+        draft.moved_ratio = moved_ratio;
         draft.fingerprint = placement.fingerprint(&draft.key_rule);
         draft.placement = Arc::new(placement);
         draft.membership = membership;
         draft.epoch += 1;
         let (epoch, actor, reason) = (draft.epoch, write.actor, write.reason);
         self.events.push(Event { pool: write.pool, epoch, at_ms, actor, reason, action });
-        Ok(Decided { epoch, changed: true })
+        Ok(Decided { epoch, changed: true, moved_ratio })
     }
 }
 

@@ -41,7 +41,29 @@ pub(crate) struct State {
 }
 
 /// A write and whom to answer.
-type Pending = (Write, oneshot::Sender<Result<Written, WriteError>>);
+type Pending = (Write, Reply);
+
+type Reply = oneshot::Sender<Result<Written, WriteError>>;
+
+/// What a write came to, and whom to tell.
+struct Answer {
+    pool: String,
+    decided: Result<Decided, WriteError>,
+    reply: Reply,
+}
+
+impl Answer {
+    /// Tells it, with the pool as `table` serves it.
+    fn send(self, table: &RoutingTable) {
+        let written = self.decided.and_then(|Decided { epoch, changed, moved_ratio }| {
+            let pool = table.pool(&self.pool).cloned();
+            let pool = pool.ok_or(WriteError::UnknownPool { pool: self.pool })?;
+            Ok(Written { epoch, changed, moved_ratio, pool })
+        });
+        // Nobody waits for the answer any more when this fails.
+        drop(self.reply.send(written));
+    }
+}
 
 impl State {
     /// Nothing published yet.
@@ -80,6 +102,7 @@ impl State {
         let warnings = records.values().filter_map(|record| record.drift.clone()).collect();
         *self.shared.pools.write().unwrap_or_else(PoisonError::into_inner) = records;
         self.publish(RoutingTable::new(Arc::new(server), tables));
+        self.compact();
         Ok(warnings)
     }
 
@@ -96,62 +119,81 @@ impl State {
     /// Decides, stores, publishes and answers writes that waited together.
     pub(crate) fn write(&mut self, writes: Vec<Pending>) {
         let served = self.shared.tables.load_full();
-        let at_ms = now_ms();
-        let mut batch = Batch::default();
-        let mut accepted = Vec::new();
-        let records = self.shared.pools.read().unwrap_or_else(PoisonError::into_inner);
-        for (write, reply) in writes {
-            let pool = write.pool.clone();
-            let table = served.pool(&pool).map(|pool| &**pool);
-            match batch.decide(write, table, records.get(&pool), at_ms) {
-                Ok(decided) => accepted.push((pool, decided, reply)),
-                // Nobody waits for the answer any more when this fails; so for all replies here.
-                Err(error) => drop(reply.send(Err(error))),
-            }
+        let (batch, waiting) = self.decide(writes, &served);
+        if batch.events.is_empty() {
+            return;
         }
-        drop(records);
-        let stored = if batch.events.is_empty() { Ok(()) } else { self.store.append(&batch.events) };
-        match stored {
+        match self.store.append(&batch.events) {
             Ok(()) => {
                 let table = self.fold_and_publish(batch, &served);
-                accepted.into_iter().for_each(|accepted| answer(accepted, &table));
+                waiting.into_iter().for_each(|answer| answer.send(&table));
+                self.compact();
             }
             Err(error) => {
                 tracing::error!(%error, "the store refused a write");
                 let error = Arc::new(error);
-                let refuse = |reply: oneshot::Sender<_>| drop(reply.send(Err(WriteError::Store(Arc::clone(&error)))));
-                accepted.into_iter().for_each(|(_, _, reply)| refuse(reply));
+                let refused = || Err(WriteError::Store(Arc::clone(&error)));
+                waiting.into_iter().for_each(|answer| Answer { decided: refused(), ..answer }.send(&served));
             }
         }
     }
 
-    /// The table after a stored batch; the same one when nothing changed.
-    fn fold_and_publish(&mut self, batch: Batch, served: &Arc<RoutingTable>) -> Arc<RoutingTable> {
-        if batch.events.is_empty() {
-            return Arc::clone(served);
+    /// Decides writes in order. The answers that rest on the batch, refusals too, wait until it is stored; those that
+    /// came before its first event are given at once.
+    fn decide(&self, writes: Vec<Pending>, served: &RoutingTable) -> (Batch, Vec<Answer>) {
+        let at_ms = now_ms();
+        let (mut batch, mut waiting) = (Batch::default(), Vec::new());
+        let records = self.shared.pools.read().unwrap_or_else(PoisonError::into_inner);
+        for (write, reply) in writes {
+            let pool = write.pool.clone();
+            let table = served.pool(&pool).map(|pool| &**pool);
+            let decided = batch.decide(write, table, records.get(&pool), at_ms);
+            let answer = Answer { pool, decided, reply };
+            match batch.events.is_empty() {
+                true => answer.send(served),
+                false => waiting.push(answer),
+            }
         }
+        (batch, waiting)
+    }
+
+    /// The table after a stored batch.
+    fn fold_and_publish(&mut self, batch: Batch, served: &RoutingTable) -> Arc<RoutingTable> {
         let mut drafts = batch.drafts;
         let next = |pool: &Arc<PoolTable>| match drafts.remove(&pool.settings.name) {
             Some(draft) if draft.epoch != pool.epoch => Arc::new(self.next_table(pool, draft)),
             _ => Arc::clone(pool),
         };
         let pools = served.pools().iter().map(next).collect();
-        {
-            let mut records = self.shared.pools.write().unwrap_or_else(PoisonError::into_inner);
-            for event in batch.events {
-                let Some(record) = records.get_mut(&event.pool) else {
-                    continue;
-                };
-                if let Err(why) = record.history.push(event) {
-                    tracing::error!(%why, "a stored event does not fold into its own history");
-                }
-            }
-            let mut histories: Vec<&mut History> = records.values_mut().map(|record| &mut record.history).collect();
-            if let Err(error) = self.store.compact_if_due(&mut histories) {
-                tracing::warn!(%error, "the store could not be compacted; it goes on growing until it can");
+        let mut records = self.shared.pools.write().unwrap_or_else(PoisonError::into_inner);
+        for event in batch.events {
+            let Some(record) = records.get_mut(&event.pool) else {
+                continue;
+            };
+            if let Err(why) = record.history.push(event) {
+                tracing::error!(%why, "a stored event does not fold into its own history");
             }
         }
+        drop(records);
         self.publish(RoutingTable::new(Arc::clone(&served.server), pools))
+    }
+
+    /// Drops events beyond retention, in the store before the histories, so that nobody waits for the disk who only
+    /// wants to read these.
+    fn compact(&mut self) {
+        let records = self.shared.pools.read().unwrap_or_else(PoisonError::into_inner);
+        let histories = records.values().map(|record| &record.history).chain(self.orphans.values());
+        let longest = histories.map(|history| history.events().len()).max().unwrap_or_default();
+        drop(records);
+        match self.store.compact_if_due(longest) {
+            Ok(None) => {}
+            Ok(Some(keep)) => {
+                let mut records = self.shared.pools.write().unwrap_or_else(PoisonError::into_inner);
+                let known = records.values_mut().map(|record| &mut record.history);
+                known.chain(self.orphans.values_mut()).for_each(|history| history.compact(keep));
+            }
+            Err(error) => tracing::warn!(%error, "the store could not be compacted; it goes on growing until it can"),
+        }
     }
 
     fn next_table(&self, pool: &PoolTable, draft: Draft) -> PoolTable {
@@ -229,12 +271,6 @@ fn drift(pool: &PoolConfig, history: &History) -> Option<String> {
     })
 }
 
-fn answer(accepted: (String, Decided, oneshot::Sender<Result<Written, WriteError>>), table: &RoutingTable) {
-    let (name, Decided { epoch, changed }, reply) = accepted;
-    let pool = table.pool(&name).cloned().ok_or(WriteError::UnknownPool { pool: name });
-    drop(reply.send(pool.map(|pool| Written { epoch, changed, pool })));
-}
-
 /// A pool as the metrics show it.
 fn view(pool: &PoolTable) -> PoolView {
     let shares = pool.shares();
@@ -261,4 +297,176 @@ fn view(pool: &PoolTable) -> PoolView {
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::membership::Change;
+    use crate::control::settings::MembershipSource;
+    use crate::control::write::Guard;
+    use crate::control::write::WriteAction;
+    use crate::metrics::stats::ServerStats;
+    use crate::section;
+    use crate::section::Section;
+    use crate::store::settings::StoreKind;
+    use crate::store::settings::StoreSettings;
+    use std::path::PathBuf;
+
+    const ROOMS: &str = r#"
+        name = "rooms"
+        key = "path"
+        initial-nodes = [{ name = "a", address = "a:80" }, { name = "b", address = "b:80" }]"#;
+
+    fn read<T>(text: &str, reader: impl FnOnce(&mut Section<'_>) -> Option<T>) -> T {
+        let outcome = section::read(text, &|_| None, reader);
+        assert!(outcome.mistakes.is_empty(), "{:?}", outcome.mistakes);
+        outcome.value.unwrap()
+    }
+
+    fn server() -> ServerSettings {
+        read("listen = [\"127.0.0.1:0\"]", ServerSettings::read)
+    }
+
+    fn pool(text: &str) -> PoolConfig {
+        read(text, |section| {
+            let settings = PoolSettings::read(section)?;
+            Some(PoolConfig { settings, source: MembershipSource::read(section)? })
+        })
+    }
+
+    fn docs(weight: u64) -> PoolConfig {
+        pool(&format!("name = 'docs'\nkey = 'path'\nnodes = [{{ name = 'x', address = 'x:80', weight = {weight} }}]"))
+    }
+
+    /// A control plane of `pools` without its thread, on a store that keeps 5 events.
+    fn state(kind: StoreKind, path: PathBuf, pools: Vec<PoolConfig>) -> State {
+        let (store, histories) = Store::open(&StoreSettings { kind, path, keep_events: 5 }).unwrap();
+        let table = RoutingTable::new(Arc::new(server()), Vec::new());
+        let tables = Arc::new(arc_swap::ArcSwap::from_pointee(table));
+        let shared = Arc::new(Shared { tables, pools: std::sync::RwLock::default() });
+        let metrics = Arc::new(Metrics::new(Arc::new(ServerStats::new(1))));
+        let mut state = State::new(store, histories, 1, metrics, shared);
+        state.configure(server(), pools).unwrap();
+        state
+    }
+
+    fn in_memory(pools: Vec<PoolConfig>) -> State {
+        state(StoreKind::Memory, PathBuf::new(), pools)
+    }
+
+    /// A write of one change in JSON, which must find the pool at `epoch` where one is given.
+    fn write(pool: &str, change: &str, epoch: Option<u64>) -> Write {
+        let change: Change = serde_json::from_str(change).unwrap();
+        Write {
+            pool: pool.to_owned(),
+            action: WriteAction::Changes(vec![change]),
+            guard: epoch.map(|epoch| Guard { epoch, fingerprint: None }),
+            force: false,
+            actor: "test".to_owned(),
+            reason: None,
+        }
+    }
+
+    fn weight(weight: u32) -> String {
+        format!(r#"{{"weight":{{"name":"a","weight":{weight}}}}}"#)
+    }
+
+    /// Makes the writes as one batch and returns their answers.
+    fn make(state: &mut State, writes: Vec<Write>) -> Vec<Result<Written, WriteError>> {
+        let (pending, answers): (Vec<_>, Vec<_>) = writes
+            .into_iter()
+            .map(|write| {
+                let (reply, answer) = oneshot::channel();
+                ((write, reply), answer)
+            })
+            .unzip();
+        state.write(pending);
+        answers.into_iter().map(|mut answer| answer.try_recv().unwrap()).collect()
+    }
+
+    fn history_length(state: &State, pool: &str) -> usize {
+        state.known_history(pool).unwrap().events().len()
+    }
+
+    #[test]
+    fn writes_of_a_batch_build_on_each_other_and_are_answered_one_by_one() {
+        let mut state = in_memory(vec![pool(ROOMS)]);
+        let unknown = r#"{"remove":{"name":"nobody"}}"#;
+        let writes =
+            [(weight(3), None), (weight(3), None), (unknown.into(), None), (weight(4), Some(1)), (weight(4), Some(2))];
+        let writes = writes.iter().map(|(change, epoch)| write("rooms", change, *epoch)).collect();
+        let answers = make(&mut state, writes);
+        let [first, same, refused, stale, last] = answers.as_slice() else { panic!("{answers:?}") };
+        let (first, same, last) = (first.as_ref().unwrap(), same.as_ref().unwrap(), last.as_ref().unwrap());
+        assert!(first.changed && first.moved_ratio > 0.1, "{first:?}");
+        assert_eq!((first.epoch, first.pool.epoch), (2, 3), "one table serves both");
+        assert_eq!((same.epoch, same.changed, same.moved_ratio), (2, false, 0.0));
+        assert!(matches!(refused, Err(WriteError::Refused(_))), "{refused:?}");
+        assert!(matches!(stale, Err(WriteError::Stale { epoch: 2, .. })), "{stale:?}");
+        assert_eq!((last.epoch, last.moved_ratio), (3, last.pool.moved_ratio));
+        assert!(last.moved_ratio < first.moved_ratio, "{} after {}", last.moved_ratio, first.moved_ratio);
+    }
+
+    #[test]
+    fn nobody_hears_of_a_state_that_was_not_stored() {
+        let scratch = std::env::temp_dir().join(format!("ringway-control-{}", std::process::id()));
+        let mut state = state(StoreKind::File, scratch.clone(), vec![pool(ROOMS)]);
+        match &mut state.store {
+            Store::File(store) => store.break_syncs(),
+            Store::Memory(_) => unreachable!("the store is a file"),
+        }
+        let writes = [(weight(3), Some(9)), (weight(3), Some(1)), (weight(4), Some(1)), (weight(3), None)];
+        let writes = writes.iter().map(|(change, epoch)| write("rooms", change, *epoch)).collect();
+        let answers = make(&mut state, writes);
+        assert!(matches!(answers[0], Err(WriteError::Stale { epoch: 1, .. })), "{:?}", answers[0]);
+        for answer in &answers[1..] {
+            assert!(matches!(answer, Err(WriteError::Store(_))), "{answer:?}");
+        }
+        let table = state.shared.tables.load();
+        assert_eq!((table.pools()[0].epoch, history_length(&state, "rooms")), (1, 1));
+        std::fs::remove_dir_all(scratch).unwrap();
+    }
+
+    #[test]
+    fn a_pool_of_the_file_says_so_also_to_a_stale_write() {
+        let mut state = in_memory(vec![docs(1)]);
+        let answers = make(&mut state, vec![write("docs", r#"{"drain":{"name":"x"}}"#, Some(7))]);
+        assert!(matches!(answers[0], Err(WriteError::OwnedByFile { .. })), "{:?}", answers[0]);
+    }
+
+    #[test]
+    fn histories_stay_short_over_many_reloads_and_writes() {
+        let mut state = in_memory(vec![pool(ROOMS), docs(1)]);
+        for round in 1..=50 {
+            state.reload(server(), vec![pool(ROOMS), docs(1 + round % 2)]).unwrap();
+            assert!(history_length(&state, "docs") <= 10, "round {round}");
+        }
+        state.reload(server(), vec![pool(ROOMS)]).unwrap();
+        for round in 1..=50 {
+            make(&mut state, vec![write("rooms", &weight(1 + round % 2), None)]);
+            assert!(history_length(&state, "rooms") <= 10, "round {round}");
+        }
+        assert!(history_length(&state, "docs") <= 5, "the past of a pool that left is cut as well");
+        state.reload(server(), vec![pool(ROOMS), docs(9)]).unwrap();
+        assert_eq!(state.shared.tables.load().pool("docs").unwrap().epoch, 52, "its epochs go on when it returns");
+    }
+
+    #[test]
+    fn a_reload_that_fails_for_one_pool_changes_none() {
+        let mut state = in_memory(vec![pool(ROOMS), docs(1)]);
+        let before = state.shared.tables.load_full();
+        let huge = (0..20).map(|i| format!("{{ name = 'n{i}', address = 'n:80', weight = 1000 }}"));
+        let huge = huge.collect::<Vec<_>>().join(", ");
+        let mut other = docs(2);
+        other.settings.name = "other".to_owned();
+        let text =
+            format!("name = 'rooms'\nkey = 'path'\nplacement = {{ kind = 'ring', vnodes = 1 }}\nnodes = [{huge}]");
+        let mut broken = pool(&text);
+        broken.source.membership.placement = crate::placement::PlacementSettings::Ring { vnodes: 512 };
+        let error = state.reload(server(), vec![docs(2), other, broken]).unwrap_err();
+        assert!(matches!(&error, ControlError::Pool { pool, .. } if pool == "rooms"), "{error}");
+        assert!(Arc::ptr_eq(&before, &state.shared.tables.load_full()));
+        assert_eq!((history_length(&state, "docs"), state.known_history("other").is_none()), (1, true));
+    }
 }

@@ -53,6 +53,8 @@ pub struct Written {
     pub epoch: u64,
     /// Whether it changed anything.
     pub changed: bool,
+    /// Share of the keys that it moved, 0 to 1.
+    pub moved_ratio: f64,
     /// The pool as it is served now; newer than `epoch` when other writes joined this one.
     pub pool: Arc<PoolTable>,
 }

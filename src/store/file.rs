@@ -98,16 +98,16 @@ impl FileStore {
         Ok(())
     }
 
-    /// Rewrites the log without the events beyond retention once one of the histories holds twice as many, and drops
-    /// them from the histories. Pools that are not among the histories are kept: the log is its own source.
+    /// Rewrites the log without the events beyond retention once the longest history holds twice as many. The log is
+    /// its own source, so pools that no config names are compacted and kept as well.
     ///
     /// A crash at any point leaves the old log or the new one.
-    pub fn compact_if_due(&mut self, histories: &mut [&mut History]) -> Result<(), StoreError> {
+    pub fn compact_if_due(&mut self, longest: usize) -> Result<Option<usize>, StoreError> {
         if self.needs_reopen {
             return Err(StoreError::NeedsReopen { path: self.log_path() });
         }
-        if !is_compaction_due(histories, self.keep_events) {
-            return Ok(());
+        if !is_compaction_due(longest, self.keep_events) {
+            return Ok(None);
         }
         let path = self.log_path();
         let compacted_path = self.directory.join(COMPACTED_NAME);
@@ -119,11 +119,9 @@ impl FileStore {
         fs::rename(&compacted_path, &path).map_err(|error| StoreError::io(&path, "replace", error))?;
         self.log = compacted;
         self.good_bytes = length(&bytes);
-        for history in histories.iter_mut() {
-            history.compact(self.keep_events);
-        }
         // Until the directory is durable, a crash could bring the old log back without the events appended from now on.
-        sync_directory(&self.directory).inspect_err(|_| self.needs_reopen = true)
+        sync_directory(&self.directory).inspect_err(|_| self.needs_reopen = true)?;
+        Ok(Some(self.keep_events))
     }
 
     /// Goes back to the last acknowledged event on a new file handle, and accepts writes again once that is durable
@@ -344,6 +342,13 @@ mod tests {
         Sync,
     }
 
+    impl FileStore {
+        /// From now on no sync succeeds.
+        pub(crate) fn break_syncs(&mut self) {
+            self.fault = Some(Fault::Sync);
+        }
+    }
+
     /// A directory of its own for each test, gone with the value.
     struct Scratch(PathBuf);
 
@@ -381,7 +386,7 @@ mod tests {
         let scratch = Scratch::new("sync");
         let (mut store, _) = FileStore::open(&scratch.0, 10).unwrap();
         store.append(&[event(1)]).unwrap();
-        store.fault = Some(Fault::Sync);
+        store.break_syncs();
         let failed = store.append(&[event(2)]).unwrap_err();
         assert!(failed.to_string().ends_with("events.jsonl: cannot sync: injected"), "{failed}");
         assert!(store.reopen().is_err(), "a reopen that cannot sync must fail");
@@ -400,7 +405,7 @@ mod tests {
         let scratch = Scratch::new("reopen");
         let (mut store, _) = FileStore::open(&scratch.0, 10).unwrap();
         store.append(&[event(1)]).unwrap();
-        store.fault = Some(Fault::Sync);
+        store.break_syncs();
         assert!(store.append(&[event(2)]).is_err());
         store.fault = None;
 

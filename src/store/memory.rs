@@ -1,7 +1,6 @@
 //! Events in memory only: for demos and for serve without a file.
 
 use crate::cluster::log::Event;
-use crate::cluster::log::History;
 use crate::store::StoreError;
 use crate::store::is_compaction_due;
 
@@ -22,12 +21,9 @@ impl MemoryStore {
         Ok(())
     }
 
-    /// Drops from the histories what is beyond retention; never fails.
-    pub fn compact_if_due(&mut self, histories: &mut [&mut History]) -> Result<(), StoreError> {
-        if is_compaction_due(histories, self.keep_events) {
-            histories.iter_mut().for_each(|history| history.compact(self.keep_events));
-        }
-        Ok(())
+    /// How many events each history is to keep from now on, if there are too many.
+    pub fn compact_if_due(&self, longest: usize) -> Option<usize> {
+        is_compaction_due(longest, self.keep_events).then_some(self.keep_events)
     }
 
     /// Never fails.

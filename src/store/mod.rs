@@ -43,13 +43,14 @@ impl Store {
         }
     }
 
-    /// Called after each append with the histories: once one of them holds more than twice the events to keep, the
-    /// store and the histories drop what is beyond. An error leaves both as they were and refuses no later append,
-    /// unless that answers [`StoreError::NeedsReopen`].
-    pub fn compact_if_due(&mut self, histories: &mut [&mut History]) -> Result<(), StoreError> {
+    /// Called after each append with the number of events in the longest history: once that is more than twice the
+    /// events to keep, the store drops what is beyond. Returns how many events each history is to keep then, and
+    /// `None` when nothing was due. An error refuses no later append, unless that answers
+    /// [`StoreError::NeedsReopen`].
+    pub fn compact_if_due(&mut self, longest: usize) -> Result<Option<usize>, StoreError> {
         match self {
-            Store::File(store) => store.compact_if_due(histories),
-            Store::Memory(store) => store.compact_if_due(histories),
+            Store::File(store) => store.compact_if_due(longest),
+            Store::Memory(store) => Ok(store.compact_if_due(longest)),
         }
     }
 
@@ -134,8 +135,8 @@ impl StoreError {
     }
 }
 
-/// Whether a history holds so many events that a compaction is worth its while: twice as many as it keeps, so that
-/// each event is rewritten once on average.
-fn is_compaction_due(histories: &[&mut History], keep_events: usize) -> bool {
-    histories.iter().any(|history| history.events().len() > keep_events.saturating_mul(2))
+/// Whether the longest history holds so many events that a compaction is worth its while: twice as many as it keeps,
+/// so that each event is rewritten once on average.
+fn is_compaction_due(longest: usize, keep_events: usize) -> bool {
+    longest > keep_events.saturating_mul(2)
 }

@@ -188,6 +188,8 @@ async fn an_apply_does_what_its_plan_said() {
     let applied = client.post(APPLY, body.clone()).await;
     assert_eq!(applied["fingerprint"], plan["fingerprint_after"]);
     assert_eq!(applied["moved_ratio"], plan["moved_ratio"]);
+    let again = client.post(APPLY, json!({ "changes": [] })).await;
+    assert_eq!((&again["changed"], &again["moved_ratio"]), (&json!(false), &json!(0.0)));
     assert_eq!((&applied["epoch"], &applied["served_epoch"]), (&json!(2), &json!(2)));
 
     let stale = client.call("POST", APPLY).json(&body).send().await;

@@ -172,7 +172,7 @@ fn answer(written: &Written) -> Response {
         changed: written.changed,
         served_epoch: pool.epoch,
         fingerprint: pool.fingerprint,
-        moved_ratio: pool.moved_ratio,
+        moved_ratio: written.moved_ratio,
     }));
     (AppendHeaders([(header::ETAG, view::etag(pool))]), axum::Json(answer)).into_response()
 }
