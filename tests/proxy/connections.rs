@@ -76,7 +76,7 @@ async fn requests_of_http2_share_connections_too() {
     assert_eq!((node.requests().len(), node.accepted()), (20, 1));
 }
 
-/// A node that answers once per connection, then reads one more request and hangs up; every second connection.
+/// A node that answers once per connection, then reads one more request and hangs up.
 async fn hanging_up() -> Node {
     Node::script("a", |mut wire| async move {
         wire.request().await;

@@ -255,7 +255,7 @@ async fn a_response_in_http_1_0_is_passed_on_in_the_version_of_this_proxy() {
 }
 
 #[tokio::test]
-async fn interim_responses_and_names_that_pass_for_others_stay_out() {
+async fn an_interim_response_does_not_stand_for_the_final_one() {
     let node =
         replying("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let proxy = Setup::of(&[&node]).start();
