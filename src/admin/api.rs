@@ -15,7 +15,6 @@ use crate::admin::routes::process;
 use crate::admin::routes::ring;
 use crate::cluster::membership::Change;
 use crate::cluster::membership::Refused;
-use crate::cluster::membership::check_safe;
 use crate::control::Controller;
 use crate::control::ReloadHandle;
 use crate::control::pool_at::Plan;
@@ -104,12 +103,8 @@ impl Api {
     pub(crate) async fn plan_rollback(&self, pool: &Arc<PoolTable>, to_epoch: u64) -> Result<Plan, WriteError> {
         let (pool, controller) = (Arc::clone(pool), self.controller.clone());
         self.heavy(move || {
-            let before = PoolAt::of(&pool);
             let after = pool_at(&controller, &pool, to_epoch)?;
-            let mut plan = before.plan_to(&after);
-            let safe = check_safe((&before.membership, &before.placement), (&after.membership, &after.placement));
-            plan.unsafe_reason = safe.err().map(|refused| refused.to_string());
-            Ok(plan)
+            Ok(PoolAt::of(&pool).plan_to(&after))
         })
         .await
     }

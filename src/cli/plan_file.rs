@@ -7,7 +7,6 @@ use crate::cli::output::Output;
 use crate::cli::plan;
 use crate::cli::plan::PlanArgs;
 use crate::cluster::membership::Membership;
-use crate::cluster::membership::check_safe;
 use crate::config::Config;
 use crate::control::pool_at::Plan;
 use crate::control::pool_at::PoolAt;
@@ -90,9 +89,7 @@ fn compare(args: &PlanArgs, old: &Old, new: &PoolConfig, out: &mut Output) -> Re
             key.describe()
         );
     }
-    let mut plan = before.plan_to(&after);
-    let safe = check_safe((&before.membership, &before.placement), (&after.membership, &after.placement));
-    plan.unsafe_reason = safe.err().map(|refused| refused.to_string());
+    let plan = before.plan_to(&after);
     if args.json {
         return out.json(&plan);
     }

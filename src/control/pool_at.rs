@@ -113,15 +113,13 @@ impl PoolAt {
     pub fn plan(&self, changes: &[Change]) -> Result<Plan, Refused> {
         let membership = self.membership.apply(changes)?;
         let after = PoolAt::build(&self.pool, self.epoch, membership, self.key.clone())?;
-        let mut plan = self.plan_to(&after);
-        let safe = check_safe((&self.membership, &self.placement), (&after.membership, &after.placement));
-        plan.unsafe_reason = safe.err().map(|refused| refused.to_string());
-        Ok(plan)
+        Ok(self.plan_to(&after))
     }
 
     /// What going from here to `after` moves.
     pub fn plan_to(&self, after: &PoolAt) -> Plan {
         let movement: Movement = plan::movement(&self.placement, &after.placement);
+        let safe = check_safe((&self.membership, &self.placement), (&after.membership, &after.placement));
         Plan {
             pool: self.pool.clone(),
             epoch: self.epoch,
@@ -133,7 +131,7 @@ impl PoolAt {
             nodes: movement.nodes,
             fingerprint_before: self.fingerprint,
             fingerprint_after: after.fingerprint,
-            unsafe_reason: None,
+            unsafe_reason: safe.err().map(|refused| refused.to_string()),
         }
     }
 }
