@@ -117,7 +117,8 @@ pub enum StoreError {
         pid: Option<u32>,
     },
     /// A write failed in a way that leaves open what is on the disk.
-    #[error("{}: writes are refused since one could not be completed or taken back; reopen the store", path.display())]
+    #[error("{}: writes are refused since one could not be completed or taken back; reload the config (SIGHUP or \
+             POST /v1/reload) to open the store anew", path.display())]
     NeedsReopen {
         /// The log.
         path: PathBuf,

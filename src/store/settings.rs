@@ -60,7 +60,8 @@ impl StoreKind {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// The word for it in the config file.
+    pub fn name(self) -> &'static str {
         match self {
             StoreKind::File => "file",
             StoreKind::Memory => "memory",

@@ -17,7 +17,6 @@ use crate::admin::responses::ReloadProblem;
 use crate::admin::view;
 use crate::metrics::Metrics;
 use crate::proxy::worker::Phase;
-use crate::store::settings::StoreKind;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::Response;
@@ -49,7 +48,7 @@ pub(crate) async fn status(State(api): State<Arc<Api>>) -> axum::Json<Status> {
         phase: phase_name(api.phase()),
         uptime_seconds: api.started.elapsed().as_secs_f64(),
         workers: api.workers,
-        store: store_name(api.store).to_owned(),
+        store: api.store.name().to_owned(),
         connections: u64::try_from(connections).unwrap_or_default(),
         reload: ReloadState {
             successful: stats.reload_successful.load(Relaxed) == 1,
@@ -194,12 +193,5 @@ fn phase_name(phase: Phase) -> PhaseName {
         Phase::Draining => PhaseName::Draining,
         Phase::Closing => PhaseName::Closing,
         Phase::Ended => PhaseName::Ended,
-    }
-}
-
-fn store_name(kind: StoreKind) -> &'static str {
-    match kind {
-        StoreKind::File => "file",
-        StoreKind::Memory => "memory",
     }
 }
