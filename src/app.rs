@@ -215,8 +215,10 @@ impl App {
         self.admin.stop().await;
         drop(self.controller);
         // The control thread ends by itself once every handle is dropped; a write in progress is finished first.
-        if let Err(error) = tokio::task::spawn_blocking(|| self.control_thread.join()).await {
-            tracing::error!(%error, "the control thread could not be waited for");
+        match tokio::task::spawn_blocking(|| self.control_thread.join()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("the control thread had panicked"),
+            Err(error) => tracing::error!(%error, "the control thread could not be waited for"),
         }
         tracing::info!("stopped");
     }
