@@ -49,7 +49,8 @@ pub enum PoolOwner {
     Store,
 }
 
-/// `GET /v1/pools/{pool}`: the membership and nothing else, so that equal ETags mean equal documents.
+/// `GET /v1/pools/{pool}`: the membership, which its ETag stands for, and what the config says of the pool. No traffic
+/// figures, so that it changes with a write or a reload only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PoolDetail {
     /// The pool's name.

@@ -99,7 +99,7 @@ impl Verb {
             Verb::Add => "add NAME=ADDRESS[,weight=W][,zone=Z][,placement-id=I]",
             Verb::Address => "address NAME=ADDRESS",
             Verb::Drain => "drain NAME",
-            Verb::Placement => "placement KIND",
+            Verb::Placement => "placement KIND [vnodes=N]",
             Verb::Remove => "remove NAME",
             Verb::Undrain => "undrain NAME",
             Verb::Weight => "weight NAME=W",
@@ -193,7 +193,7 @@ Changes in plain words, several as one:
   add NAME=ADDRESS[,weight=W][,zone=Z][,placement-id=I]
   remove NAME    drain NAME    undrain NAME
   weight NAME=W    address NAME=ADDRESS    zone NAME=Z
-  placement KIND";
+  placement KIND [vnodes=N]";
 
 const WORDS: [Verb; 8] =
     [Verb::Add, Verb::Remove, Verb::Drain, Verb::Undrain, Verb::Weight, Verb::Address, Verb::Zone, Verb::Placement];

@@ -4,6 +4,7 @@ mod backends;
 mod traffic;
 
 use crate::app::App;
+use crate::cli::change_words;
 use crate::cli::demo::backends::Sightings;
 use crate::cli::demo::traffic::Tally;
 use crate::cli::failure::Failure;
@@ -169,11 +170,7 @@ struct Story {
 impl Story {
     /// Plans a change, makes exactly that, sends every key once more and compares.
     async fn change(&mut self, change: Change, out: &mut Output) -> Result<(), Failure> {
-        let words = match &change {
-            Change::Add(node) => format!("add {}={}", node.name, node.address),
-            Change::Remove { name } => format!("remove {name}"),
-            other => format!("{other:?}"),
-        };
+        let words = change_words::print(std::slice::from_ref(&change));
         let plan = self.pool()?.plan(std::slice::from_ref(&change))?;
         out.bold(format_args!("plan {words}"))?;
         let (moved, optimum) = (percent(plan.moved_ratio), percent(plan.optimal_ratio));

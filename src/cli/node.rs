@@ -93,7 +93,7 @@ struct NamesArgs {
 struct WeightArgs {
     #[command(flatten)]
     write: WriteArgs,
-    /// Nodes and their weights, 1 to 1000
+    /// Nodes and their weights, 0 to 1000; 0 takes the keys of a node away
     #[arg(value_name = "NAME=WEIGHT", required = true)]
     weights: Vec<String>,
 }
