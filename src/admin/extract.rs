@@ -106,10 +106,20 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = pointer(error.path());
-        Fault::new(Kind::BadRequest, error.inner().to_string()).at(field)
+        Fault::new(Kind::BadRequest, detail(error.inner())).at(field)
     })?;
     json.end().map_err(|error| Fault::new(Kind::BadRequest, error.to_string()))?;
     Ok(value)
+}
+
+/// What is wrong, without its line and column where the field says it better.
+fn detail(error: &serde_json::Error) -> String {
+    let detail = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    match detail.strip_suffix(&position).filter(|_| error.is_data()) {
+        Some(sentence) => sentence.to_owned(),
+        None => detail,
+    }
 }
 
 /// A path of serde as a JSON pointer (RFC 6901).
@@ -172,6 +182,14 @@ mod tests {
             let (found, detail) = field_of(body);
             assert_eq!(found.as_deref(), Some(field), "{body}: {detail}");
         }
+    }
+
+    #[test]
+    fn only_a_body_that_is_not_json_is_pointed_into_by_line_and_column() {
+        let (_, detail) = field_of("{\"changes\":[],\"if_epoch\":-7}");
+        assert_eq!(detail, "invalid value: integer `-7`, expected u64");
+        let (_, detail) = field_of("{\"changes\":[}");
+        assert_eq!(detail, "expected value at line 1 column 13");
     }
 
     #[test]
