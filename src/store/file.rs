@@ -243,17 +243,16 @@ fn fold(histories: &mut Vec<History>, record: Record) -> Result<(), String> {
     Ok(())
 }
 
-/// Creates the directory for its owner alone, and makes its name durable in its parent.
+/// Creates the directory and those above it for their owner alone, and makes the name of each durable in its parent.
 fn create_directory(directory: &Path) -> Result<(), StoreError> {
-    if directory.is_dir() {
-        return Ok(());
-    }
+    let named = directory.ancestors().filter(|ancestor| *ancestor != Path::new(""));
+    let missing: Vec<&Path> = named.take_while(|ancestor| !ancestor.is_dir()).collect();
     let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
     created.map_err(|error| StoreError::io(directory, "create the directory", error))?;
-    match directory.parent() {
+    missing.into_iter().try_for_each(|created| match created.parent() {
         Some(parent) if parent != Path::new("") => sync_directory(parent),
         _ => sync_directory(Path::new(".")),
-    }
+    })
 }
 
 fn sync_directory(directory: &Path) -> Result<(), StoreError> {
