@@ -264,7 +264,7 @@ fn drift(pool: &PoolConfig, history: &History) -> Option<String> {
     (!pool.drift(history).is_empty()).then(|| {
         format!(
             "pool {}: `initial-nodes` and `placement` in the file differ from the store at epoch {}; the store counts \
-             (`ringway status` shows it, the admin API changes it)",
+             (`ringway check` shows the difference, `ringway apply` changes the store)",
             pool.settings.name,
             history.epoch()
         )
