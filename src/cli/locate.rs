@@ -52,14 +52,16 @@ pub(super) fn run(args: &LocateArgs, out: &mut Output) -> Result<(), Failure> {
             Asked::Offline(offline.pool_at(pool, args.epoch)?)
         }
     };
-    let mut answer = |keys: &[Vec<u8>]| {
-        for keys in keys.chunks(asked.batch_keys()) {
-            for located in asked.locate(keys)? {
+    let mut answer = |mut keys: &[Vec<u8>]| {
+        while !keys.is_empty() {
+            let (now, later) = keys.split_at(asked.batch_keys(keys));
+            for located in asked.locate(now)? {
                 match args.json {
                     true => out.json(&located)?,
                     false => out.line(sentence(&located))?,
                 }
             }
+            keys = later;
         }
         out.flush()
     };
@@ -93,12 +95,17 @@ impl Asked {
         }
     }
 
-    /// Keys to ask for at once: the API answers for a bounded number of keys times nodes.
-    fn batch_keys(&self) -> usize {
-        match self {
-            Asked::Live { pool, .. } => (LIVE_CANDIDATES_MAX / pool.nodes.max(1)).clamp(1, BATCH_KEYS_MAX),
-            Asked::Offline(_) => BATCH_KEYS_MAX,
-        }
+    /// How many of these keys, at least one, to ask for at once: the API answers for a bounded number of keys times
+    /// nodes, and takes a bounded body.
+    fn batch_keys(&self, keys: &[Vec<u8>]) -> usize {
+        let keys = &keys[..keys.len().min(BATCH_KEYS_MAX)];
+        let Asked::Live { pool, .. } = self else { return keys.len() };
+        let mut bytes = 0;
+        let fits = |key: &&Vec<u8>| {
+            bytes += key.len();
+            bytes <= LIVE_BYTES_MAX
+        };
+        keys.iter().take(LIVE_CANDIDATES_MAX / pool.nodes.max(1)).take_while(fits).count().max(1)
     }
 }
 
@@ -157,11 +164,14 @@ fn sentence(located: &Located) -> String {
     }
 }
 
-/// Keys that are answered together; a request to the API stays far below its limit.
+/// Keys that are answered together; a running proxy takes up to 10,000.
 const BATCH_KEYS_MAX: usize = 1_000;
 
 /// Keys times nodes that a running proxy is asked for at once; it refuses more than 1,000,000.
 const LIVE_CANDIDATES_MAX: usize = 500_000;
+
+/// Bytes of keys that a running proxy is asked for at once: it takes a body of 1 MiB, in which one byte may take six.
+const LIVE_BYTES_MAX: usize = 128 * 1024;
 
 /// Longest line of the input.
 const KEY_BYTES_MAX: usize = 64 * 1024;

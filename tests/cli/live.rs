@@ -204,6 +204,10 @@ fn a_running_proxy_locates_as_many_keys_as_come() {
     let located = program::with_input(["locate", "--admin", &proxy.admin, "-"], input.as_bytes()).ok();
     let shown: Vec<&str> = located.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(shown, keys);
+    // More than one request to the API may hold.
+    let long: Vec<String> = (0..800).map(|i| format!("{i:04}-{}", "\u{1}".repeat(2_000))).collect();
+    let located = program::with_input(["locate", "--admin", &proxy.admin, "-"], long.join("\n").as_bytes()).ok();
+    assert_eq!(located.lines().count(), long.len());
     let not_text = program::with_input(["locate", "--admin", &proxy.admin, "-"], b"\xff\n");
     assert_eq!(not_text.code, Some(2), "{not_text:?}");
     assert!(not_text.stderr.contains(r"\xff is not UTF-8"), "{not_text:?}");
