@@ -265,6 +265,9 @@ impl App {
             tracing::info!(%address, "serving HTTP");
         }
         tracing::info!(address = %self.addresses.admin, "serving the admin API");
+        if let Some(address) = &self.addresses.metrics {
+            tracing::info!(%address, "serving metrics");
+        }
         for pool in self.controller.table().pools() {
             let (name, epoch, fingerprint) = (&pool.settings.name, pool.epoch, pool.fingerprint);
             let nodes = pool.membership.nodes().len();
