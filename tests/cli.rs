@@ -212,6 +212,22 @@ fn check_warns_of_two_nodes_with_one_address() {
 }
 
 #[test]
+fn check_tells_programs_what_it_tells_people() {
+    let checked: serde_json::Value = serde_json::from_str(&ringway(["check", "-c", CONFIG, "--json"]).ok()).unwrap();
+    assert_eq!((&checked["ok"], &checked["pools"][0]["pool"]), (&true.into(), &"rooms".into()), "{checked}");
+    let directory = program::Directory::new("check-json");
+    let text = std::fs::read_to_string(CONFIG).unwrap();
+    let wrong = directory.file("wrong.toml", &format!("workrs = 2\n{text}"));
+    let checked = ringway(["check", "--json", "-c", &wrong]);
+    assert_eq!(checked.code, Some(2), "{checked:?}");
+    let mistakes: serde_json::Value = serde_json::from_str(&checked.stdout).unwrap();
+    let unknown = &mistakes["mistakes"][0];
+    assert_eq!((&unknown["line"], &unknown["column"]), (&1.into(), &1.into()), "{mistakes}");
+    assert_eq!(unknown["message"], "unknown key `workrs`", "{mistakes}");
+    assert_eq!(unknown["help"], "did you mean `workers`?", "{mistakes}");
+}
+
+#[test]
 fn check_shows_every_mistake_at_once() {
     let directory = program::Directory::new("check-mistakes");
     let text = std::fs::read_to_string(CONFIG).unwrap().replace("weight", "wieght").replace("memory", "memroy");

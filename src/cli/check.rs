@@ -8,13 +8,19 @@ use crate::cli::output::count;
 use crate::cluster::log::History;
 use crate::cluster::node::Node;
 use crate::config::Config;
+use crate::config::ConfigErrors;
 use crate::control::pool_at::PoolAt;
 use crate::control::settings::PoolConfig;
 use crate::placement::PlacementSettings;
+use crate::section::Report;
 use crate::store;
 use crate::store::StoreError;
 use clap::Args;
+use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::fmt::Display;
+use std::fmt::Formatter;
 use std::path::PathBuf;
 
 /// Say everything that is wrong with a config file
@@ -33,33 +39,72 @@ pub(super) struct CheckArgs {
     /// Print every setting with the value it has in the end, as a config file
     #[arg(long)]
     effective: bool,
+    /// One JSON object: `ok`, the mistakes with line and column, the warnings, the pools
+    #[arg(long, conflicts_with = "effective")]
+    json: bool,
+}
+
+/// The result for programs.
+#[derive(Default, Serialize)]
+struct Checked {
+    file: String,
+    ok: bool,
+    mistakes: Vec<Report>,
+    warnings: Vec<String>,
+    pools: Vec<Expectation>,
+}
+
+/// What to expect of one pool.
+#[derive(Serialize)]
+struct Expectation {
+    pool: String,
+    nodes: usize,
+    placement: PlacementSettings,
+    /// The largest share over what its node's weight entitles it to; 0 without nodes.
+    imbalance_ratio: f64,
 }
 
 /// Prints mistakes, or the result.
 pub(super) fn run(args: &CheckArgs, out: &mut Output) -> Result<(), Failure> {
-    let config = Config::load(&args.config)?;
+    let file = args.config.display().to_string();
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(errors) => {
+            if let (true, ConfigErrors::Mistakes(mistakes)) = (args.json, &errors) {
+                out.json(&Checked { file, mistakes: mistakes.reports(), ..Checked::default() })?;
+            }
+            return Err(errors.into());
+        }
+    };
+    let warnings = all_warnings(&config)?;
+    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    if args.effective {
+        return out.text(&config.to_toml());
+    }
+    let pools = config.pools.iter().map(expectation).collect::<Result<Vec<_>, _>>()?;
+    if args.json {
+        return out.json(&Checked { file, ok: true, mistakes: Vec::new(), warnings, pools });
+    }
+    let nodes: usize = pools.iter().map(|pool| pool.nodes).sum();
+    out.line(format_args!("{file}: ok, {}, {}", count(pools.len(), "pool"), count(nodes, "node")))?;
+    pools.iter().try_for_each(|pool| out.line(pool))
+}
+
+fn all_warnings(config: &Config) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
     let histories = match store::read_only(&config.store) {
         Ok(histories) => histories,
         Err(error @ StoreError::Corrupt { .. }) => return Err(Failure::Failed(error.to_string())),
         Err(error) => {
-            eprintln!("warning: the store cannot be compared with the file: {error}");
+            found.push(format!("the store cannot be compared with the file: {error}"));
             Vec::new()
         }
     };
     for pool in &config.pools {
         let history = histories.iter().find(|history| history.pool() == pool.settings.name);
-        warnings(pool, history).iter().for_each(|warning| eprintln!("warning: {warning}"));
+        found.extend(warnings(pool, history));
     }
-    if args.effective {
-        return out.text(&config.to_toml());
-    }
-    let nodes: usize = config.pools.iter().map(|pool| pool.source.membership.nodes().len()).sum();
-    let (pools, nodes) = (count(config.pools.len(), "pool"), count(nodes, "node"));
-    out.line(format_args!("{}: ok, {pools}, {nodes}", args.config.display()))?;
-    for pool in &config.pools {
-        out.line(expectation(pool)?)?;
-    }
-    Ok(())
+    Ok(found)
 }
 
 fn warnings(pool: &PoolConfig, history: Option<&History>) -> Vec<String> {
@@ -92,17 +137,25 @@ fn shared_addresses(nodes: &[Node]) -> Vec<(String, Vec<&str>)> {
 }
 
 /// How even the keys will be spread: the largest share beside what its node's weight entitles it to.
-fn expectation(pool: &PoolConfig) -> Result<String, Failure> {
+fn expectation(pool: &PoolConfig) -> Result<Expectation, Failure> {
     let (settings, membership) = (&pool.settings, &pool.source.membership);
     let at = PoolAt::build(&settings.name, 1, membership.clone(), settings.key.clone())?;
-    // With every setting, unlike elsewhere: whoever checks a file wants to see what is in force.
-    let kind = match membership.placement {
-        PlacementSettings::Ring { vnodes } => format!("ring vnodes={vnodes}"),
-    };
-    let nodes = count(membership.nodes().len(), "node");
-    let even = match offline::table(settings, at).imbalance_ratio() {
-        0.0 => "no node takes keys, so every request is answered with 503".to_owned(),
-        ratio => format!("largest share {ratio:.2} x fair"),
-    };
-    Ok(format!("pool {}: {nodes}, {kind}, {even}", settings.name))
+    Ok(Expectation {
+        pool: settings.name.clone(),
+        nodes: membership.nodes().len(),
+        placement: membership.placement,
+        imbalance_ratio: offline::table(settings, at).imbalance_ratio(),
+    })
+}
+
+impl Display for Expectation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        // With every setting, unlike elsewhere: whoever checks a file wants to see what is in force.
+        let PlacementSettings::Ring { vnodes } = self.placement;
+        write!(f, "pool {}: {}, ring vnodes={vnodes}, ", self.pool, count(self.nodes, "node"))?;
+        match self.imbalance_ratio {
+            0.0 => write!(f, "no node takes keys, so every request is answered with 503"),
+            ratio => write!(f, "largest share {ratio:.2} x fair"),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Mistakes in a config file, each shown with its place, the line itself and the way out.
 
+use serde::Serialize;
 use std::fmt::Display;
 use std::fmt::Formatter;
 use std::ops::Range;
@@ -83,6 +84,19 @@ impl Display for Mistake {
     }
 }
 
+/// A mistake as programs read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The line it stands on, from 1; absent for what is missing at the top level.
+    pub line: Option<usize>,
+    /// The column it begins at, in characters from 1.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do instead, where that is known.
+    pub help: Option<String>,
+}
+
 /// Every mistake of one file, ready to print.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistakes {
@@ -100,6 +114,20 @@ impl Mistakes {
     /// The mistakes in the order of the file.
     pub fn list(&self) -> &[Mistake] {
         &self.list
+    }
+
+    /// The mistakes for programs, in the order of the file.
+    pub fn reports(&self) -> Vec<Report> {
+        let report = |mistake: &Mistake| {
+            let line = (mistake.place != Span::FILE).then(|| Line::at(&self.text, mistake.place));
+            Report {
+                line: line.as_ref().map(|line| line.number),
+                column: line.as_ref().map(|line| line.column),
+                message: mistake.message.clone(),
+                help: mistake.way_out.clone(),
+            }
+        };
+        self.list.iter().map(report).collect()
     }
 
     fn show_place(&self, place: Span, formatter: &mut Formatter<'_>) -> std::fmt::Result {

@@ -11,6 +11,7 @@ mod value;
 
 pub use mistakes::Mistake;
 pub use mistakes::Mistakes;
+pub use mistakes::Report;
 pub use mistakes::Span;
 pub use printer::Printer;
 pub use value::Value;
