@@ -9,6 +9,7 @@ use crate::proxy::worker::LocalPool;
 use crate::proxy::worker::Worker;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -36,6 +37,9 @@ impl Decision {
 
 /// What the log shows for a request whose client left before an answer, as nginx does.
 const CLIENT_LEFT: u16 = 499;
+
+/// What counts and the log show for a request in which this proxy panicked; its client sees the connection close.
+const PANICKED: u16 = 500;
 
 /// The account of one request. Dropping it settles it: whoever holds it last decides how long the request lasted.
 pub(crate) struct Exchange {
@@ -163,6 +167,10 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        // A bug here is no client that left: the panic has taken the answer along.
+        if thread::panicking() {
+            self.status = PANICKED;
+        }
         let duration = self.started.elapsed();
         self.count(duration);
         self.write_log(duration);

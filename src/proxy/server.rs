@@ -50,13 +50,13 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: TcpStream, place: Place) {
     let worker = Rc::clone(worker);
     let guard = worker.open(place);
     tokio::task::spawn_local(async move {
+        // Guards, because a panic costs one client but not the worker.
+        let _open = guard;
         let state = ClientState::new();
-        let id = worker.register(&state);
+        let _registered = worker.register(&state);
         if let Err(error) = serve(&worker, stream, &state).await {
             tracing::debug!(%error, "client connection ended");
         }
-        worker.unregister(id);
-        drop(guard);
     });
 }
 

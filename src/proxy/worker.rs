@@ -286,17 +286,12 @@ impl Worker {
         self.open(self.spread.place(self.id))
     }
 
-    /// Registers a client so that it can be told to leave.
-    pub(crate) fn register(&self, state: &Arc<ClientState>) -> u64 {
+    /// Registers a client, so that it can be told to leave, until the guard is dropped.
+    pub(crate) fn register(self: &Rc<Self>, state: &Arc<ClientState>) -> Registration {
         let id = self.next_client.get();
         self.next_client.set(id + 1);
         self.clients.borrow_mut().insert(id, Arc::clone(state));
-        id
-    }
-
-    /// Forgets a client that has gone.
-    pub(crate) fn unregister(&self, client: u64) {
-        self.clients.borrow_mut().remove(&client);
+        Registration { worker: Rc::clone(self), id }
     }
 
     async fn run(
@@ -408,6 +403,18 @@ impl Worker {
 
 /// How long to wait before accepting again when the process is full.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// A client that can be told to leave.
+pub(crate) struct Registration {
+    worker: Rc<Worker>,
+    id: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.worker.clients.borrow_mut().remove(&self.id);
+    }
+}
 
 /// Counts an open client or tunnel.
 pub(crate) struct OpenGuard {
