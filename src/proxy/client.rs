@@ -1,5 +1,6 @@
 //! A client's connection: which protocol it speaks, whether it dawdles, and how it is told to leave.
 
+use crate::proxy::settings::Limits;
 use crate::proxy::worker::Phase;
 use bytes::Buf;
 use bytes::BytesMut;
@@ -29,6 +30,8 @@ use tokio::net::TcpStream;
 #[derive(Debug)]
 pub(crate) struct ClientState {
     born: Instant,
+    /// Whether it is clear which protocol the client speaks. Before, it may be about to send its first request.
+    is_known: AtomicBool,
     is_http2: AtomicBool,
     /// Requests being answered.
     busy: AtomicUsize,
@@ -39,6 +42,9 @@ pub(crate) struct ClientState {
     order: AtomicUsize,
     waker: Mutex<Option<Waker>>,
 }
+
+/// How long after it connected a client may begin its first request although the process closes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the worker asks of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +62,7 @@ impl ClientState {
     pub(crate) fn new() -> Arc<ClientState> {
         Arc::new(ClientState {
             born: Instant::now(),
+            is_known: AtomicBool::new(false),
             is_http2: AtomicBool::new(false),
             busy: AtomicUsize::new(0),
             head_since: AtomicU64::new(0),
@@ -84,17 +91,18 @@ impl ClientState {
         }
     }
 
-    /// Whether the connection has overstayed: a head that took longer than `head` must go at once, one that was idle
-    /// longer than `idle` may say goodbye.
-    pub(crate) fn overstayed(&self, head: Duration, idle: Duration) -> Option<Order> {
+    /// Whether the connection has overstayed. A head that took longer than `head-timeout` must go at once; one that was
+    /// idle for longer than `idle-timeout` may say goodbye, and so may one that is still silent when the process closes.
+    pub(crate) fn overstayed(&self, limits: &Limits, phase: Phase) -> Option<Order> {
         if self.busy.load(Relaxed) > 0 {
             return None;
         }
         let now = self.age_ms();
         let since = |then: u64| u128::from(now.saturating_sub(then));
+        let idle = if phase < Phase::Closing { limits.idle_timeout } else { LAST_WORDS.min(limits.idle_timeout) };
         match self.head_since.load(Relaxed) {
             0 => (since(self.idle_since.load(Relaxed)) > idle.as_millis()).then_some(Order::Finish),
-            began => (since(began - 1) > head.as_millis()).then_some(Order::Abort),
+            began => (since(began - 1) > limits.head_timeout.as_millis()).then_some(Order::Abort),
         }
     }
 
@@ -108,7 +116,8 @@ impl ClientState {
     }
 
     /// What the connection should do in this phase of the process's life: HTTP/2 is told to go as soon as draining
-    /// begins, because GOAWAY loses nothing; HTTP/1 is closed response by response first.
+    /// begins, because GOAWAY loses nothing; HTTP/1 is closed response by response first, and a client whose protocol
+    /// is not clear yet is let speak.
     pub(crate) fn order_in(&self, phase: Phase) -> Order {
         let is_http2 = self.is_http2.load(Relaxed);
         let ordered = match self.order.load(Relaxed) {
@@ -117,7 +126,7 @@ impl ClientState {
             _ => Order::Abort,
         };
         let leaving = phase == Phase::Closing || (phase == Phase::Draining && is_http2);
-        if leaving { ordered.max(Order::Finish) } else { ordered }
+        if leaving && self.is_known.load(Relaxed) { ordered.max(Order::Finish) } else { ordered }
     }
 
     /// Remembers the task to wake when an order is given; always ready.
@@ -171,6 +180,7 @@ impl ClientStream {
             }
         };
         self.read_ahead = read_ahead;
+        self.state.is_known.store(true, Relaxed);
         self.state.is_http2.store(is_http2, Relaxed);
         if is_http2 {
             self.state.head_since.store(0, Relaxed);

@@ -117,7 +117,8 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor 
 }
 
 /// Drives a connection that follows the orders given to its client: `finish` is told of [`Order::Finish`], and an
-/// order of `stop_at` or stricter drops the connection. `None` when that happened.
+/// order of `stop_at` or stricter drops the connection. `None` when that happened. What has come before an order is
+/// seen before it is told, so that a request on its way is answered.
 async fn obey<C: Future>(
     worker: &Worker,
     state: &ClientState,
@@ -132,10 +133,12 @@ async fn obey<C: Future>(
         if order >= stop_at {
             return Poll::Ready(None);
         }
-        if order > followed {
-            followed = order;
-            finish(connection.as_mut());
+        let polled = connection.as_mut().poll(cx);
+        if polled.is_ready() || order <= followed {
+            return polled.map(Some);
         }
+        followed = order;
+        finish(connection.as_mut());
         connection.as_mut().poll(cx).map(Some)
     })
     .await

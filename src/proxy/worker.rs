@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::TcpListener;
 use std::net::TcpStream;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::task::LocalSet;
 
 /// Where the process is in its life; it only ever moves forward.
@@ -300,24 +302,24 @@ impl Worker {
         handed_over: mpsc::Receiver<(TcpStream, Place)>,
         mut phase: watch::Receiver<Phase>,
     ) {
-        let mut accepting = Vec::new();
+        let mut intake = JoinSet::new();
         for listener in listeners {
-            accepting.push(tokio::task::spawn_local(Rc::clone(&self).accept_from(listener)));
+            intake.spawn_local(Rc::clone(&self).accept_from(listener, phase.clone()));
         }
-        tokio::task::spawn_local(Rc::clone(&self).take_over(handed_over));
+        intake.spawn_local(Rc::clone(&self).take_over(handed_over, phase.clone()));
         tokio::task::spawn_local(Rc::clone(&self).sweep_forever());
         loop {
             let now = *phase.borrow_and_update();
             self.enter(now);
-            if now >= Phase::Closing {
-                accepting.drain(..).for_each(|task| task.abort());
-            }
-            let is_empty = self.spread.open[self.id].0.load(Relaxed) == 0;
+            let is_empty = intake.is_empty() && self.spread.open[self.id].0.load(Relaxed) == 0;
             if now == Phase::Ended || (now == Phase::Closing && is_empty) {
                 return;
             }
             tokio::select! {
                 changed = phase.changed() => if changed.is_err() { return },
+                Some(ended) = intake.join_next() => if let Err(error) = ended {
+                    tracing::error!(%error, "a worker takes no more clients");
+                },
                 () = self.closed_one.notified() => {}
             }
         }
@@ -329,13 +331,23 @@ impl Worker {
         }
     }
 
-    async fn accept_from(self: Rc<Self>, listener: TcpListener) {
+    /// Accepts until the process closes, and then what the kernel has connected already: closing the socket resets it.
+    async fn accept_from(self: Rc<Self>, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "a worker cannot listen"),
         };
+        let mut over = pin!(async {
+            until_closing(&mut phase).await;
+            tokio::time::sleep(LAST_ACCEPTS).await;
+        });
         loop {
-            match listener.accept().await {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut over => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
                 Ok((stream, _)) => {
                     self.wait_for_room().await;
                     self.settle(stream);
@@ -374,8 +386,22 @@ impl Worker {
         }
     }
 
-    async fn take_over(self: Rc<Self>, mut handed_over: mpsc::Receiver<(TcpStream, Place)>) {
-        while let Some((stream, place)) = handed_over.recv().await {
+    /// Serves what other workers hand over. Once the process closes they keep their clients, and those on their way end
+    /// this.
+    async fn take_over(
+        self: Rc<Self>,
+        mut handed_over: mpsc::Receiver<(TcpStream, Place)>,
+        mut phase: watch::Receiver<Phase>,
+    ) {
+        loop {
+            let next = tokio::select! {
+                next = handed_over.recv() => next,
+                () = until_closing(&mut phase), if !handed_over.is_closed() => {
+                    handed_over.close();
+                    continue;
+                }
+            };
+            let Some((stream, place)) = next else { return };
             match tokio::net::TcpStream::from_std(stream) {
                 Ok(stream) => server::spawn(&self, stream, place),
                 Err(error) => tracing::warn!(%error, "a handed-over connection is lost"),
@@ -390,7 +416,7 @@ impl Worker {
             let table = self.table();
             let limits = &table.table.server.limits;
             for client in self.clients.borrow().values() {
-                if let Some(order) = client.overstayed(limits.head_timeout, limits.idle_timeout) {
+                if let Some(order) = client.overstayed(limits, self.phase()) {
                     client.order(order);
                 }
             }
@@ -403,6 +429,15 @@ impl Worker {
 
 /// How long to wait before accepting again when the process is full.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long clients are still accepted when the process closes: enough to learn who was connected before.
+const LAST_ACCEPTS: Duration = Duration::from_millis(20);
+
+/// Waits until the process accepts no more clients.
+async fn until_closing(phase: &mut watch::Receiver<Phase>) {
+    // An error says that nobody is left to change the phase, so the process is over too.
+    drop(phase.wait_for(|phase| *phase >= Phase::Closing).await);
+}
 
 /// A client that can be told to leave.
 pub(crate) struct Registration {

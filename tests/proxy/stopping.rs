@@ -103,6 +103,40 @@ async fn while_closing_open_requests_finish_and_nobody_new_comes_in() {
 }
 
 #[tokio::test]
+async fn a_client_that_connected_before_the_end_is_still_answered() {
+    let node = Node::echo("a").await;
+    let mut proxy = Setup::of(&[&node]).start();
+    let mut idle = proxy.connect().await;
+    assert_eq!(idle.ask(get("/", "")).await.status(), 200);
+    let mut fresh = proxy.connect().await;
+    proxy.metric_is("ringway_connections", &[], 2.0).await;
+    proxy.enter(Phase::Closing);
+    idle.closed().await;
+    let reply = fresh.ask(get("/", "")).await;
+    assert_eq!((reply.status(), reply.field("connection")), (200, Some("close")));
+    fresh.closed().await;
+    proxy.ended().await;
+}
+
+#[tokio::test]
+async fn clients_that_wait_to_be_accepted_at_the_end_are_still_answered() {
+    let node = Node::echo("a").await;
+    let mut proxy = Setup::of(&[&node]).workers(2).start();
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = proxy.connect().await;
+        client.write(get("/", "")).await;
+        clients.push(client);
+    }
+    proxy.enter(Phase::Closing);
+    for client in &mut clients {
+        assert_eq!(client.response(true).await.status(), 200);
+        client.closed().await;
+    }
+    proxy.ended().await;
+}
+
+#[tokio::test]
 async fn a_proxy_without_clients_ends_as_soon_as_it_closes() {
     let node = Node::echo("a").await;
     let mut proxy = Setup::of(&[&node]).workers(2).start();
