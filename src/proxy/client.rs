@@ -39,6 +39,8 @@ pub(crate) struct ClientState {
     head_since: AtomicU64,
     /// Milliseconds after `born` at which the last request ended.
     idle_since: AtomicU64,
+    /// Milliseconds after `born` since which the client takes none of what is written to it, plus one; 0 when it does.
+    stalled_since: AtomicU64,
     order: AtomicUsize,
     waker: Mutex<Option<Waker>>,
 }
@@ -67,6 +69,7 @@ impl ClientState {
             busy: AtomicUsize::new(0),
             head_since: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
+            stalled_since: AtomicU64::new(0),
             order: AtomicUsize::new(Order::Serve as usize),
             waker: Mutex::new(None),
         })
@@ -91,14 +94,27 @@ impl ClientState {
         }
     }
 
-    /// Whether the connection has overstayed. A head that took longer than `head-timeout` must go at once; one that was
-    /// idle for longer than `idle-timeout` may say goodbye, and so may one that is still silent when the process closes.
+    /// Something was written, or could not be because the client reads nothing.
+    fn wrote<T>(&self, polled: &Poll<T>) {
+        let is_stalled = self.stalled_since.load(Relaxed) > 0;
+        if is_stalled != polled.is_pending() {
+            self.stalled_since.store(if is_stalled { 0 } else { self.age_ms() + 1 }, Relaxed);
+        }
+    }
+
+    /// Whether the connection has overstayed. A head that took longer than `head-timeout` must go at once, and so must
+    /// a client that takes nothing of its response for longer than `idle-timeout`; one that was idle for so long may
+    /// say goodbye, and so may one that is still silent when the process closes.
     pub(crate) fn overstayed(&self, limits: &Limits, phase: Phase) -> Option<Order> {
+        let now = self.age_ms();
+        let since = |then: u64| u128::from(now.saturating_sub(then));
+        let stalled = self.stalled_since.load(Relaxed);
+        if stalled > 0 && since(stalled - 1) > limits.idle_timeout.as_millis() {
+            return Some(Order::Abort);
+        }
         if self.busy.load(Relaxed) > 0 {
             return None;
         }
-        let now = self.age_ms();
-        let since = |then: u64| u128::from(now.saturating_sub(then));
         let idle = if phase < Phase::Closing { limits.idle_timeout } else { LAST_WORDS.min(limits.idle_timeout) };
         match self.head_since.load(Relaxed) {
             0 => (since(self.idle_since.load(Relaxed)) > idle.as_millis()).then_some(Order::Finish),
@@ -209,7 +225,9 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.state.wrote(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -225,7 +243,9 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.state.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

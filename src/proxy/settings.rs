@@ -69,7 +69,7 @@ pub struct Limits {
     pub max_streams: u32,
     /// `head-timeout` 10s: first byte of a head to its last.
     pub head_timeout: Duration,
-    /// `idle-timeout` 75s: a client connection between requests.
+    /// `idle-timeout` 75s: a client connection between requests, or while it takes nothing of a response.
     pub idle_timeout: Duration,
     /// `body-timeout` 30s: longest silence while a client sends its body.
     pub body_timeout: Duration,

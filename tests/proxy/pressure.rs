@@ -126,6 +126,23 @@ async fn a_client_that_stops_reading_stops_the_node() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_reads_on_is_cut_and_its_node_let_go() {
+    let node = Node::script("a", |mut wire| async move {
+        wire.request().await;
+        wire.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {TOTAL}\r\n\r\n")).await;
+        let piece = piece();
+        while wire.try_write(&piece).await.is_ok() {}
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).limits("idle-timeout = \"50ms\"").start();
+    let mut client = proxy.connect().await;
+    client.write(get("/", "")).await;
+    eventually("the node is let go", || node.ended() == 1).await;
+    proxy.metric_is("ringway_inflight_requests", &[], 0.0).await;
+    proxy.metric_is("ringway_connections", &[], 0.0).await;
+}
+
+#[tokio::test]
 async fn a_stream_that_is_not_read_stops_its_node_and_no_other_stream() {
     let meter = Arc::default();
     let node = pouring(&meter).await;
