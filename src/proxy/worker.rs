@@ -12,8 +12,10 @@ use crate::proxy::table::PoolTable;
 use crate::proxy::table::RoutingTable;
 use crate::proxy::table::Upstream;
 use crate::proxy::upstream::LocalNode;
+use crate::proxy::upstream::keepalive;
 use arc_swap::ArcSwap;
 use arc_swap::Cache;
+use socket2::SockRef;
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -74,8 +76,12 @@ impl Workers {
     /// Starts `count` workers that all accept from all `listeners`.
     ///
     /// # Errors
-    /// When a listener cannot be duplicated or a thread not be started.
+    /// When a listener cannot be prepared or duplicated, or a thread not be started.
     pub fn start(count: usize, listeners: &[TcpListener], shared: &Arc<Shared>) -> io::Result<Workers> {
+        for listener in listeners {
+            // Accepted connections inherit it.
+            SockRef::from(listener).set_tcp_keepalive(&keepalive())?;
+        }
         let queues: Vec<_> = (0..count).map(|_| mpsc::channel(HANDOVER_QUEUE)).collect();
         let (senders, receivers): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
         let spread = Arc::new(Spread::new(senders));
