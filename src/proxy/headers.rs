@@ -94,12 +94,14 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
     value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|token| !token.is_empty())
 }
 
-/// Removes what only this proxy may say: `x-ringway-*`, and underscore aliases of the forwarding fields, which many
-/// frameworks read as the real ones.
-pub(crate) fn strip_impostors(headers: &mut HeaderMap) {
+/// Removes what only this proxy may say: `x-ringway-*`, underscore aliases of the forwarding fields, which many
+/// frameworks read as the real ones, and unless the sender is `trusted` the forwarding fields themselves.
+pub(crate) fn strip_impostors(headers: &mut HeaderMap, trusted: bool) {
     let is_impostor = |name: &HeaderName| {
         let name = name.as_str();
-        name.starts_with("x-ringway-") || (name.contains('_') && name.replace('_', "-").starts_with("x-forwarded-"))
+        name.starts_with("x-ringway-")
+            || (!trusted && is_forwarding(name))
+            || (name.contains('_') && is_forwarding(&name.replace('_', "-")))
     };
     let impostors: Vec<HeaderName> = headers.keys().filter(|name| is_impostor(name)).cloned().collect();
     for name in impostors {
@@ -107,27 +109,26 @@ pub(crate) fn strip_impostors(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a field tells who a request came from, by RFC 7239 or by convention: nodes believe it of their proxy.
+fn is_forwarding(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || name == "forwarded" || name == "x-real-ip"
+}
+
 /// What is known of the client when forwarding fields are written.
 pub(crate) struct Forwarded<'a> {
     /// The address of the connection.
     pub(crate) peer: IpAddr,
-    /// Whether the peer is a proxy whose own forwarding fields are believed.
-    pub(crate) trusted: bool,
     /// The Host of the request as it came.
     pub(crate) host: &'a [u8],
 }
 
-/// Writes `X-Forwarded-For`, `-Proto` and `-Host`: appended to or kept from a trusted proxy, replaced from anyone else.
+/// Writes `X-Forwarded-For`, `-Proto` and `-Host`: appended to or kept from a trusted proxy, new for anyone else, whose
+/// own [`strip_impostors`] has removed.
 pub(crate) fn add_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>) {
     let mut chain = String::new();
-    if forwarded.trusted {
-        for value in headers.get_all(X_FORWARDED_FOR) {
-            chain.push_str(value.to_str().unwrap_or_default());
-            chain.push_str(", ");
-        }
-    } else {
-        headers.remove(X_FORWARDED_PROTO);
-        headers.remove(X_FORWARDED_HOST);
+    for value in headers.get_all(X_FORWARDED_FOR) {
+        chain.push_str(value.to_str().unwrap_or_default());
+        chain.push_str(", ");
     }
     write!(chain, "{}", forwarded.peer.to_canonical()).expect("writing to a string cannot fail");
     if let Ok(value) = HeaderValue::try_from(chain) {
@@ -174,7 +175,7 @@ pub(crate) fn filter_trailers(trailers: &mut HeaderMap) {
     for name in [header::TRAILER, header::SET_COOKIE, header::CONTENT_TYPE, header::CONTENT_ENCODING] {
         trailers.remove(name);
     }
-    strip_impostors(trailers);
+    strip_impostors(trailers, false);
 }
 
 #[cfg(test)]
@@ -267,7 +268,8 @@ mod tests {
         let peer: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
         for (trusted, chain, proto) in [(false, "192.0.2.7", "http"), (true, "10.9.9.9, 192.0.2.7", "https")] {
             let mut headers = map(&[("x-forwarded-for", "10.9.9.9"), ("x-forwarded-proto", "https")]);
-            add_forwarded(&mut headers, &Forwarded { peer, trusted, host: b"shop.example" });
+            strip_impostors(&mut headers, trusted);
+            add_forwarded(&mut headers, &Forwarded { peer, host: b"shop.example" });
             assert_eq!(headers.get("x-forwarded-for").unwrap(), chain, "trusted: {trusted}");
             assert_eq!(headers.get("x-forwarded-proto").unwrap(), proto, "trusted: {trusted}");
             assert_eq!(headers.get("x-forwarded-host").unwrap(), "shop.example");
@@ -277,7 +279,7 @@ mod tests {
     #[test]
     fn only_ringway_says_what_ringway_says() {
         let mut headers = map(&[("x-ringway-node", "b"), ("x_forwarded_for", "1.1.1.1"), ("x_app", "ok")]);
-        strip_impostors(&mut headers);
+        strip_impostors(&mut headers, true);
         assert_eq!(names(&headers), ["x_app"]);
     }
 

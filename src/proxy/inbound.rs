@@ -120,9 +120,9 @@ impl Inbound {
 
     fn rewrite(&self, fields: &mut http::HeaderMap, pool: &PoolSettings) {
         headers::strip_hop_by_hop(fields);
-        headers::strip_impostors(fields);
+        headers::strip_impostors(fields, self.is_peer_trusted);
         headers::join_cookies(fields);
-        let forwarded = Forwarded { peer: self.peer, trusted: self.is_peer_trusted, host: self.authority.as_bytes() };
+        let forwarded = Forwarded { peer: self.peer, host: self.authority.as_bytes() };
         headers::add_forwarded(fields, &forwarded);
         headers::add_via(fields, self.parts.version);
         let host = match &pool.host {

@@ -75,7 +75,10 @@ async fn forwarding_fields_of_strangers_are_replaced_and_those_of_trusted_proxie
     let node = Node::echo("a").await;
     let setup = Setup::of(&[&node]);
     let (strict, trusting) = (setup.clone().start(), setup.server("trusted-proxies = [\"127.0.0.1\"]").start());
-    let request = get("/", "X-Forwarded-For: 10.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.test\r\n");
+    let others = ["x-forwarded-port", "forwarded", "x-real-ip"];
+    let fields = "X-Forwarded-For: 10.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.test\r\n";
+    let fields = format!("{fields}X-Forwarded-Port: 443\r\nForwarded: for=10.1.1.1\r\nX-Real-IP: 10.1.1.1\r\n");
+    let request = get("/", &fields);
     strict.ask(&request).await;
     trusting.ask(&request).await;
     let seen: Vec<_> = node.requests();
@@ -83,7 +86,9 @@ async fn forwarding_fields_of_strangers_are_replaced_and_those_of_trusted_proxie
         ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"].map(|name| seen[index].field(name).unwrap())
     };
     assert_eq!(told(0), ["127.0.0.1", "http", "a.test"]);
+    assert_eq!(others.map(|name| seen[0].field(name)), [None; 3]);
     assert_eq!(told(1), ["10.1.1.1, 127.0.0.1", "https", "shop.test"]);
+    assert_eq!(others.map(|name| seen[1].field(name)), ["443", "for=10.1.1.1", "10.1.1.1"].map(Some));
 }
 
 #[tokio::test]
