@@ -216,7 +216,7 @@ async fn try_node(
 ) -> Tried {
     let name = || node.upstream.name.clone();
     loop {
-        let mut connection = match node.kept_connection().await {
+        let mut connection = match node.kept_connection(pool.settings.timeouts.connect).await {
             Some(connection) => connection,
             None => match node.connect(&pool.settings.timeouts).await {
                 Ok(connection) => connection,

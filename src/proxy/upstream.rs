@@ -75,13 +75,20 @@ impl LocalNode {
         self.upstream.stats.of(self.worker)
     }
 
-    /// The connection that was used last and still stands, if any.
-    pub(crate) async fn kept_connection(&self) -> Option<Connection> {
+    /// The connection that was used last and still stands, if any. One that takes longer than `patience` to be ready,
+    /// because its node has yet to read the end of the request before, is given up.
+    pub(crate) async fn kept_connection(&self, patience: Duration) -> Option<Connection> {
         loop {
             let idle = self.idle.borrow_mut().pop()?;
             self.stats().idle_connections.add(-1);
             let mut connection = idle.connection;
-            if idle.since.elapsed() < IDLE_MAX && connection.sender.ready().await.is_ok() {
+            if idle.since.elapsed() >= IDLE_MAX {
+                continue;
+            }
+            if connection.sender.is_ready() {
+                return Some(connection);
+            }
+            if let Ok(Ok(())) = tokio::time::timeout(patience, connection.sender.ready()).await {
                 return Some(connection);
             }
         }
