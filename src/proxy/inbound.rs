@@ -203,14 +203,19 @@ fn origin_form(uri: &Uri) -> Uri {
     target.map_or_else(|| Uri::from_static("/"), Uri::from)
 }
 
+/// The trace id of a `traceparent`: its second field, 32 hex digits (W3C Trace Context section 3.2.2.3).
+fn trace_id(traceparent: &HeaderValue) -> Option<String> {
+    let id = traceparent.to_str().ok()?.split('-').nth(1)?;
+    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
+}
+
 /// What the access log shows of a request before anything was decided.
 pub(crate) fn log_entry(client: &Client, request: &Request<Incoming>) -> Entry {
     let text = |name: header::HeaderName| {
         let value = request.headers().get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_owned()
     };
-    // The second field of `traceparent` (W3C Trace Context section 3.2).
-    let trace_id = text(header::HeaderName::from_static("traceparent")).split('-').nth(1).map(str::to_owned);
+    let trace_id = request.headers().get("traceparent").and_then(trace_id);
     Entry {
         ts: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
         attempts: 1,
