@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 use tokio::signal::unix::Signal;
@@ -33,6 +34,9 @@ use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
+
+/// How long the end waits for the last lines of the access log.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connections that may wait to be accepted, per listening socket.
 const LISTEN_BACKLOG: i32 = 4096;
@@ -219,6 +223,9 @@ impl App {
             Ok(Ok(())) => {}
             Ok(Err(_)) => tracing::error!("the control thread had panicked"),
             Err(error) => tracing::error!(%error, "the control thread could not be waited for"),
+        }
+        if let Some(log) = self.access_log {
+            log.flush(LOG_PATIENCE);
         }
         tracing::info!("stopped");
     }

@@ -9,11 +9,17 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::TrySendError;
 use std::sync::mpsc::sync_channel;
 use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 /// Lines that may wait to be written; beyond it lines are dropped and counted.
 const QUEUE_LINES: usize = 8192;
+
+/// How long to wait for room in a full queue before looking again.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 /// One line. The key is there as its hash only: keys are often session cookies.
 #[derive(Debug, Default, Serialize)]
@@ -46,6 +52,7 @@ pub struct AccessLog {
 
 #[derive(Debug)]
 enum Command {
+    Flush(SyncSender<()>),
     Line(Vec<u8>),
     Reopen,
 }
@@ -75,6 +82,22 @@ impl AccessLog {
     pub fn reopen(&self) {
         if self.queue.try_send(Command::Reopen).is_err() {
             tracing::warn!("the access log is too busy to be reopened");
+        }
+    }
+
+    /// Waits until every line handed over so far is written, for `patience` at most; blocks the thread.
+    pub fn flush(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let (done, written) = sync_channel(1);
+        let mut command = Command::Flush(done);
+        while let Err(TrySendError::Full(back)) = self.queue.try_send(command)
+            && Instant::now() < deadline
+        {
+            command = back;
+            thread::sleep(FULL_PAUSE);
+        }
+        if written.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_err() {
+            tracing::warn!("the last lines of the access log are not written");
         }
     }
 }
@@ -127,6 +150,8 @@ fn write_lines(mut sink: Sink, commands: &Receiver<Command>) {
         let mut next = Some(first);
         while let Some(command) = next {
             let result = match command {
+                // An error says that nobody waits any longer.
+                Command::Flush(done) => sink.flush().inspect(|()| done.send(()).unwrap_or_default()),
                 Command::Line(line) => sink.write(&line),
                 Command::Reopen => sink.reopen(),
             };

@@ -10,6 +10,7 @@ use ringway::control::pool_at::PoolAt;
 use serde_json::Value;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A log file of one story, gone with it.
 struct LogFile(PathBuf);
@@ -121,6 +122,20 @@ async fn every_request_has_one_line_however_it_ends() {
     drop(client);
     let line = log.lines(6).await.remove(5);
     assert_eq!((line["status"].as_u64(), line["node"].as_str()), (Some(499), Some("silent")), "{line}");
+}
+
+#[tokio::test]
+async fn lines_handed_over_before_the_end_are_written_by_then() {
+    let node = Node::echo("a").await;
+    let file = LogFile::new("flushed");
+    let proxy = Setup::of(&[&node]).access_log(&file.0).start();
+    let mut client = proxy.connect().await;
+    for _ in 0..200 {
+        client.ask(get("/", "")).await;
+    }
+    // The exchange of a request is over before that of the next begins.
+    proxy.access_log.as_ref().unwrap().flush(Duration::from_secs(10));
+    assert!(file.text().lines().count() >= 199, "{} lines", file.text().lines().count());
 }
 
 #[tokio::test]
