@@ -162,7 +162,7 @@ impl Flags<'_> {
         }
         for source in self.key {
             let rule = KeyRule::parse(&[vec![source.clone()]], None);
-            rule.map_err(|error| format!("--key: {}", error.message))?;
+            rule.map_err(|errors| format!("--key: {}", errors[0].message))?;
         }
         let nodes: Result<Vec<Node>, String> = self.nodes.iter().map(|node| parse_node_argument(node)).collect();
         let mut printer = Printer::default();

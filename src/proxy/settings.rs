@@ -314,19 +314,19 @@ fn read_key(section: &mut Section<'_>) -> Option<WrittenKey> {
     let values: Vec<Vec<Value<'_>>> = values.into_iter().map(Value::one_or_more).collect();
     let strings = |parts: &Vec<Value<'_>>| parts.iter().map(Value::string).collect::<Option<Vec<String>>>();
     let sources: Vec<Vec<String>> = values.iter().map(strings).collect::<Option<_>>()?;
-    let error = match KeyRule::parse(&sources, hash_tag.as_deref()) {
-        Ok(rule) => {
-            return Some(WrittenKey { rule, sources, hash_tag });
-        }
-        Err(error) => error,
+    let errors = match KeyRule::parse(&sources, hash_tag.as_deref()) {
+        Ok(rule) => return Some(WrittenKey { rule, sources, hash_tag }),
+        Err(errors) => errors,
     };
-    let part = error.alternative.and_then(|alternative| values[alternative].get(error.part));
-    let place = match (part, error.alternative) {
-        (Some(part), _) => part.place(),
-        (None, None) if !sources.is_empty() => section.place_of("hash-tag"),
-        (None, _) => section.place_of("key"),
-    };
-    section.report(Mistake::new(place, error.message));
+    for error in errors {
+        let part = error.alternative.and_then(|alternative| values[alternative].get(error.part));
+        let place = match (part, error.alternative) {
+            (Some(part), _) => part.place(),
+            (None, None) if !sources.is_empty() => section.place_of("hash-tag"),
+            (None, _) => section.place_of("key"),
+        };
+        section.report(Mistake::new(place, error.message));
+    }
     None
 }
 

@@ -56,21 +56,26 @@ pub struct Key<'a> {
 impl KeyRule {
     /// `alternatives`: each entry one source, or several for a composite. `hash_tag`: two ASCII characters
     /// such as `{}`.
-    pub fn parse(alternatives: &[Vec<String>], hash_tag: Option<&str>) -> Result<KeyRule, KeyRuleError> {
+    pub fn parse(alternatives: &[Vec<String>], hash_tag: Option<&str>) -> Result<KeyRule, Vec<KeyRuleError>> {
         let whole_rule = |message: String| KeyRuleError { alternative: None, part: 0, message };
+        let mut errors = Vec::new();
         if alternatives.is_empty() {
-            return Err(whole_rule("a key needs at least one source, such as `header:x-room`".to_owned()));
+            errors.push(whole_rule("a key needs at least one source, such as `header:x-room`".to_owned()));
         }
-        let hash_tag = hash_tag.map(HashTag::parse).transpose().map_err(whole_rule)?;
-        let alternatives = alternatives
-            .iter()
-            .enumerate()
-            .map(|(index, parts)| {
-                let error = |(part, message)| KeyRuleError { alternative: Some(index), part, message };
-                Alternative::parse(parts).map_err(error)
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(KeyRule { alternatives, hash_tag })
+        let hash_tag = hash_tag.map(HashTag::parse).transpose();
+        let hash_tag = hash_tag.map_err(|message| errors.push(whole_rule(message))).unwrap_or_default();
+        let mut parsed = Vec::with_capacity(alternatives.len());
+        for (index, parts) in alternatives.iter().enumerate() {
+            let error = |(part, message)| KeyRuleError { alternative: Some(index), part, message };
+            match Alternative::parse(parts) {
+                Ok(alternative) => parsed.push(alternative),
+                Err(wrong) => errors.extend(wrong.into_iter().map(error)),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(KeyRule { alternatives: parsed, hash_tag })
     }
 
     /// The first alternative present decides; `None`: no key. An empty value counts as absent, and so does a
@@ -103,16 +108,22 @@ impl KeyRule {
 }
 
 impl Alternative {
-    /// An error comes with the index of the part that is wrong.
-    fn parse(parts: &[String]) -> Result<Alternative, (usize, String)> {
+    /// Each error comes with the index of the part that is wrong.
+    fn parse(parts: &[String]) -> Result<Alternative, Vec<(usize, String)>> {
         if parts.is_empty() {
-            return Err((0, "an empty list joins nothing; name the sources to join".to_owned()));
+            return Err(vec![(0, "an empty list joins nothing; name the sources to join".to_owned())]);
         }
-        let parts = parts
-            .iter()
-            .enumerate()
-            .map(|(index, part)| part.parse().map_err(|message| (index, message)))
-            .collect::<Result<Vec<Source>, _>>()?;
+        let (mut sources, mut wrong) = (Vec::with_capacity(parts.len()), Vec::new());
+        for (index, part) in parts.iter().enumerate() {
+            match part.parse::<Source>() {
+                Ok(source) => sources.push(source),
+                Err(message) => wrong.push((index, message)),
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let parts = sources;
         let names: Vec<String> = parts.iter().map(Source::to_string).collect();
         Ok(Alternative { parts, name: names.join("+") })
     }
@@ -237,7 +248,7 @@ mod tests {
     use http::Method;
     use proptest::prelude::*;
 
-    fn rule(alternatives: &[&[&str]], hash_tag: Option<&str>) -> Result<KeyRule, KeyRuleError> {
+    fn rule(alternatives: &[&[&str]], hash_tag: Option<&str>) -> Result<KeyRule, Vec<KeyRuleError>> {
         let owned: Vec<Vec<String>> =
             alternatives.iter().map(|parts| parts.iter().map(ToString::to_string).collect()).collect();
         KeyRule::parse(&owned, hash_tag)
@@ -323,7 +334,7 @@ mod tests {
     #[test]
     fn refusals_name_the_alternative_and_the_part() {
         let place = |alternatives: &[&[&str]], hash_tag| {
-            let error = rule(alternatives, hash_tag).unwrap_err();
+            let error = rule(alternatives, hash_tag).unwrap_err().remove(0);
             (error.alternative, error.part)
         };
         assert_eq!(place(&[&["path"], &["host", "heder:x"]], None), (Some(1), 1));
