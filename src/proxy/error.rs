@@ -2,6 +2,8 @@
 
 use http::StatusCode;
 use std::fmt::Write;
+use std::io;
+use std::io::ErrorKind;
 
 /// Why a request got no response from a node.
 ///
@@ -78,15 +80,33 @@ pub enum ProxyError {
 /// How connecting to a node failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectFailure {
+    /// This proxy could not even try, such as for want of file descriptors or ports.
+    #[error("this proxy could not open a connection")]
+    Local,
     /// The host name did not resolve.
     #[error("its name does not resolve")]
     Name,
-    /// The node refused, or the network said it cannot be reached.
+    /// The node refused.
     #[error("connection refused")]
     Refused,
     /// Nothing came back within `timeouts.connect`.
     #[error("connection timed out")]
     TimedOut,
+    /// There is no way to the node's network.
+    #[error("its network cannot be reached")]
+    Unreachable,
+}
+
+impl From<io::Error> for ConnectFailure {
+    fn from(error: io::Error) -> ConnectFailure {
+        match error.kind() {
+            // A unix socket that is not there refuses as much as one that nobody listens on.
+            ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::NotFound => Self::Refused,
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Self::Unreachable,
+            ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::Local,
+        }
+    }
 }
 
 impl ProxyError {
@@ -118,9 +138,11 @@ impl ProxyError {
             | Self::KeyMissing { .. }
             | Self::TargetTooLong
             | Self::TransferCoding => "http_request_error",
+            Self::Connect { cause: ConnectFailure::Local, .. } => "proxy_internal_error",
             Self::Connect { cause: ConnectFailure::Name, .. } => "dns_error",
             Self::Connect { cause: ConnectFailure::Refused, .. } => "connection_refused",
             Self::Connect { cause: ConnectFailure::TimedOut, .. } => "connection_timeout",
+            Self::Connect { cause: ConnectFailure::Unreachable, .. } => "destination_ip_unroutable",
             Self::HeadTimeout { .. } | Self::TotalTimeout => "http_response_timeout",
             Self::NoNode { .. } => "destination_unavailable",
             Self::NoPool => "destination_not_found",
@@ -175,6 +197,19 @@ mod tests {
         assert_eq!(error.status(), StatusCode::BAD_GATEWAY);
         assert_eq!(error.proxy_status(), "ringway; error=connection_refused; next-hop=\"chat-1\"");
         assert_eq!(error.to_string(), "could not connect to chat-1: connection refused");
+    }
+
+    #[test]
+    fn what_the_system_says_of_a_connection_is_passed_on_as_rfc_9209_names_it() {
+        for (kind, name) in [
+            (ErrorKind::ConnectionRefused, "connection_refused"),
+            (ErrorKind::NetworkUnreachable, "destination_ip_unroutable"),
+            (ErrorKind::TimedOut, "connection_timeout"),
+            (ErrorKind::Other, "proxy_internal_error"),
+        ] {
+            let error = ProxyError::Connect { node: "b".into(), cause: io::Error::from(kind).into() };
+            assert_eq!(error.proxy_status(), format!("ringway; error={name}; next-hop=\"b\""), "{kind:?}");
+        }
     }
 
     #[test]

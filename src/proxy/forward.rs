@@ -381,6 +381,10 @@ fn problem(error: &ProxyError) -> Response<ResponseBody> {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        // RFC 9110 section 15.5.6 asks for it; any other method is the node's to judge.
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
     if error.poisons_client_connection() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

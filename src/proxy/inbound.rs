@@ -94,7 +94,8 @@ impl Inbound {
         upload: &Rc<Upload>,
         patience: Duration,
     ) -> Request<RequestBody> {
-        let go_ahead = self.expects_continue().then(|| Arc::new(Notify::new()));
+        let is_held_back = self.expects_continue();
+        let go_ahead = is_held_back.then(|| Arc::new(Notify::new()));
         let body = match self.body.take() {
             Some(incoming) => RequestBody::new(incoming, upload, patience, go_ahead.clone()),
             None => RequestBody::Empty,
@@ -111,6 +112,10 @@ impl Inbound {
             });
         }
         self.rewrite(request.headers_mut(), pool);
+        if !is_held_back {
+            // An expectation of HTTP/1.0 is to be ignored (RFC 9110 section 10.1.1), and there is no other.
+            request.headers_mut().remove(header::EXPECT);
+        }
         // Unless it is told so, hyper takes a GET without a length for one without a body.
         if request.body().size_hint().exact().is_none() {
             request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

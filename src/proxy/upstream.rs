@@ -171,12 +171,12 @@ async fn open(address: &NodeAddress) -> Result<Either<TcpStream, UnixStream>, Co
         }
         NodeAddress::Unix(path) => {
             let stream = UnixStream::connect(path).await;
-            return stream.map(Either::Right).map_err(|_| ConnectFailure::Refused);
+            return Ok(Either::Right(stream?));
         }
     };
-    let stream = tcp.map_err(|_| ConnectFailure::Refused)?;
-    stream.set_nodelay(true).map_err(|_| ConnectFailure::Refused)?;
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive()).map_err(|_| ConnectFailure::Refused)?;
+    let stream = tcp?;
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive())?;
     Ok(Either::Left(stream))
 }
 

@@ -116,6 +116,17 @@ async fn an_absolute_target_overrides_host() {
 }
 
 #[tokio::test]
+async fn connect_is_told_what_is_allowed_and_an_old_expectation_goes_no_further() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    let refused = proxy.ask("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n").await;
+    assert_eq!((refused.status(), refused.field("allow").is_some()), (405, true), "{refused:?}");
+    proxy.ask("POST / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi").await;
+    let request = node.request();
+    assert_eq!(request.field("expect"), None, "{request:?}");
+}
+
+#[tokio::test]
 async fn requests_that_could_be_read_in_two_ways_are_refused() {
     let node = Node::echo("a").await;
     let proxy = Setup::of(&[&node]).start();
