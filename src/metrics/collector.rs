@@ -45,7 +45,7 @@ fn requests(shared: &Shared, pools: &[PoolView]) -> Vec<Family> {
     let mut total = Family::counter("ringway_requests_total", "Finished requests by pool, node and status class.");
     let mut duration = Family::histogram(
         "ringway_request_duration_seconds",
-        "From the request head to the last byte of the response.",
+        "From the request head to the last byte of the response; upgrades such as WebSocket are left out.",
     );
     let mut upstream =
         Family::histogram("ringway_upstream_duration_seconds", "From the request sent to a node to its response head.");

@@ -216,7 +216,7 @@ pub struct PoolStripe {
     pub retries_stale: Counter,
     /// Requests in which no key was found, spread or rejected.
     pub keyless: Counter,
-    /// From the request head to the last byte of the response.
+    /// From the request head to the last byte of the response, without upgrades.
     pub request_duration: Histogram,
 }
 

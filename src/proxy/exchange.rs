@@ -55,6 +55,7 @@ pub(crate) struct Exchange {
     status: u16,
     bytes_out: u64,
     is_complete: bool,
+    is_tunnel: bool,
 }
 
 /// The node that answers, and the connection it answers on.
@@ -81,6 +82,7 @@ impl Exchange {
             status: CLIENT_LEFT,
             bytes_out: 0,
             is_complete: false,
+            is_tunnel: false,
         }
     }
 
@@ -126,6 +128,7 @@ impl Exchange {
 
     /// The request turned into a tunnel, whose connection is never kept.
     pub(crate) fn tunnel(&mut self) {
+        self.is_tunnel = true;
         if let Some(at) = &mut self.node {
             at.connection = None;
         }
@@ -138,7 +141,10 @@ impl Exchange {
             return;
         };
         let stats = pool.of(worker);
-        stats.request_duration.observe(duration);
+        // How long a tunnel lives says nothing about how fast anything was.
+        if !self.is_tunnel {
+            stats.request_duration.observe(duration);
+        }
         match &self.node {
             Some(at) => at.node.stats().requests.count(self.status),
             None => stats.requests_without_node.count(self.status),

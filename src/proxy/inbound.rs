@@ -214,19 +214,20 @@ fn trace_id(traceparent: &HeaderValue) -> Option<String> {
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
+/// The access log cuts what clients make up, so that its queue is bounded in bytes as well as in lines.
+const LOGGED_CHARS_MAX: usize = 2048;
+
 /// What the access log shows of a request before anything was decided.
 pub(crate) fn log_entry(client: &Client, request: &Request<Incoming>) -> Entry {
-    let text = |name: header::HeaderName| {
-        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
-        value.unwrap_or_default().to_owned()
-    };
+    let host = request.uri().authority().map(Authority::as_str);
+    let host = host.or_else(|| request.headers().get(header::HOST)?.to_str().ok()).unwrap_or_default();
     let trace_id = request.headers().get("traceparent").and_then(trace_id);
     Entry {
         ts: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
         attempts: 1,
         method: request.method().to_string(),
-        host: request.uri().authority().map_or_else(|| text(header::HOST), ToString::to_string),
-        path: request.uri().path().to_owned(),
+        host: host.chars().take(LOGGED_CHARS_MAX).collect(),
+        path: request.uri().path().chars().take(LOGGED_CHARS_MAX).collect(),
         client: client.peer.to_canonical().to_string(),
         trace_id,
         ..Entry::default()
