@@ -93,7 +93,8 @@ impl MembershipSource {
         if report_twins(section, &nodes) {
             return None;
         }
-        let membership = assemble(section, placement?, nodes)?;
+        let nodes: Option<Vec<(Node, Span)>> = nodes.into_iter().map(|read| Some((read.node?, read.place))).collect();
+        let membership = assemble(section, placement?, nodes?)?;
         Some(MembershipSource { owner, membership })
     }
 
@@ -172,7 +173,15 @@ fn report_owner(section: &Section<'_>, both: bool) {
 }
 
 /// A node, and the place of its name.
-fn read_node(section: &mut Section<'_>, owner: Owner) -> Option<(Node, Span)> {
+/// A node as far as it could be read: its name is compared with the others even where the rest is wrong.
+struct ReadNode {
+    name: NodeName,
+    /// Where the name stands.
+    place: Span,
+    node: Option<Node>,
+}
+
+fn read_node(section: &mut Section<'_>, owner: Owner) -> Option<ReadNode> {
     let name = section.required("name", "name = \"a\"");
     let name = name.and_then(|name| name.parse(|name| NodeName::try_from(name.to_owned())));
     let address = section.required("address", "address = \"10.0.0.10:3000\"");
@@ -187,8 +196,9 @@ fn read_node(section: &mut Section<'_>, owner: Owner) -> Option<(Node, Span)> {
             false
         }
     };
-    let node = Node { name: name?, address: address?, weight, zone, placement_id, draining };
-    Some((node, section.place_of("name")))
+    let name = name?;
+    let node = address.map(|address| Node { name: name.clone(), address, weight, zone, placement_id, draining });
+    Some(ReadNode { name, place: section.place_of("name"), node })
 }
 
 fn read_placement(section: &mut Section<'_>) -> Option<PlacementSettings> {
@@ -224,13 +234,13 @@ fn assemble(section: &Section<'_>, placement: PlacementSettings, nodes: Vec<(Nod
 }
 
 /// Reports names and placement-ids given twice, showing both places; whether there were any.
-fn report_twins(section: &Section<'_>, nodes: &[(Node, Span)]) -> bool {
-    let names: Vec<_> = nodes.iter().map(|(node, place)| (&node.name, *place)).collect();
+fn report_twins(section: &Section<'_>, nodes: &[ReadNode]) -> bool {
+    let names: Vec<_> = nodes.iter().map(|read| (&read.name, read.place)).collect();
     let same_name = section.report_repeated(&names, |name| {
         format!("the pool already has a node `{name}`; give one of them another name, or remove it")
     });
-    let id = |node: &Node| node.placement_id.clone().unwrap_or_else(|| node.name.to_string());
-    let ids: Vec<_> = nodes.iter().map(|(node, place)| (id(node), *place)).collect();
+    let id = |read: &ReadNode| Some((read.node.as_ref()?.placement_id().to_owned(), read.place));
+    let ids: Vec<_> = nodes.iter().filter_map(id).collect();
     same_name
         || section.report_repeated(&ids, |id| {
             format!("the pool already has a node with placement-id `{id}`; give one of them another placement-id")
