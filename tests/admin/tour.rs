@@ -6,10 +6,15 @@ use crate::client::Client;
 use crate::client::Directory;
 use crate::client::Proxy;
 use crate::document::Document;
+use crate::document::Operation;
 use serde_json::Value;
 use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
-/// Statuses that take ten seconds of silence, or a full disk; `admin::problem` tests what the latter is answered with.
+/// Told in stories of their own: ten seconds of silence below, a full disk beside the real binary (`tests/live`).
 const NOT_PROVOKED: [u16; 2] = [408, 507];
 
 /// Tokens, a pool of the store, a pool of the file, and time to ask while the process ends.
@@ -60,6 +65,37 @@ async fn every_documented_status_is_answered_and_no_other() {
     }
     hurry.send(()).unwrap();
     stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_is_given_up_by_every_operation() {
+    let proxy = start().await;
+    let address = proxy.app.addresses().admin.clone();
+    let mut silent = JoinSet::new();
+    for operation in Document::of_the_api().await.operations() {
+        if operation.statuses().contains(&408) {
+            silent.spawn(promise_a_body(address.clone(), operation));
+        }
+    }
+    assert!(!silent.is_empty(), "no operation documents 408");
+    silent.join_all().await;
+}
+
+/// Announces a body, sends none and checks the answer.
+async fn promise_a_body(address: String, operation: Operation<'static>) {
+    let (method, template) = operation.name.split_once(' ').unwrap();
+    let path = template.replace("{pool}", "rooms").replace("{node}", "b");
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer operate-secret\r\n\
+         Content-Type: application/json\r\nContent-Length: 10\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{}: {reply:?}", operation.name));
+    assert!(head.starts_with("HTTP/1.1 408 "), "{}: {reply}", operation.name);
+    operation.check(408, "application/problem+json", body).unwrap_or_else(|why| panic!("{}: {why}", operation.name));
 }
 
 async fn start() -> Proxy {
