@@ -1,5 +1,6 @@
 //! Bodies on their way through: watched for silence and blame, never held whole.
 
+use crate::proxy::alarm::Alarm;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
 use bytes::Bytes;
@@ -16,18 +17,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::task::Waker;
 use std::task::ready;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio::time::Sleep;
 
-/// How far the client's body has got: written by the body, read by the attempt that sends it.
+/// How far the client's body has got: written by the body, read by the attempt that sends it. A request without a body
+/// has none.
 #[derive(Debug, Default)]
 pub(crate) struct Upload {
     /// Set when the body cannot be completed.
     pub(crate) failure: Cell<Option<UploadFailure>>,
-    /// Whether all of it was handed over; true from the start for a request without a body.
+    /// Whether all of it was handed over.
     pub(crate) complete: Cell<bool>,
     /// Bytes handed over.
     pub(crate) bytes: Cell<u64>,
@@ -89,29 +91,24 @@ pub(crate) struct ClientBody {
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 impl RequestBody {
-    /// Wraps what the client sends; `go_ahead` is notified when the node answers `100 Continue`, for requests that
-    /// expect it.
+    /// Wraps what the client sends, if anything; `go_ahead` is notified when the node answers `100 Continue`, for
+    /// requests that expect it.
     pub(crate) fn new(
         incoming: Incoming,
-        upload: &Rc<Upload>,
         patience: Duration,
         go_ahead: Option<Arc<Notify>>,
-    ) -> RequestBody {
+    ) -> (RequestBody, Option<Rc<Upload>>) {
         if incoming.is_end_stream() {
-            upload.complete.set(true);
-            return RequestBody::Empty;
+            return (RequestBody::Empty, None);
         }
+        let upload = Rc::<Upload>::default();
         let gate = go_ahead.map(|notify| -> Pin<Box<dyn Future<Output = ()>>> {
             upload.gate.replace(Some(Arc::clone(&notify)));
-            Box::pin(hold_back(Rc::clone(upload), notify))
+            Box::pin(hold_back(Rc::clone(&upload), notify))
         });
         let silence = Silence::new(patience);
-        RequestBody::Client(Box::new(ClientBody { incoming, upload: Rc::clone(upload), silence, gate }))
-    }
-
-    /// Whether the request can be sent a second time as it is.
-    pub(crate) fn is_replayable(&self) -> bool {
-        matches!(self, RequestBody::Empty)
+        let body = ClientBody { incoming, upload: Rc::clone(&upload), silence, gate };
+        (RequestBody::Client(Box::new(body)), Some(upload))
     }
 }
 
@@ -203,34 +200,27 @@ fn without_forbidden_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     }
 }
 
-/// Measures silence, arming a timer only when there is some.
+/// Measures silence, looking at the clock only when there is some.
 struct Silence {
     patience: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    running: bool,
+    since: Option<Instant>,
+    alarm: Alarm,
 }
 
 impl Silence {
     fn new(patience: Duration) -> Silence {
-        Silence { patience, timer: None, running: false }
+        Silence { patience, since: None, alarm: Alarm::default() }
     }
 
     /// Something came.
     fn broken(&mut self) {
-        self.running = false;
+        self.since = None;
     }
 
     /// Ready when nothing came for longer than the patience.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = || Instant::now() + self.patience;
-        if !self.running {
-            match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(deadline()),
-                None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline()))),
-            }
-            self.running = true;
-        }
-        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.alarm.poll(since + self.patience, cx)
     }
 }
 
@@ -239,14 +229,19 @@ pub(crate) enum ResponseBody {
     /// Made here: an error document, or nothing.
     Local(Full<Bytes>),
     /// A node's, as it comes.
-    Node(Box<NodeBody>),
+    Node(NodeBody),
 }
 
 /// A response body that settles its exchange when it ends or is dropped.
 pub(crate) struct NodeBody {
     incoming: Incoming,
-    silence: Option<Silence>,
-    exchange: Exchange,
+    /// How long the node may be silent; `None` where silence is normal.
+    patience: Option<Duration>,
+    /// Made at the first silence: most bodies come at once.
+    silence: Option<Box<Silence>>,
+    /// Whether the node's response broke off.
+    is_truncated: bool,
+    exchange: Box<Exchange>,
 }
 
 impl ResponseBody {
@@ -256,13 +251,13 @@ impl ResponseBody {
     }
 
     /// A node's body; `patience` is `timeouts.idle`, or `None` where silence is normal.
-    pub(crate) fn node(incoming: Incoming, patience: Option<Duration>, exchange: Exchange) -> ResponseBody {
-        let mut body = NodeBody { incoming, silence: patience.map(Silence::new), exchange };
+    pub(crate) fn node(incoming: Incoming, patience: Option<Duration>, exchange: Box<Exchange>) -> ResponseBody {
+        let mut body = NodeBody { incoming, patience, silence: None, is_truncated: false, exchange };
         // A body that is over before it began (204, HEAD, length 0) is never polled.
         if body.incoming.is_end_stream() {
             body.exchange.complete();
         }
-        ResponseBody::Node(Box::new(body))
+        ResponseBody::Node(body)
     }
 }
 
@@ -293,8 +288,28 @@ impl Body for ResponseBody {
 }
 
 impl NodeBody {
+    /// What the connection has brought, or brings now. More only ever comes while it is driven, so that nobody need be
+    /// woken for it by the body itself.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let polled = Pin::new(&mut self.incoming).poll_frame(&mut nobody);
+        let Some(connection) = self.exchange.connection().filter(|_| polled.is_pending()) else {
+            return polled;
+        };
+        connection.drive(cx);
+        connection.wake_nobody();
+        let polled = Pin::new(&mut self.incoming).poll_frame(&mut nobody);
+        if polled.is_pending() {
+            connection.wake_for(cx);
+        }
+        polled
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        if self.is_truncated {
+            return Poll::Ready(Some(Err(ResponseBroken::Truncated)));
+        }
+        match self.poll_incoming(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(silence) = &mut self.silence {
                     silence.broken();
@@ -305,15 +320,21 @@ impl NodeBody {
                 }
                 Poll::Ready(Some(Ok(without_forbidden_trailers(frame))))
             }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(ResponseBroken::Truncated))),
+            Poll::Ready(Some(Err(_))) => {
+                // What came before is written first: the client is to see what there is.
+                self.is_truncated = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Ready(None) => {
                 self.exchange.complete();
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let Some(silence) = &mut self.silence else {
+                let Some(patience) = self.patience else {
                     return Poll::Pending;
                 };
+                let silence = self.silence.get_or_insert_with(|| Box::new(Silence::new(patience)));
                 ready!(silence.poll_over(cx));
                 Poll::Ready(Some(Err(ResponseBroken::Silent)))
             }

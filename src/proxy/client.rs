@@ -3,131 +3,152 @@
 use crate::proxy::settings::Limits;
 use crate::proxy::worker::Phase;
 use bytes::Buf;
+use bytes::Bytes;
 use bytes::BytesMut;
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
+use std::rc::Rc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
 use std::task::ready;
 use std::time::Duration;
-use std::time::Instant;
 use tokio::io::AsyncRead;
-use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
-/// What is known of one client connection. Only its own worker touches it; it is atomic because hyper asks that the
-/// stream, which writes it too, could be sent to another thread for an upgrade.
+/// What is known of one client connection; only its own worker touches it.
 #[derive(Debug)]
 pub(crate) struct ClientState {
-    born: Instant,
     /// Whether it is clear which protocol the client speaks. Before, it may be about to send its first request.
-    is_known: AtomicBool,
-    is_http2: AtomicBool,
+    is_known: Cell<bool>,
+    is_http2: Cell<bool>,
     /// Requests being answered.
-    busy: AtomicUsize,
-    /// Milliseconds after `born` at which the first byte of an unfinished head came, plus one; 0 without one.
-    head_since: AtomicU64,
-    /// Milliseconds after `born` at which the last request ended.
-    idle_since: AtomicU64,
-    /// Milliseconds after `born` since which the client takes none of what is written to it, plus one; 0 when it does.
-    stalled_since: AtomicU64,
-    order: AtomicUsize,
-    waker: Mutex<Option<Waker>>,
+    busy: Cell<usize>,
+    /// Whether bytes of an unfinished head have come.
+    has_begun: Cell<bool>,
+    /// When that was noticed.
+    head_since: Cell<Option<Instant>>,
+    /// When the last request ended, or the client connected.
+    idle_since: Cell<Instant>,
+    /// Since when the client takes none of what is written to it.
+    stalled_since: Cell<Option<Instant>>,
+    order: Cell<Order>,
+    waker: RefCell<Option<Waker>>,
 }
 
 /// How long after it connected a client may begin its first request although the process closes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// A client that said nothing for this long is likely to say nothing for longer.
+const REST_AFTER: Duration = Duration::from_secs(2);
+
 /// What the worker asks of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
     /// Go on.
-    Serve = 0,
+    Serve,
+    /// Keep no memory while there is nothing to do.
+    Rest,
     /// Finish what is open, then close.
-    Finish = 1,
+    Finish,
     /// Close at once.
-    Abort = 2,
+    Abort,
 }
 
 impl ClientState {
     /// A connection accepted now.
-    pub(crate) fn new() -> Arc<ClientState> {
-        Arc::new(ClientState {
-            born: Instant::now(),
-            is_known: AtomicBool::new(false),
-            is_http2: AtomicBool::new(false),
-            busy: AtomicUsize::new(0),
-            head_since: AtomicU64::new(0),
-            idle_since: AtomicU64::new(0),
-            stalled_since: AtomicU64::new(0),
-            order: AtomicUsize::new(Order::Serve as usize),
-            waker: Mutex::new(None),
+    pub(crate) fn new() -> Rc<ClientState> {
+        Rc::new(ClientState {
+            is_known: Cell::new(false),
+            is_http2: Cell::new(false),
+            busy: Cell::new(0),
+            has_begun: Cell::new(false),
+            head_since: Cell::new(None),
+            idle_since: Cell::new(Instant::now()),
+            stalled_since: Cell::new(None),
+            order: Cell::new(Order::Serve),
+            waker: RefCell::new(None),
         })
     }
 
     /// A request head is complete.
     pub(crate) fn request_began(&self) {
-        self.busy.fetch_add(1, Relaxed);
-        self.head_since.store(0, Relaxed);
+        self.busy.set(self.busy.get() + 1);
+        self.has_begun.set(false);
+        self.head_since.set(None);
     }
 
     /// A request and its response are over.
-    pub(crate) fn request_ended(&self) {
-        self.busy.fetch_sub(1, Relaxed);
-        self.idle_since.store(self.age_ms(), Relaxed);
+    pub(crate) fn request_ended(&self, now: Instant) {
+        self.busy.set(self.busy.get() - 1);
+        self.idle_since.set(now);
     }
 
     /// Bytes came: unless a request is open, they begin a head.
     fn bytes_came(&self) {
-        if self.busy.load(Relaxed) == 0 && !self.is_http2.load(Relaxed) && self.head_since.load(Relaxed) == 0 {
-            self.head_since.store(self.age_ms() + 1, Relaxed);
+        if self.busy.get() == 0 && !self.is_http2.get() {
+            self.has_begun.set(true);
+        }
+    }
+
+    /// All bytes that came were looked at: a head that is still unfinished has until `head-timeout` from now.
+    pub(crate) fn bytes_seen(&self) {
+        if self.has_begun.get() && self.head_since.get().is_none() {
+            self.head_since.set(Some(Instant::now()));
         }
     }
 
     /// Something was written, or could not be because the client reads nothing.
     fn wrote<T>(&self, polled: &Poll<T>) {
-        let is_stalled = self.stalled_since.load(Relaxed) > 0;
-        if is_stalled != polled.is_pending() {
-            self.stalled_since.store(if is_stalled { 0 } else { self.age_ms() + 1 }, Relaxed);
+        if self.stalled_since.get().is_some() != polled.is_pending() {
+            self.stalled_since.set(polled.is_pending().then(Instant::now));
         }
     }
 
-    /// Whether the connection has overstayed. A head that took longer than `head-timeout` must go at once, and so must
-    /// a client that takes nothing of its response for longer than `idle-timeout`; one that was idle for so long may
-    /// say goodbye, and so may one that is still silent when the process closes.
+    /// Whether the client has had all that was for it and asks for nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.busy.get() == 0 && !self.has_begun.get() && self.stalled_since.get().is_none()
+    }
+
+    /// What a connection should be told that has overstayed. A head that took longer than `head-timeout` must go at
+    /// once, and so must a client that takes nothing of its response for longer than `idle-timeout`; one that was idle
+    /// for so long may say goodbye, and so may one that is still silent when the process closes.
     pub(crate) fn overstayed(&self, limits: &Limits, phase: Phase) -> Option<Order> {
-        let now = self.age_ms();
-        let since = |then: u64| u128::from(now.saturating_sub(then));
-        let stalled = self.stalled_since.load(Relaxed);
-        if stalled > 0 && since(stalled - 1) > limits.idle_timeout.as_millis() {
+        if self.stalled_since.get().is_some_and(|since| since.elapsed() > limits.idle_timeout) {
             return Some(Order::Abort);
         }
-        if self.busy.load(Relaxed) > 0 {
+        if self.busy.get() > 0 {
             return None;
         }
-        let idle = if phase < Phase::Closing { limits.idle_timeout } else { LAST_WORDS.min(limits.idle_timeout) };
-        match self.head_since.load(Relaxed) {
-            0 => (since(self.idle_since.load(Relaxed)) > idle.as_millis()).then_some(Order::Finish),
-            began => (since(began - 1) > limits.head_timeout.as_millis()).then_some(Order::Abort),
+        if let Some(since) = self.head_since.get() {
+            return (since.elapsed() > limits.head_timeout).then_some(Order::Abort);
+        }
+        let idle = self.idle_since.get().elapsed();
+        let patience = if phase < Phase::Closing { limits.idle_timeout } else { LAST_WORDS.min(limits.idle_timeout) };
+        if idle > patience {
+            return Some(Order::Finish);
+        }
+        (idle > REST_AFTER && self.is_known.get() && !self.is_http2.get()).then_some(Order::Rest)
+    }
+
+    /// Tells the connection what to do; until it has rested, orders only get stricter.
+    pub(crate) fn order(&self, order: Order) {
+        if self.order.get() < order {
+            self.order.set(order);
+            self.wake();
         }
     }
 
-    /// Tells the connection to leave; orders only ever get stricter.
-    pub(crate) fn order(&self, order: Order) {
-        if self.order.fetch_max(order as usize, Relaxed) < order as usize
-            && let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
-        {
-            waker.wake_by_ref();
+    /// The connection is needed again.
+    pub(crate) fn rested(&self) {
+        if self.order.get() == Order::Rest {
+            self.order.set(Order::Serve);
         }
     }
 
@@ -135,39 +156,30 @@ impl ClientState {
     /// begins, because GOAWAY loses nothing; HTTP/1 is closed response by response first, and a client whose protocol
     /// is not clear yet is let speak.
     pub(crate) fn order_in(&self, phase: Phase) -> Order {
-        let is_http2 = self.is_http2.load(Relaxed);
-        let ordered = match self.order.load(Relaxed) {
-            0 => Order::Serve,
-            1 => Order::Finish,
-            _ => Order::Abort,
-        };
-        let leaving = phase == Phase::Closing || (phase == Phase::Draining && is_http2);
-        if leaving && self.is_known.load(Relaxed) { ordered.max(Order::Finish) } else { ordered }
+        let leaving = phase == Phase::Closing || (phase == Phase::Draining && self.is_http2.get());
+        let ordered = self.order.get();
+        if leaving && self.is_known.get() { ordered.max(Order::Finish) } else { ordered }
     }
 
     /// Remembers the task to wake when an order is given; always ready.
     pub(crate) fn remember(&self, cx: &Context<'_>) -> Poll<()> {
-        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        self.waker.replace(Some(cx.waker().clone()));
         Poll::Ready(())
     }
 
-    /// Wakes the connection so that it looks at the phase.
+    /// Wakes the connection so that it looks at its orders and at the phase.
     pub(crate) fn wake(&self) {
-        if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
-    }
-
-    fn age_ms(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
 /// The client's stream with the bytes read while finding out the protocol.
 pub(crate) struct ClientStream {
     stream: TcpStream,
-    read_ahead: BytesMut,
-    state: Arc<ClientState>,
+    read_ahead: Bytes,
+    state: Rc<ClientState>,
 }
 
 /// RFC 9113 section 3.4: what a client with prior knowledge of HTTP/2 sends first.
@@ -175,33 +187,51 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl ClientStream {
     /// A stream on which nothing was read yet.
-    pub(crate) fn new(stream: TcpStream, state: &Arc<ClientState>) -> ClientStream {
-        ClientStream { stream, read_ahead: BytesMut::new(), state: Arc::clone(state) }
+    pub(crate) fn new(stream: TcpStream, state: &Rc<ClientState>) -> ClientStream {
+        ClientStream { stream, read_ahead: Bytes::new(), state: Rc::clone(state) }
+    }
+
+    /// Gives bytes back that were read but not used; nothing else is waiting to be read again.
+    pub(crate) fn unread(&mut self, unused: Bytes) {
+        self.read_ahead = unused;
+    }
+
+    /// Waits until there is something to read, be it the end.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        if self.read_ahead.is_empty() { self.stream.readable().await } else { Ok(()) }
     }
 
     /// Reads until it is clear whether the client speaks HTTP/2.
     pub(crate) async fn speaks_http2(&mut self) -> io::Result<bool> {
-        let mut read_ahead = BytesMut::with_capacity(HTTP2_PREFACE.len());
+        let mut read_ahead = BytesMut::new();
         let is_http2 = loop {
-            let mut piece = [0; HTTP2_PREFACE.len()];
-            let wanted = HTTP2_PREFACE.len() - read_ahead.len();
-            let length = self.stream.read(&mut piece[..wanted]).await?;
-            read_ahead.extend_from_slice(&piece[..length]);
+            let is_over = poll_fn(|cx| self.poll_append(&mut read_ahead, cx)).await?;
             self.state.bytes_came();
-            if length == 0 || !HTTP2_PREFACE.starts_with(&read_ahead) {
-                break false;
-            }
-            if read_ahead.len() == HTTP2_PREFACE.len() {
+            if read_ahead.starts_with(HTTP2_PREFACE) {
                 break true;
             }
+            if is_over || !HTTP2_PREFACE.starts_with(&read_ahead) {
+                break false;
+            }
         };
-        self.read_ahead = read_ahead;
-        self.state.is_known.store(true, Relaxed);
-        self.state.is_http2.store(is_http2, Relaxed);
+        self.read_ahead = read_ahead.freeze();
+        self.state.is_known.set(true);
+        self.state.is_http2.set(is_http2);
         if is_http2 {
-            self.state.head_since.store(0, Relaxed);
+            self.state.has_begun.set(false);
+            self.state.head_since.set(None);
         }
         Ok(is_http2)
+    }
+
+    /// Reads once, as much as most request heads are long; ready with whether the client has ended its stream. Until
+    /// something comes, no memory is held for it.
+    fn poll_append(&mut self, read_ahead: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut piece = [0; 2048];
+        let mut buffer = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        read_ahead.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().is_empty()))
     }
 }
 

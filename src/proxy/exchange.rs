@@ -1,14 +1,15 @@
 //! One request from its head to the last byte of its response: counted, logged and settled exactly once.
 
 use crate::proxy::access_log::Entry;
+use crate::proxy::alarm::Alarm;
 use crate::proxy::body::Upload;
-use crate::proxy::client::ClientState;
+use crate::proxy::server::Client;
+use crate::proxy::settings::PoolSettings;
 use crate::proxy::upstream::Connection;
 use crate::proxy::upstream::LocalNode;
 use crate::proxy::worker::LocalPool;
 use crate::proxy::worker::Worker;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -44,53 +45,58 @@ const PANICKED: u16 = 500;
 /// The account of one request. Dropping it settles it: whoever holds it last decides how long the request lasted.
 pub(crate) struct Exchange {
     worker: Rc<Worker>,
-    client: Arc<ClientState>,
+    client: Rc<Client>,
     pub(crate) pool: Option<Rc<LocalPool>>,
     node: Option<AtNode>,
-    pub(crate) upload: Rc<Upload>,
+    pub(crate) upload: Option<Rc<Upload>>,
     pub(crate) decision: Option<Decision>,
     pub(crate) log: Option<Box<Entry>>,
-    started: Instant,
+    /// The timer of the client's connection, for as long as this request needs one.
+    pub(crate) alarm: Alarm,
+    pub(crate) started: Instant,
     upstream_duration: Option<Duration>,
     status: u16,
     bytes_out: u64,
-    is_complete: bool,
     is_tunnel: bool,
 }
 
 /// The node that answers, and the connection it answers on.
 struct AtNode {
     node: Rc<LocalNode>,
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
+    /// Connections that are kept for the next request.
     max_idle: usize,
+    /// How long an upload may go on that the node has answered early.
+    linger: Duration,
 }
 
 impl Exchange {
     /// Begins with the request head.
-    pub(crate) fn begin(worker: &Rc<Worker>, client: &Arc<ClientState>, log: Option<Box<Entry>>) -> Exchange {
-        client.request_began();
-        Exchange {
+    pub(crate) fn begin(worker: &Rc<Worker>, client: &Rc<Client>, log: Option<Box<Entry>>) -> Box<Exchange> {
+        client.state.request_began();
+        Box::new(Exchange {
             worker: Rc::clone(worker),
-            client: Arc::clone(client),
+            client: Rc::clone(client),
             pool: None,
             node: None,
-            upload: Rc::default(),
+            upload: None,
             decision: None,
             log,
+            alarm: client.alarm.take(),
             started: Instant::now(),
             upstream_duration: None,
             status: CLIENT_LEFT,
             bytes_out: 0,
-            is_complete: false,
             is_tunnel: false,
-        }
+        })
     }
 
     /// Counts the request as in flight at `node` from now on (and no longer at the node before).
-    pub(crate) fn enter_node(&mut self, node: &Rc<LocalNode>, max_idle: usize) {
+    pub(crate) fn enter_node(&mut self, node: &Rc<LocalNode>, settings: &PoolSettings) {
         self.leave_node();
         node.stats().inflight.add(1);
-        self.node = Some(AtNode { node: Rc::clone(node), connection: None, max_idle });
+        let (max_idle, linger) = (settings.max_idle_connections, settings.timeouts.idle);
+        self.node = Some(AtNode { node: Rc::clone(node), connection: None, max_idle, linger });
     }
 
     /// Takes the request off the node it was counted at.
@@ -101,10 +107,12 @@ impl Exchange {
     }
 
     /// The node answered: remembers the connection, which is kept once both bodies are complete.
-    pub(crate) fn answered(&mut self, connection: Connection, status: u16, after: Duration) {
+    pub(crate) fn answered(&mut self, connection: Box<Connection>, status: u16, after: Duration) {
         self.status = status;
         self.upstream_duration = Some(after);
-        self.upload.answered();
+        if let Some(upload) = &self.upload {
+            upload.answered();
+        }
         if let Some(at) = &mut self.node {
             at.node.stats().upstream_duration.observe(after);
             at.connection = Some(connection);
@@ -116,22 +124,32 @@ impl Exchange {
         self.status = status;
     }
 
+    /// The connection that the response comes over, until that is complete.
+    pub(crate) fn connection(&mut self) -> Option<&mut Connection> {
+        self.node.as_mut().and_then(|at| at.connection.as_deref_mut())
+    }
+
     /// `length` more bytes of the response body went to the client.
     pub(crate) fn sent(&mut self, length: usize) {
         self.bytes_out += length as u64;
     }
 
-    /// The response body is complete.
+    /// The response body is complete: the connection is kept for the next request, unless the answer came before the
+    /// whole request was sent, which leaves it in the middle of that request.
     pub(crate) fn complete(&mut self) {
-        self.is_complete = true;
+        let Some(at) = &mut self.node else { return };
+        let Some(connection) = at.connection.take() else { return };
+        if self.upload.as_ref().is_none_or(|upload| upload.complete.get()) {
+            at.node.keep(connection, at.max_idle);
+        } else {
+            connection.linger(at.linger);
+        }
     }
 
-    /// The request turned into a tunnel, whose connection is never kept.
-    pub(crate) fn tunnel(&mut self) {
+    /// The request turned into a tunnel, over the connection of its node.
+    pub(crate) fn switch(&mut self) -> Option<Box<Connection>> {
         self.is_tunnel = true;
-        if let Some(at) = &mut self.node {
-            at.connection = None;
-        }
+        self.node.as_mut().and_then(|at| at.connection.take())
     }
 
     fn count(&self, duration: Duration) {
@@ -163,7 +181,7 @@ impl Exchange {
         entry.node = self.node.as_ref().map(|at| at.node.upstream.name.clone());
         entry.decision = self.decision.map(Decision::label);
         entry.status = self.status;
-        entry.bytes_in = self.upload.bytes.get();
+        entry.bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes.get());
         entry.bytes_out = self.bytes_out;
         entry.duration_s = duration.as_secs_f64();
         entry.upstream_s = self.upstream_duration.map(|duration| duration.as_secs_f64());
@@ -177,19 +195,15 @@ impl Drop for Exchange {
         if thread::panicking() {
             self.status = PANICKED;
         }
-        let duration = self.started.elapsed();
+        let now = Instant::now();
+        let duration = now.saturating_duration_since(self.started);
         self.count(duration);
         self.write_log(duration);
-        self.client.request_ended();
-        self.upload.settled();
-        let Some(at) = self.node.take() else { return };
-        at.node.stats().inflight.add(-1);
-        // An answer that came before the whole request was sent leaves the connection in the middle of that request.
-        if let Some(connection) = at.connection
-            && self.is_complete
-            && self.upload.complete.get()
-        {
-            at.node.keep(connection, at.max_idle);
+        self.client.alarm.set(std::mem::take(&mut self.alarm));
+        self.client.state.request_ended(now);
+        if let Some(upload) = &self.upload {
+            upload.settled();
         }
+        self.leave_node();
     }
 }

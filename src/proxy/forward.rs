@@ -3,25 +3,25 @@
 use crate::placement::Placement;
 use crate::proxy::body::RequestBody;
 use crate::proxy::body::ResponseBody;
-use crate::proxy::body::Upload;
 use crate::proxy::body::UploadFailure;
 use crate::proxy::error::ProxyError;
 use crate::proxy::error::RetryReason;
 use crate::proxy::exchange::Decision;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
+use crate::proxy::headers::Survey;
 use crate::proxy::inbound;
 use crate::proxy::inbound::Inbound;
 use crate::proxy::server::Client;
 use crate::proxy::settings::NoKey;
 use crate::proxy::table::PoolTable;
-use crate::proxy::tunnel;
 use crate::proxy::upstream::Connection;
 use crate::proxy::upstream::LocalNode;
 use crate::proxy::upstream::SendFailure;
 use crate::proxy::worker::LocalTable;
 use crate::proxy::worker::Phase;
 use crate::proxy::worker::Worker;
+use crate::routing::key::RequestHead;
 use http::HeaderValue;
 use http::Request;
 use http::Response;
@@ -29,9 +29,15 @@ use http::StatusCode;
 use http::Version;
 use http::header;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use serde_json::json;
+use std::future::Future;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
+use std::task::ready;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -43,11 +49,16 @@ pub(crate) async fn serve(
 ) -> Response<ResponseBody> {
     let version = request.version();
     let log = worker.logs_access().then(|| Box::new(inbound::log_entry(client, &request)));
-    let exchange = Exchange::begin(worker, &client.state, log);
-    let mut response = match carry(worker, client, request, exchange).await {
-        Ok(response) => response,
-        Err(failed) => {
-            let (error, mut exchange) = *failed;
+    let mut exchange = Exchange::begin(worker, client, log);
+    let mut response = match carry(worker, client, request, &mut exchange).await {
+        Ok(Carried::Response { response, patience }) => {
+            response.map(|body| ResponseBody::node(body, patience, exchange))
+        }
+        Ok(Carried::Switch(response)) => {
+            client.switch(exchange);
+            response.map(|_| ResponseBody::local(""))
+        }
+        Err(error) => {
             exchange.refused(error.status().as_u16());
             problem(&error)
         }
@@ -62,40 +73,36 @@ pub(crate) async fn serve(
     response
 }
 
-/// An error and the account it is to be settled on.
-type Failed = Box<(ProxyError, Exchange)>;
+/// What a node answered, made fit for the client.
+enum Carried {
+    /// An ordinary response, whose body may be silent for `patience`, or for as long as it likes.
+    Response { response: Response<Incoming>, patience: Option<Duration> },
+    /// The node switches to the protocol that the client asked for.
+    Switch(Response<Incoming>),
+}
 
 async fn carry(
     worker: &Rc<Worker>,
     client: &Client,
     request: Request<Incoming>,
-    mut exchange: Exchange,
-) -> Result<Response<ResponseBody>, Failed> {
+    exchange: &mut Exchange,
+) -> Result<Carried, ProxyError> {
     let table = worker.table();
-    let mut inbound = match Inbound::accept(client, request, &table.table.server) {
-        Ok(inbound) => inbound,
-        Err(error) => return Err(Box::new((error, exchange))),
-    };
-    let choice = match choose(worker, &table, &inbound, &mut exchange) {
-        Ok(choice) => choice,
-        Err(error) => return Err(Box::new((error, exchange))),
-    };
+    let inbound = Inbound::accept(client, &request, &table.table.server)?;
+    let choice = choose(worker, &table, inbound.head(&request), exchange)?;
     let pool = &table.table.pools()[choice.pool];
-    let outbound = inbound.outbound(&pool.settings, &exchange.upload, table.table.server.limits.body_timeout);
-    let sent = attempt(worker, pool, choice, outbound, &mut exchange);
-    let answered = match pool.settings.timeouts.total {
+    let patience = table.table.server.limits.body_timeout;
+    let is_replayable = request.method().is_idempotent() && inbound.upgrade.is_none();
+    let (request, upload) = inbound.outbound(client, request, &pool.settings, patience);
+    let mut outbound = Outbound { is_replayable: is_replayable && upload.is_none(), request: Some(request) };
+    exchange.upload = upload;
+    let sent = attempt(worker, pool, choice, &mut outbound, exchange);
+    let answer = match pool.settings.timeouts.total {
         None => sent.await,
         Some(total) => tokio::time::timeout(total, sent).await.unwrap_or(Err(ProxyError::TotalTimeout)),
     };
-    match answered {
-        Ok(answer) => {
-            let decided = pool.settings.decision_headers.then_some(pool.epoch);
-            let idle = pool.settings.timeouts.idle;
-            drop(table);
-            respond(answer, inbound.upgrade, exchange, &Passing { decided, idle, worker })
-        }
-        Err(error) => Err(Box::new((error, exchange))),
-    }
+    let Answer { response, node } = answer?;
+    pass_on(response, &node.upstream.name, pool, inbound.upgrade.is_some(), exchange.decision)
 }
 
 /// Which nodes to try, in which order.
@@ -126,10 +133,9 @@ impl Order {
 fn choose(
     worker: &Worker,
     table: &LocalTable,
-    inbound: &Inbound,
+    head: RequestHead<'_>,
     exchange: &mut Exchange,
 ) -> Result<Choice, ProxyError> {
-    let head = inbound.head();
     let index = table.table.find(head.host, head.path).ok_or(ProxyError::NoPool)?;
     let pool = &table.table.pools()[index];
     let local = table.pool(index);
@@ -164,17 +170,44 @@ struct Answer {
     node: Rc<LocalNode>,
 }
 
+/// A request that is bound for a node, and is sent as often as it must and may be.
+struct Outbound {
+    /// Whether what may have been sent may be sent again: its method is idempotent (RFC 9110 section 9.2.2), and it
+    /// has no body.
+    is_replayable: bool,
+    /// `None` while it is under way and can only be sent once.
+    request: Option<Request<RequestBody>>,
+}
+
+impl Outbound {
+    /// The request to send over a connection that carried others before, or over a new one.
+    fn take(&mut self, is_reused: bool) -> Option<Request<RequestBody>> {
+        let request = self.request.take();
+        if is_reused && self.is_replayable {
+            self.request = request.as_ref().map(copy_without_body);
+        }
+        request
+    }
+}
+
+fn copy_without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
 /// Tries the candidates in order until one answers or the request may not be tried again.
 async fn attempt(
     worker: &Worker,
     pool: &PoolTable,
     choice: Choice,
-    mut request: Request<RequestBody>,
+    outbound: &mut Outbound,
     exchange: &mut Exchange,
 ) -> Result<Answer, ProxyError> {
-    let settings = &pool.settings;
     let mut failure = None;
-    for index in choice.order.candidates(&pool.placement).take(settings.max_attempts) {
+    for index in choice.order.candidates(&pool.placement).take(pool.settings.max_attempts) {
         let node = worker.node(pool.placed(index));
         if failure.is_some() {
             count_retry(worker, exchange, RetryReason::Connect);
@@ -182,70 +215,72 @@ async fn attempt(
                 exchange.decision = Some(Decision::Failover);
             }
         }
-        exchange.enter_node(&node, settings.max_idle_connections);
-        match try_node(worker, pool, &node, request, exchange).await {
-            Tried::Answered(response) => return Ok(Answer { response, node }),
-            Tried::Failed(error) => return Err(error),
-            Tried::Unsent(back, error) => (request, failure) = (*back, Some(error)),
+        exchange.enter_node(&node, &pool.settings);
+        match try_node(worker, pool, &node, outbound, exchange).await {
+            Ok(response) => return Ok(Answer { response, node }),
+            Err(error) if outbound.request.is_none() => return Err(error),
+            Err(error) => failure = Some(error),
         }
     }
     exchange.leave_node();
-    Err(failure.unwrap_or_else(|| ProxyError::NoNode { pool: settings.name.clone() }))
-}
-
-/// How it went with one node.
-enum Tried {
-    /// A response head.
-    Answered(Response<Incoming>),
-    /// The request may have reached the node and must not be sent again.
-    Failed(ProxyError),
-    /// Nothing reached the node; the request is as it was.
-    Unsent(Box<Request<RequestBody>>, ProxyError),
+    Err(failure.unwrap_or_else(|| ProxyError::NoNode { pool: pool.settings.name.clone() }))
 }
 
 /// Sends a request to one node: over a kept connection while there is one, else over a new one.
 ///
 /// A kept connection may turn out closed. What was not sent then goes over the next connection, and so does what may
-/// have been sent if its method is idempotent and it has no body (RFC 9110 section 9.2.2), once.
+/// have been sent if it is replayable. After an error, a request that is still there has not been sent.
 async fn try_node(
     worker: &Worker,
     pool: &PoolTable,
     node: &Rc<LocalNode>,
-    mut request: Request<RequestBody>,
+    outbound: &mut Outbound,
     exchange: &mut Exchange,
-) -> Tried {
+) -> Result<Response<Incoming>, ProxyError> {
     let name = || node.upstream.name.clone();
+    let timeouts = &pool.settings.timeouts;
+    let mut now = exchange.started;
     loop {
-        let mut connection = match node.kept_connection(pool.settings.timeouts.connect).await {
+        let mut connection = match node.kept_connection(now, timeouts.connect).await {
             Some(connection) => connection,
-            None => match node.connect(&pool.settings.timeouts).await {
-                Ok(connection) => connection,
-                Err(cause) => {
-                    return Tried::Unsent(Box::new(request), ProxyError::Connect { node: name(), cause });
-                }
-            },
-        };
-        let spare = if connection.is_reused { replay_of(&request) } else { None };
-        let sent = Instant::now();
-        match send(&mut connection, request, &exchange.upload, pool.settings.timeouts.head).await {
-            Ok(response) => {
-                exchange.answered(connection, response.status().as_u16(), sent.elapsed());
-                return Tried::Answered(response);
+            None => {
+                let connected = node.connect(timeouts.connect).await;
+                now = Instant::now();
+                connected.map_err(|cause| ProxyError::Connect { node: name(), cause })?
             }
-            Err(Sent::Unsent(back)) if connection.is_reused => request = *back,
-            Err(Sent::Unsent(back)) => return Tried::Unsent(back, ProxyError::NodeClosed { node: name() }),
-            Err(Sent::Broken(error)) => match (spare, exchange.upload.failure.get()) {
-                (Some(spare), _) => request = spare,
-                (None, Some(UploadFailure::Broken)) => return Tried::Failed(ProxyError::ClientBody),
-                (None, Some(UploadFailure::Silent)) => return Tried::Failed(ProxyError::ClientBodyTimeout),
-                (None, None) if error.is_parse() => {
-                    return Tried::Failed(ProxyError::NodeProtocol { node: name() });
+        };
+        let Some(request) = outbound.take(connection.is_reused) else {
+            return Err(ProxyError::NodeClosed { node: name() });
+        };
+        match send(&mut connection, request, exchange, Patience { since: now, length: timeouts.head }).await {
+            Ok(response) => {
+                let after = now.elapsed();
+                exchange.answered(connection, response.status().as_u16(), after);
+                return Ok(response);
+            }
+            Err(Sent::Unsent(back)) => {
+                outbound.request = Some(*back);
+                if !connection.is_reused {
+                    return Err(ProxyError::NodeClosed { node: name() });
                 }
-                (None, None) => return Tried::Failed(ProxyError::NodeClosed { node: name() }),
-            },
-            Err(Sent::TimedOut) => return Tried::Failed(ProxyError::HeadTimeout { node: name() }),
+            }
+            Err(Sent::Broken(error)) => {
+                let failure = exchange.upload.as_ref().and_then(|upload| upload.failure.get());
+                match failure {
+                    _ if outbound.request.is_some() => {}
+                    Some(UploadFailure::Broken) => return Err(ProxyError::ClientBody),
+                    Some(UploadFailure::Silent) => return Err(ProxyError::ClientBodyTimeout),
+                    None if error.is_parse() => return Err(ProxyError::NodeProtocol { node: name() }),
+                    None => return Err(ProxyError::NodeClosed { node: name() }),
+                }
+            }
+            Err(Sent::TimedOut) => {
+                outbound.request = None;
+                return Err(ProxyError::HeadTimeout { node: name() });
+            }
         }
         count_retry(worker, exchange, RetryReason::StaleConnection);
+        now = Instant::now();
     }
 }
 
@@ -261,19 +296,6 @@ fn count_retry(worker: &Worker, exchange: &mut Exchange, reason: RetryReason) {
     }
 }
 
-/// A copy of a request that may safely be sent twice.
-fn replay_of(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let is_upgrade = request.headers().contains_key(header::UPGRADE);
-    if !request.method().is_idempotent() || !request.body().is_replayable() || is_upgrade {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
-}
-
 /// How sending over one connection failed.
 enum Sent {
     Broken(hyper::Error),
@@ -281,85 +303,87 @@ enum Sent {
     Unsent(Box<Request<RequestBody>>),
 }
 
-/// Waits for the response head for at most `patience` after the last piece of the request went out.
+/// How long a node may take to begin its response.
+struct Patience {
+    since: Instant,
+    length: Duration,
+}
+
+/// Sends a request and waits for the response head, for as long as `patience` says from the last piece of the request
+/// on.
 async fn send(
     connection: &mut Connection,
     request: Request<RequestBody>,
-    upload: &Upload,
-    patience: Duration,
+    exchange: &mut Exchange,
+    patience: Patience,
 ) -> Result<Response<Incoming>, Sent> {
-    let mut response = std::pin::pin!(connection.send(request));
-    let mut since = Instant::now();
-    loop {
-        match tokio::time::timeout_at(since + patience, response.as_mut()).await {
-            Ok(Ok(response)) => return Ok(response),
-            Ok(Err(SendFailure::Unsent(request))) => return Err(Sent::Unsent(request)),
-            Ok(Err(SendFailure::MaybeSent(error))) => return Err(Sent::Broken(error)),
-            // A long upload is no silence of the node, nor is a slow one, which has a timeout of its own.
-            Err(_) => match upload.progress.get() {
-                _ if upload.awaits_client.get() => since = Instant::now(),
-                Some(progress) if progress > since => since = progress,
-                _ => return Err(Sent::TimedOut),
-            },
+    let mut answer = pin!(connection.send(request));
+    let mut since = patience.since;
+    poll_fn(|cx| {
+        // The answer only ever comes while the connection is driven, so that it need wake nobody.
+        connection.drive(cx);
+        if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            connection.wake_nobody();
+            return Poll::Ready(answer.map_err(|failure| match failure {
+                SendFailure::Unsent(request) => Sent::Unsent(request),
+                SendFailure::MaybeSent(error) => Sent::Broken(error),
+            }));
         }
-    }
-}
-
-/// What passing a response on needs to know besides the response.
-struct Passing<'a> {
-    /// The epoch to tell the client, if it is to be told.
-    decided: Option<u64>,
-    idle: Duration,
-    worker: &'a Rc<Worker>,
+        loop {
+            ready!(exchange.alarm.poll(since + patience.length, cx));
+            // A long upload is no silence of the node, nor is a slow one, which has a timeout of its own.
+            match exchange.upload.as_ref() {
+                Some(upload) if upload.awaits_client.get() => since = Instant::now(),
+                Some(upload) if upload.progress.get() > Some(since) => since = upload.progress.get().unwrap_or(since),
+                _ => return Poll::Ready(Err(Sent::TimedOut)),
+            }
+        }
+    })
+    .await
 }
 
 /// Makes a node's response the client's.
-fn respond(
-    answer: Answer,
-    upgrade: Option<(HeaderValue, OnUpgrade)>,
-    mut exchange: Exchange,
-    passing: &Passing<'_>,
-) -> Result<Response<ResponseBody>, Failed> {
-    let Answer { mut response, node } = answer;
+fn pass_on(
+    mut response: Response<Incoming>,
+    node: &str,
+    pool: &PoolTable,
+    asked_to_switch: bool,
+    decision: Option<Decision>,
+) -> Result<Carried, ProxyError> {
     let received = response.version();
-    if !headers::is_plainly_framed(response.headers()) {
-        let error = ProxyError::NodeProtocol { node: node.upstream.name.clone() };
-        return Err(Box::new((error, exchange)));
-    }
-    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let protocol = response.headers().get(header::UPGRADE).cloned();
-    let node_side = switched.then(|| hyper::upgrade::on(&mut response));
-    let (mut parts, body) = response.into_parts();
-    headers::strip_hop_by_hop(&mut parts.headers);
-    headers::add_via(&mut parts.headers, received);
     // The version is this proxy's own (RFC 9110 section 6.2): an HTTP/1.0 node takes nothing from its clients.
-    parts.version = Version::HTTP_11;
-    if let Some(epoch) = passing.decided {
-        let decision = exchange.decision.map_or("", Decision::label);
-        parts.headers.insert(headers::X_RINGWAY_DECISION, HeaderValue::from_static(decision));
-        parts.headers.insert(headers::X_RINGWAY_EPOCH, HeaderValue::from(epoch));
-        if let Ok(name) = HeaderValue::from_str(&node.upstream.name) {
-            parts.headers.insert(headers::X_RINGWAY_NODE, name);
+    *response.version_mut() = Version::HTTP_11;
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    let found = Survey::of(headers);
+    let not_plain = || ProxyError::NodeProtocol { node: node.to_owned() };
+    if found.transfer_encoding && !headers::is_plainly_framed(headers) {
+        return Err(not_plain());
+    }
+    let protocol = if switched { headers.get(header::UPGRADE).cloned() } else { None };
+    headers::strip_hop_by_hop(headers, found);
+    headers::add_via(headers, received);
+    if pool.settings.decision_headers {
+        let decision = decision.map_or("", Decision::label);
+        headers.insert(headers::X_RINGWAY_DECISION, HeaderValue::from_static(decision));
+        headers.insert(headers::X_RINGWAY_EPOCH, HeaderValue::from(pool.epoch));
+        if let Ok(name) = HeaderValue::from_str(node) {
+            headers.insert(headers::X_RINGWAY_NODE, name);
         }
     }
-    let Some(node_side) = node_side else {
-        let is_grpc = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        let patience = (!is_grpc).then_some(passing.idle);
-        return Ok(Response::from_parts(parts, ResponseBody::node(body, patience, exchange)));
-    };
+    if !switched {
+        let kind = headers.get(header::CONTENT_TYPE);
+        let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        let patience = (!is_grpc).then_some(pool.settings.timeouts.idle);
+        return Ok(Carried::Response { response, patience });
+    }
     // A switch that nobody asked for would turn the connection into something no rule of this proxy applies to.
-    let (Some((_, client_side)), Some(protocol)) = (upgrade, protocol) else {
-        let error = ProxyError::NodeProtocol { node: node.upstream.name.clone() };
-        return Err(Box::new((error, exchange)));
+    let Some(protocol) = protocol.filter(|_| asked_to_switch) else {
+        return Err(not_plain());
     };
-    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    parts.headers.insert(header::UPGRADE, protocol);
-    exchange.tunnel();
-    tunnel::spawn(passing.worker, client_side, node_side, exchange);
-    Ok(Response::from_parts(parts, ResponseBody::local("")))
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, protocol);
+    Ok(Carried::Switch(response))
 }
 
 /// The problem document (RFC 9457) of an error, with its Proxy-Status (RFC 9209).

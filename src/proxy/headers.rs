@@ -5,8 +5,6 @@ use http::HeaderName;
 use http::HeaderValue;
 use http::Version;
 use http::header;
-use std::fmt::Write;
-use std::net::IpAddr;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -21,6 +19,42 @@ pub(crate) const X_RINGWAY_NODE: HeaderName = HeaderName::from_static("x-ringway
 pub(crate) const X_RINGWAY_DECISION: HeaderName = HeaderName::from_static("x-ringway-decision");
 /// Response header: the membership epoch that decided.
 pub(crate) const X_RINGWAY_EPOCH: HeaderName = HeaderName::from_static("x-ringway-epoch");
+
+/// Which of the fields a proxy must look at are in a head. One pass over the names finds out, because most heads have
+/// few of them, and asking for each costs more than the rest of the rewriting.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Survey {
+    pub(crate) connection: bool,
+    pub(crate) cookie: bool,
+    pub(crate) expect: bool,
+    pub(crate) transfer_encoding: bool,
+    pub(crate) upgrade: bool,
+    te: bool,
+    /// Any other field of [`HOP_BY_HOP`].
+    hop_by_hop: bool,
+    /// Anything that [`strip_impostors`] may have to remove.
+    impostor: bool,
+}
+
+impl Survey {
+    /// Looks at every name once.
+    pub(crate) fn of(headers: &HeaderMap) -> Survey {
+        let mut found = Survey::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "connection" => found.connection = true,
+                "cookie" => found.cookie = true,
+                "expect" => found.expect = true,
+                "transfer-encoding" => found.transfer_encoding = true,
+                "upgrade" => found.upgrade = true,
+                "te" => found.te = true,
+                "keep-alive" | "proxy-connection" | "http2-settings" => found.hop_by_hop = true,
+                other => found.impostor |= is_impostor(other, false),
+            }
+        }
+        found
+    }
+}
 
 /// Fields that belong to one connection and go no further (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -64,13 +98,20 @@ pub(crate) fn is_plainly_framed(headers: &HeaderMap) -> bool {
     codings.next().is_none_or(is_chunked) && codings.next().is_none()
 }
 
-/// Removes the hop-by-hop fields and those that `Connection` nominates. `TE: trailers` survives, because trailers are
-/// passed on and gRPC servers insist on seeing it.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
+/// Removes the hop-by-hop fields that were `found`, and those that `Connection` nominates. `TE: trailers` survives,
+/// because trailers are passed on and gRPC servers insist on seeing it.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap, found: Survey) {
+    if found.connection {
         for name in nominated(headers) {
             headers.remove(name);
         }
+        headers.remove(header::CONNECTION);
+    }
+    if found.transfer_encoding {
+        headers.remove(header::TRANSFER_ENCODING);
+    }
+    if !(found.te || found.upgrade || found.hop_by_hop) {
+        return;
     }
     let wants_trailers =
         headers.get_all(header::TE).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case("trailers"));
@@ -85,7 +126,9 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// The fields that `Connection` names and may name.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(header::CONNECTION).iter();
-    let names = values.flat_map(tokens).filter_map(|token| HeaderName::try_from(token).ok());
+    // What nearly every message says of its own connection names no field that is there.
+    let nominees = values.flat_map(tokens).filter(|token| !matches!(*token, "keep-alive" | "close" | "upgrade"));
+    let names = nominees.filter_map(|token| HeaderName::try_from(token).ok());
     names.filter(|name| !NOT_NOMINABLE.contains(name) && *name != header::TE).collect()
 }
 
@@ -96,17 +139,25 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
 
 /// Removes what only this proxy may say: `x-ringway-*`, underscore aliases of the forwarding fields, which many
 /// frameworks read as the real ones, and unless the sender is `trusted` the forwarding fields themselves.
-pub(crate) fn strip_impostors(headers: &mut HeaderMap, trusted: bool) {
-    let is_impostor = |name: &HeaderName| {
-        let name = name.as_str();
-        name.starts_with("x-ringway-")
-            || (!trusted && is_forwarding(name))
-            || (name.contains('_') && is_forwarding(&name.replace('_', "-")))
-    };
-    let impostors: Vec<HeaderName> = headers.keys().filter(|name| is_impostor(name)).cloned().collect();
+pub(crate) fn strip_impostors(headers: &mut HeaderMap, found: Survey, trusted: bool) {
+    if !found.impostor {
+        return;
+    }
+    let impostors: Vec<HeaderName> =
+        headers.keys().filter(|name| is_impostor(name.as_str(), trusted)).cloned().collect();
     for name in impostors {
         headers.remove(name);
     }
+}
+
+fn is_impostor(name: &str, is_sender_trusted: bool) -> bool {
+    // All of them begin so, and most fields do not.
+    if !name.starts_with(['x', 'f']) {
+        return false;
+    }
+    name.starts_with("x-ringway-")
+        || (!is_sender_trusted && is_forwarding(name))
+        || (name.contains('_') && is_forwarding(&name.replace('_', "-")))
 }
 
 /// Whether a field tells who a request came from, by RFC 7239 or by convention: nodes believe it of their proxy.
@@ -116,30 +167,31 @@ fn is_forwarding(name: &str) -> bool {
 
 /// What is known of the client when forwarding fields are written.
 pub(crate) struct Forwarded<'a> {
-    /// The address of the connection.
-    pub(crate) peer: IpAddr,
-    /// The Host of the request as it came.
-    pub(crate) host: &'a [u8],
+    /// The address of the connection, as text.
+    pub(crate) peer: &'a HeaderValue,
+    /// The Host of the request as it came; empty for none.
+    pub(crate) host: &'a HeaderValue,
 }
 
-/// Writes `X-Forwarded-For`, `-Proto` and `-Host`: appended to or kept from a trusted proxy, new for anyone else, whose
-/// own [`strip_impostors`] has removed.
-pub(crate) fn add_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>) {
-    let mut chain = String::new();
-    for value in headers.get_all(X_FORWARDED_FOR) {
-        chain.push_str(value.to_str().unwrap_or_default());
-        chain.push_str(", ");
-    }
-    write!(chain, "{}", forwarded.peer.to_canonical()).expect("writing to a string cannot fail");
-    if let Ok(value) = HeaderValue::try_from(chain) {
-        headers.insert(X_FORWARDED_FOR, value);
+/// Writes `X-Forwarded-For`, `-Proto` and `-Host`: appended to or kept from a `trusted` proxy, new for anyone else,
+/// whose own [`strip_impostors`] has removed.
+pub(crate) fn add_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, trusted: bool) {
+    if trusted && let Some(chain) = chain_of(headers, forwarded.peer) {
+        headers.insert(X_FORWARDED_FOR, chain);
+    } else {
+        headers.insert(X_FORWARDED_FOR, forwarded.peer.clone());
     }
     headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
-    if let Ok(host) = HeaderValue::from_bytes(forwarded.host)
-        && !forwarded.host.is_empty()
-    {
-        headers.entry(X_FORWARDED_HOST).or_insert(host);
+    if !forwarded.host.is_empty() {
+        headers.entry(X_FORWARDED_HOST).or_insert_with(|| forwarded.host.clone());
     }
+}
+
+/// The addresses that `X-Forwarded-For` lists, and `peer` behind them.
+fn chain_of(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
+    let listed = headers.get_all(X_FORWARDED_FOR).iter().chain([peer]);
+    let listed: Vec<&str> = listed.map(|value| value.to_str().unwrap_or_default()).collect();
+    HeaderValue::try_from(listed.join(", ")).ok()
 }
 
 /// Appends this proxy to `Via` (RFC 9110 section 7.6.3), with the version in which the message was received.
@@ -175,7 +227,7 @@ pub(crate) fn filter_trailers(trailers: &mut HeaderMap) {
     for name in [header::TRAILER, header::SET_COOKIE, header::CONTENT_TYPE, header::CONTENT_ENCODING] {
         trailers.remove(name);
     }
-    strip_impostors(trailers, false);
+    strip_impostors(trailers, Survey::of(trailers), false);
 }
 
 #[cfg(test)]
@@ -188,6 +240,10 @@ mod tests {
             headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         headers
+    }
+
+    fn strip(headers: &mut HeaderMap) {
+        strip_hop_by_hop(headers, Survey::of(headers));
     }
 
     fn names(headers: &HeaderMap) -> Vec<&str> {
@@ -209,7 +265,7 @@ mod tests {
             ("x-hop", "1"),
             ("x-end", "2"),
         ]);
-        strip_hop_by_hop(&mut headers);
+        strip(&mut headers);
         assert_eq!(names(&headers), ["x-end"]);
     }
 
@@ -222,14 +278,14 @@ mod tests {
             ("x-forwarded-for", "10.0.0.1"),
             ("cookie", "a=1"),
         ]);
-        strip_hop_by_hop(&mut headers);
+        strip(&mut headers);
         assert_eq!(names(&headers), ["content-length", "cookie", "host", "x-forwarded-for"]);
     }
 
     #[test]
     fn te_trailers_survives_alone() {
         let mut headers = map(&[("te", "gzip, trailers"), ("connection", "te")]);
-        strip_hop_by_hop(&mut headers);
+        strip(&mut headers);
         assert_eq!(headers.get("te").unwrap(), "trailers");
     }
 
@@ -265,11 +321,12 @@ mod tests {
 
     #[test]
     fn a_stranger_cannot_claim_an_address_and_a_trusted_proxy_is_continued() {
-        let peer: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
+        let (peer, host) = (HeaderValue::from_static("192.0.2.7"), HeaderValue::from_static("shop.example"));
         for (trusted, chain, proto) in [(false, "192.0.2.7", "http"), (true, "10.9.9.9, 192.0.2.7", "https")] {
             let mut headers = map(&[("x-forwarded-for", "10.9.9.9"), ("x-forwarded-proto", "https")]);
-            strip_impostors(&mut headers, trusted);
-            add_forwarded(&mut headers, &Forwarded { peer, host: b"shop.example" });
+            let found = Survey::of(&headers);
+            strip_impostors(&mut headers, found, trusted);
+            add_forwarded(&mut headers, &Forwarded { peer: &peer, host: &host }, trusted);
             assert_eq!(headers.get("x-forwarded-for").unwrap(), chain, "trusted: {trusted}");
             assert_eq!(headers.get("x-forwarded-proto").unwrap(), proto, "trusted: {trusted}");
             assert_eq!(headers.get("x-forwarded-host").unwrap(), "shop.example");
@@ -279,7 +336,8 @@ mod tests {
     #[test]
     fn only_ringway_says_what_ringway_says() {
         let mut headers = map(&[("x-ringway-node", "b"), ("x_forwarded_for", "1.1.1.1"), ("x_app", "ok")]);
-        strip_impostors(&mut headers, true);
+        let found = Survey::of(&headers);
+        strip_impostors(&mut headers, found, true);
         assert_eq!(names(&headers), ["x_app"]);
     }
 

@@ -6,11 +6,13 @@ use crate::proxy::body::Upload;
 use crate::proxy::error::ProxyError;
 use crate::proxy::headers;
 use crate::proxy::headers::Forwarded;
+use crate::proxy::headers::Survey;
 use crate::proxy::server::Client;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
 use crate::routing::key;
 use crate::routing::key::RequestHead;
+use http::Extensions;
 use http::HeaderValue;
 use http::Method;
 use http::Request;
@@ -21,7 +23,6 @@ use http::request::Parts;
 use http::uri::Authority;
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,30 +30,35 @@ use std::time::Duration;
 use std::time::SystemTime;
 use tokio::sync::Notify;
 
-/// An acceptable request, not yet bound for any node.
+/// What was found out about an acceptable request before it is bound for any node.
 pub(crate) struct Inbound {
-    parts: Parts,
-    body: Option<Incoming>,
-    /// Host as it came; empty for HTTP/1.0 without one.
-    authority: HeaderValue,
-    /// Host in its normal form, for matching and as a key.
-    host: String,
-    peer: IpAddr,
+    host: Rc<Host>,
     client_ip: IpAddr,
     is_peer_trusted: bool,
-    /// The protocol the client asks to switch to, and its side of the tunnel.
-    pub(crate) upgrade: Option<(HeaderValue, OnUpgrade)>,
+    found: Survey,
+    /// The protocol that the client asks to switch to.
+    pub(crate) upgrade: Option<HeaderValue>,
+}
+
+/// A host that requests are for. A connection remembers its last one, because most requests name it again.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// As it came; empty for HTTP/1.0 without one.
+    field: HeaderValue,
+    /// In its normal form, for matching and as a key.
+    name: Box<str>,
 }
 
 impl Inbound {
     /// Checks a request.
     pub(crate) fn accept(
         client: &Client,
-        mut request: Request<Incoming>,
+        request: &Request<Incoming>,
         server: &ServerSettings,
     ) -> Result<Inbound, ProxyError> {
-        check_size(&request, server)?;
-        if !headers::is_plainly_framed(request.headers()) {
+        check_size(request, server)?;
+        let found = Survey::of(request.headers());
+        if found.transfer_encoding && !headers::is_plainly_framed(request.headers()) {
             return Err(ProxyError::TransferCoding);
         }
         if request.method() == Method::CONNECT {
@@ -63,47 +69,51 @@ impl Inbound {
         if !path.starts_with('/') && !is_server_wide {
             return Err(ProxyError::BadRequest("the request target is neither a path nor an absolute URI"));
         }
-        let authority = authority_of(&request)?;
-        let host = key::normal_host(authority.to_str().unwrap_or_default()).into_owned();
-        let upgrade =
-            headers::upgrade_protocol(request.headers()).map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
+        let host = host_of(client, request)?;
+        let may_upgrade = found.upgrade && found.connection && request.version() == Version::HTTP_11;
+        let upgrade = may_upgrade.then(|| headers::upgrade_protocol(request.headers())).flatten();
         let trusted = &server.trusted_proxies;
-        let is_peer_trusted = trusted.iter().any(|network| network.contains(&client.peer.to_canonical()));
-        let client_ip = key::client_ip(client.peer, request.headers(), trusted);
-        let (parts, body) = request.into_parts();
-        let (peer, body) = (client.peer, Some(body));
-        Ok(Inbound { parts, body, authority, host, peer, client_ip, is_peer_trusted, upgrade })
+        let peer = client.peer.to_canonical();
+        let is_peer_trusted = trusted.iter().any(|network| network.contains(&peer));
+        let client_ip = if is_peer_trusted { key::client_ip(peer, request.headers(), trusted) } else { peer };
+        Ok(Inbound { host, client_ip, is_peer_trusted, found, upgrade })
     }
 
     /// What the pool's key rule may look at.
-    pub(crate) fn head(&self) -> RequestHead<'_> {
+    pub(crate) fn head<'a>(&'a self, request: &'a Request<Incoming>) -> RequestHead<'a> {
         RequestHead {
-            method: &self.parts.method,
-            path: self.parts.uri.path(),
-            query: self.parts.uri.query(),
-            headers: &self.parts.headers,
-            host: &self.host,
+            method: request.method(),
+            path: request.uri().path(),
+            query: request.uri().query(),
+            headers: request.headers(),
+            host: &self.host.name,
             client_ip: self.client_ip,
         }
     }
 
-    /// Rewrites the head for a node of `pool` and takes the body along. To be called once.
+    /// Rewrites the head of the request for a node of `pool`; what becomes of its body shows in the [`Upload`], if it
+    /// has one.
     pub(crate) fn outbound(
-        &mut self,
+        &self,
+        client: &Client,
+        request: Request<Incoming>,
         pool: &PoolSettings,
-        upload: &Rc<Upload>,
         patience: Duration,
-    ) -> Request<RequestBody> {
-        let is_held_back = self.expects_continue();
+    ) -> (Request<RequestBody>, Option<Rc<Upload>>) {
+        let (mut parts, incoming) = request.into_parts();
+        let is_held_back = self.found.expect && expects_continue(&parts);
         let go_ahead = is_held_back.then(|| Arc::new(Notify::new()));
-        let body = match self.body.take() {
-            Some(incoming) => RequestBody::new(incoming, upload, patience, go_ahead.clone()),
-            None => RequestBody::Empty,
-        };
-        let mut request = Request::new(body);
-        *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = origin_form(&self.parts.uri);
-        *request.headers_mut() = std::mem::take(&mut self.parts.headers);
+        let (body, upload) = RequestBody::new(incoming, patience, go_ahead.clone());
+        self.rewrite(client, &mut parts, pool);
+        if self.found.expect && !is_held_back {
+            // An expectation of HTTP/1.0 is to be ignored (RFC 9110 section 10.1.1), and there is no other.
+            parts.headers.remove(header::EXPECT);
+        }
+        // Unless it is told so, hyper takes a GET without a length for one without a body.
+        if body.size_hint().exact().is_none() {
+            parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        let mut request = Request::from_parts(parts, body);
         if let Some(notify) = go_ahead {
             hyper::ext::on_informational(&mut request, move |response| {
                 if response.status() == http::StatusCode::CONTINUE {
@@ -111,41 +121,39 @@ impl Inbound {
                 }
             });
         }
-        self.rewrite(request.headers_mut(), pool);
-        if !is_held_back {
-            // An expectation of HTTP/1.0 is to be ignored (RFC 9110 section 10.1.1), and there is no other.
-            request.headers_mut().remove(header::EXPECT);
-        }
-        // Unless it is told so, hyper takes a GET without a length for one without a body.
-        if request.body().size_hint().exact().is_none() {
-            request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        request
+        (request, upload)
     }
 
-    fn rewrite(&self, fields: &mut http::HeaderMap, pool: &PoolSettings) {
-        headers::strip_hop_by_hop(fields);
-        headers::strip_impostors(fields, self.is_peer_trusted);
-        headers::join_cookies(fields);
-        let forwarded = Forwarded { peer: self.peer, host: self.authority.as_bytes() };
-        headers::add_forwarded(fields, &forwarded);
-        headers::add_via(fields, self.parts.version);
-        let host = match &pool.host {
-            Some(host) => HeaderValue::from_str(host).ok(),
-            None => Some(self.authority.clone()),
-        };
-        fields.insert(header::HOST, host.unwrap_or_else(|| HeaderValue::from_static("")));
-        if let Some((protocol, _)) = &self.upgrade {
+    fn rewrite(&self, client: &Client, parts: &mut Parts, pool: &PoolSettings) {
+        let fields = &mut parts.headers;
+        headers::strip_hop_by_hop(fields, self.found);
+        headers::strip_impostors(fields, self.found, self.is_peer_trusted);
+        if self.found.cookie {
+            headers::join_cookies(fields);
+        }
+        let forwarded = Forwarded { peer: &client.forwarded_for, host: &self.host.field };
+        headers::add_forwarded(fields, &forwarded, self.is_peer_trusted);
+        headers::add_via(fields, parts.version);
+        if let Some(host) = &pool.host {
+            let host = HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static(""));
+            fields.insert(header::HOST, host);
+        } else if parts.uri.authority().is_some() || self.host.field.is_empty() {
+            fields.insert(header::HOST, self.host.field.clone());
+        }
+        if let Some(protocol) = &self.upgrade {
             fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             fields.insert(header::UPGRADE, protocol.clone());
         }
+        parts.version = Version::HTTP_11;
+        parts.extensions = Extensions::new();
+        to_origin_form(&mut parts.uri);
     }
+}
 
-    fn expects_continue(&self) -> bool {
-        let expect = self.parts.headers.get(header::EXPECT);
-        self.parts.version == Version::HTTP_11
-            && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-    }
+fn expects_continue(parts: &Parts) -> bool {
+    let expect = parts.headers.get(header::EXPECT);
+    parts.version == Version::HTTP_11
+        && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 fn check_size(request: &Request<Incoming>, server: &ServerSettings) -> Result<(), ProxyError> {
@@ -161,33 +169,42 @@ fn check_size(request: &Request<Incoming>, server: &ServerSettings) -> Result<()
 
 /// The host a request is for: that of an absolute target, which overrides Host (RFC 9112 section 3.2.2), else Host,
 /// of which HTTP/1.1 demands exactly one (RFC 9112 section 3.2).
-fn authority_of(request: &Request<Incoming>) -> Result<HeaderValue, ProxyError> {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
+fn host_of(client: &Client, request: &Request<Incoming>) -> Result<Rc<Host>, ProxyError> {
+    let mut fields = request.headers().get_all(header::HOST).iter();
+    let field = fields.next().map(HeaderValue::as_bytes);
+    if fields.next().is_some() {
         return Err(ProxyError::BadRequest("the request has more than one Host"));
     }
-    if let Some(host) = host {
-        let is_valid = host.is_empty() || host.to_str().is_ok_and(is_host);
-        if !is_valid {
-            return Err(ProxyError::BadRequest("the Host of the request is not a host"));
-        }
+    let Some(authority) = request.uri().authority().map(|authority| authority.as_str().as_bytes()) else {
+        return match field {
+            Some(field) => known_host(client, field, "the Host of the request is not a host"),
+            None if request.version() == Version::HTTP_10 => known_host(client, b"", ""),
+            None => Err(ProxyError::BadRequest("the request has no Host")),
+        };
+    };
+    if request.version() == Version::HTTP_2 && field.is_some_and(|field| field != authority) {
+        return Err(ProxyError::BadRequest(":authority and Host differ"));
     }
-    if let Some(authority) = request.uri().authority() {
-        if request.version() == Version::HTTP_2 && host.is_some_and(|host| host != authority.as_str()) {
-            return Err(ProxyError::BadRequest(":authority and Host differ"));
-        }
-        if !is_host(authority.as_str()) {
-            return Err(ProxyError::BadRequest("the authority of the request is not a host"));
-        }
-        return HeaderValue::from_str(authority.as_str())
-            .map_err(|_| ProxyError::BadRequest("the authority of the request is not a host"));
+    if let Some(field) = field {
+        known_host(client, field, "the Host of the request is not a host")?;
     }
-    match host {
-        Some(host) => Ok(host.clone()),
-        None if request.version() == Version::HTTP_10 => Ok(HeaderValue::from_static("")),
-        None => Err(ProxyError::BadRequest("the request has no Host")),
+    known_host(client, authority, "the authority of the request is not a host")
+}
+
+/// The last host of the connection if it is `written` again, else this one, checked and remembered; an empty one is
+/// valid (RFC 9110 section 7.2).
+fn known_host(client: &Client, written: &[u8], otherwise: &'static str) -> Result<Rc<Host>, ProxyError> {
+    let mut last = client.last_host.borrow_mut();
+    if let Some(host) = last.as_ref().filter(|host| host.field.as_bytes() == written) {
+        return Ok(Rc::clone(host));
     }
+    let text = std::str::from_utf8(written).ok().filter(|text| text.is_empty() || is_host(text));
+    let text = text.ok_or(ProxyError::BadRequest(otherwise))?;
+    // A copy: a clone of the field would keep the whole buffer that it came in.
+    let field = HeaderValue::from_str(text).map_err(|_| ProxyError::BadRequest(otherwise))?;
+    let host = Rc::new(Host { field, name: key::normal_host(text).into() });
+    *last = Some(Rc::clone(&host));
+    Ok(host)
 }
 
 /// Whether a text is `host` or `host:port` without anything that could be read differently elsewhere.
@@ -199,13 +216,12 @@ fn is_host(text: &str) -> bool {
     is_port && text.bytes().all(allowed) && text.parse::<Authority>().is_ok()
 }
 
-/// The target for a node: path and query only (RFC 9112 section 3.2.1).
-fn origin_form(uri: &Uri) -> Uri {
-    if uri.authority().is_none() {
-        return uri.clone();
+/// Makes it the target for a node: path and query only (RFC 9112 section 3.2.1).
+fn to_origin_form(uri: &mut Uri) {
+    if uri.authority().is_some() {
+        let target = std::mem::take(uri).into_parts().path_and_query;
+        *uri = target.map_or_else(|| Uri::from_static("/"), Uri::from);
     }
-    let target = uri.path_and_query().cloned();
-    target.map_or_else(|| Uri::from_static("/"), Uri::from)
 }
 
 /// The trace id of a `traceparent`: its second field, 32 hex digits (W3C Trace Context section 3.2.2.3).

@@ -1,6 +1,7 @@
 //! The data plane: accepts, finds the node of each request, forwards and streams.
 
 pub mod access_log;
+mod alarm;
 mod body;
 mod client;
 pub mod error;

@@ -1,13 +1,18 @@
 //! Serves one client connection: finds out its protocol, then lets hyper speak it under the configured limits.
 
+use crate::proxy::alarm::Alarm;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::client::ClientState;
 use crate::proxy::client::ClientStream;
 use crate::proxy::client::Order;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::forward;
+use crate::proxy::inbound::Host;
 use crate::proxy::settings::Limits;
+use crate::proxy::tunnel::Tunnel;
 use crate::proxy::worker::Place;
 use crate::proxy::worker::Worker;
+use http::HeaderValue;
 use http::Request;
 use http::Response;
 use hyper::body::Incoming;
@@ -16,6 +21,8 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
+use std::cell::Cell;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::future::poll_fn;
@@ -23,7 +30,6 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -41,8 +47,35 @@ const PING_PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Client {
     /// The address the connection comes from.
     pub(crate) peer: IpAddr,
+    /// The same in its canonical form, for `X-Forwarded-For`.
+    pub(crate) forwarded_for: HeaderValue,
     /// The state of the connection.
-    pub(crate) state: Arc<ClientState>,
+    pub(crate) state: Rc<ClientState>,
+    /// The host of the last request.
+    pub(crate) last_host: RefCell<Option<Rc<Host>>>,
+    /// The timer of requests to nodes, while none has it.
+    pub(crate) alarm: Cell<Alarm>,
+    /// What the connection turns into once it has its answer.
+    tunnel: Cell<Option<Tunnel>>,
+}
+
+impl Client {
+    fn new(peer: IpAddr, state: &Rc<ClientState>) -> Client {
+        let address = HeaderValue::try_from(peer.to_canonical().to_string());
+        Client {
+            peer,
+            forwarded_for: address.expect("addresses are visible ASCII"),
+            state: Rc::clone(state),
+            last_host: RefCell::default(),
+            alarm: Cell::default(),
+            tunnel: Cell::default(),
+        }
+    }
+
+    /// Turns the connection into a tunnel once its answer is written.
+    pub(crate) fn switch(&self, mut exchange: Box<Exchange>) {
+        self.tunnel.set(exchange.switch().map(|connection| Tunnel::new(connection, exchange)));
+    }
 }
 
 /// Serves `stream` in a task of its own on this worker, where it has its `place`.
@@ -63,27 +96,96 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: TcpStream, place: Place) {
 /// Anything that ends a connection early; only debug logs care.
 type ServeError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn serve(worker: &Rc<Worker>, stream: TcpStream, state: &Arc<ClientState>) -> Result<(), ServeError> {
+async fn serve(worker: &Rc<Worker>, stream: TcpStream, state: &Rc<ClientState>) -> Result<(), ServeError> {
     stream.set_nodelay(true)?;
-    let client = Rc::new(Client { peer: stream.peer_addr()?.ip(), state: Arc::clone(state) });
+    poll_fn(|cx| state.remember(cx)).await;
+    let peer = stream.peer_addr()?.ip();
     let mut stream = ClientStream::new(stream, state);
-    let sniffed = obey(worker, state, Order::Finish, pin!(stream.speaks_http2()), |_| {}).await;
+    let sniffed = obey(worker, state, pin!(stream.speaks_http2()), |order, _| order < Order::Finish).await;
     let Some(is_http2) = sniffed.transpose()? else {
         return Ok(());
     };
-    let limits = worker.table().table.server.limits.clone();
+    // What speaks HTTP is in a box, so that an idle connection is without it.
+    if is_http2 {
+        return Box::pin(serve_http2(worker, Rc::new(Client::new(peer, state)), stream)).await;
+    }
+    loop {
+        let client = Rc::new(Client::new(peer, state));
+        stream = match Box::pin(serve_http1(worker, client, stream)).await? {
+            Http1::Over => return Ok(()),
+            Http1::Resting(stream) => stream,
+            Http1::Switched(tunnel, stream) => {
+                tunnel.join(stream).await;
+                return Ok(());
+            }
+        };
+        if obey(worker, state, pin!(stream.readable()), |order, _| order < Order::Finish).await.transpose()?.is_none() {
+            return Ok(());
+        }
+        state.rested();
+    }
+}
+
+/// Why HTTP/1 is no longer spoken on a connection.
+enum Http1 {
+    Over,
+    Resting(ClientStream),
+    Switched(Tunnel, ClientStream),
+}
+
+async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStream) -> Result<Http1, ServeError> {
+    let (state, limits) = (Rc::clone(&client.state), worker.table().table.server.limits.clone());
     let service = service_fn(|request: Request<Incoming>| {
         let (worker, client) = (Rc::clone(worker), Rc::clone(&client));
         async move { Ok::<Response<ResponseBody>, Infallible>(forward::serve(&worker, &client, request).await) }
     });
-    let ended = if is_http2 {
-        let connection = pin!(http2_settings(&limits).serve_connection(TokioIo::new(stream), service));
-        obey(worker, state, Order::Abort, connection, http2::Connection::graceful_shutdown).await
-    } else {
-        let connection = http1_settings(&limits).serve_connection(TokioIo::new(stream), service).with_upgrades();
-        obey(worker, state, Order::Abort, pin!(connection), http1::UpgradeableConnection::graceful_shutdown).await
+    let mut connection = http1_settings(&limits).serve_connection(TokioIo::new(stream), service);
+    let follow = |order, connection: Pin<&mut http1::Connection<_, _>>| match order {
+        Order::Serve => true,
+        Order::Rest if state.is_idle() => false,
+        Order::Rest => {
+            // A request has come since the connection was told to.
+            state.rested();
+            true
+        }
+        Order::Finish => {
+            connection.graceful_shutdown();
+            true
+        }
+        Order::Abort => false,
     };
-    Ok(ended.transpose().map(|_| ())?)
+    let ended = obey(worker, &state, Pin::new(&mut connection), follow).await.transpose()?;
+    let is_resting = ended.is_none() && state.is_idle();
+    let tunnel = client.tunnel.take();
+    if tunnel.is_none() && !is_resting {
+        return Ok(Http1::Over);
+    }
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
+    stream.unread(parts.read_buf);
+    Ok(match tunnel {
+        Some(tunnel) => Http1::Switched(tunnel, stream),
+        None => Http1::Resting(stream),
+    })
+}
+
+async fn serve_http2(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStream) -> Result<(), ServeError> {
+    let (state, limits) = (Rc::clone(&client.state), worker.table().table.server.limits.clone());
+    let service = service_fn(|request: Request<Incoming>| {
+        let (worker, client) = (Rc::clone(worker), Rc::clone(&client));
+        async move { Ok::<Response<ResponseBody>, Infallible>(forward::serve(&worker, &client, request).await) }
+    });
+    let connection = pin!(http2_settings(&limits).serve_connection(TokioIo::new(stream), service));
+    let follow = |order, connection: Pin<&mut http2::Connection<_, _, _>>| match order {
+        Order::Serve | Order::Rest => true,
+        Order::Finish => {
+            connection.graceful_shutdown();
+            true
+        }
+        Order::Abort => false,
+    };
+    obey(worker, &state, connection, follow).await.transpose()?;
+    Ok(())
 }
 
 fn http1_settings(limits: &Limits) -> http1::Builder {
@@ -116,29 +218,30 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor 
     }
 }
 
-/// Drives a connection that follows the orders given to its client: `finish` is told of [`Order::Finish`], and an
-/// order of `stop_at` or stricter drops the connection. `None` when that happened. What has come before an order is
-/// seen before it is told, so that a request on its way is answered.
+/// Drives a connection that follows the orders given to its client: `follow` is told of each stricter one, and answers
+/// whether the connection goes on. `None` when it does not. What has come before an order is seen before it is told, so
+/// that a request on its way is answered.
 async fn obey<C: Future>(
     worker: &Worker,
     state: &ClientState,
-    stop_at: Order,
     mut connection: Pin<&mut C>,
-    finish: impl Fn(Pin<&mut C>),
+    follow: impl Fn(Order, Pin<&mut C>) -> bool,
 ) -> Option<C::Output> {
     let mut followed = Order::Serve;
-    poll_fn(|cx| state.remember(cx)).await;
     poll_fn(|cx| {
-        let order = state.order_in(worker.phase());
-        if order >= stop_at {
-            return Poll::Ready(None);
-        }
         let polled = connection.as_mut().poll(cx);
-        if polled.is_ready() || order <= followed {
+        if polled.is_ready() {
             return polled.map(Some);
         }
-        followed = order;
-        finish(connection.as_mut());
+        state.bytes_seen();
+        let order = state.order_in(worker.phase());
+        if order <= followed {
+            return Poll::Pending;
+        }
+        if !follow(order, connection.as_mut()) {
+            return Poll::Ready(None);
+        }
+        followed = state.order_in(worker.phase());
         connection.as_mut().poll(cx).map(Some)
     })
     .await

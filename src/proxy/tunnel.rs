@@ -1,24 +1,36 @@
 //! Upgraded connections: bytes in both directions until both sides are done.
 
+use crate::proxy::client::ClientStream;
 use crate::proxy::exchange::Exchange;
-use crate::proxy::worker::Worker;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use std::rc::Rc;
+use crate::proxy::upstream::Connection;
+use std::future::poll_fn;
+use std::io::Cursor;
+use tokio::io::AsyncReadExt;
+use tokio::io::copy_bidirectional;
 
-/// Joins a client and a node that have both switched protocols. The request counts as open, and the tunnel as a
-/// connection, until it ends.
-pub(crate) fn spawn(worker: &Rc<Worker>, client: OnUpgrade, node: OnUpgrade, mut exchange: Exchange) {
-    let guard = worker.open_tunnel();
-    tokio::task::spawn_local(async move {
-        let (Ok(client), Ok(node)) = tokio::join!(client, node) else {
+/// The node's side of a request that switched protocols. The request counts as open until the tunnel ends.
+pub(crate) struct Tunnel {
+    connection: Box<Connection>,
+    exchange: Box<Exchange>,
+}
+
+impl Tunnel {
+    /// A tunnel over the connection on which the node agreed to switch.
+    pub(crate) fn new(connection: Box<Connection>, exchange: Box<Exchange>) -> Tunnel {
+        Tunnel { connection, exchange }
+    }
+
+    /// Joins the node with the client, which has its answer by now.
+    pub(crate) async fn join(mut self, mut client: ClientStream) {
+        poll_fn(|cx| self.connection.poll_over(cx)).await;
+        let Some((stream, read_ahead, _open)) = self.connection.into_stream() else {
             return;
         };
-        let (mut client, mut node) = (TokioIo::new(client), TokioIo::new(node));
+        let (reader, writer) = tokio::io::split(stream);
+        let mut node = tokio::io::join(Cursor::new(read_ahead).chain(reader), writer);
         // An error is how many a tunnel ends: one side went away.
-        if let Ok((_, to_client)) = tokio::io::copy_bidirectional(&mut client, &mut node).await {
-            exchange.sent(usize::try_from(to_client).unwrap_or(usize::MAX));
+        if let Ok((_, to_client)) = copy_bidirectional(&mut client, &mut node).await {
+            self.exchange.sent(usize::try_from(to_client).unwrap_or(usize::MAX));
         }
-        drop(guard);
-    });
+    }
 }

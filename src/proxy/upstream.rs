@@ -4,26 +4,34 @@ use crate::cluster::node::NodeAddress;
 use crate::metrics::stats::NodeStripe;
 use crate::proxy::body::RequestBody;
 use crate::proxy::error::ConnectFailure;
-use crate::proxy::settings::Timeouts;
 use crate::proxy::table::Upstream;
+use bytes::Bytes;
 use http::Request;
 use http::Response;
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1;
+use hyper::client::conn::http1::Parts;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use socket2::TcpKeepalive;
 use std::cell::RefCell;
+use std::future::Future;
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Wake;
+use std::task::Waker;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::either::Either;
 
@@ -43,17 +51,62 @@ pub(crate) struct LocalNode {
 }
 
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
-/// A connection that can carry one request at a time; counted while it lives.
+/// A stream to a node.
+pub(crate) type NodeStream = Either<TcpStream, UnixStream>;
+
+/// A connection that can carry one request at a time. No task of its own moves its bytes: whoever waits for the answer
+/// polls it, which spares every request two hand-overs between tasks.
 pub(crate) struct Connection {
     sender: SendRequest<RequestBody>,
+    /// Speaks HTTP over the stream, until that is over.
+    driver: Option<http1::Connection<TokioIo<NodeStream>, RequestBody>>,
+    /// What HTTP left behind.
+    remains: Option<Parts<TokioIo<NodeStream>>>,
     /// Whether it carried a request before: then the node may be closing it at this very moment.
     pub(crate) is_reused: bool,
-    /// Dropped with the rest, which tells the task that drives the connection that nobody will use it again.
-    _in_use: oneshot::Sender<()>,
+    waiting: Arc<Waiting>,
+    /// Wakes whoever is `waiting`.
+    waker: Waker,
+    open: OpenConnection,
+}
+
+/// The task that waits for a connection, if any: it differs from request to request, and while the connection is kept
+/// there is none that should be woken. Wakers have to be shareable between threads; only the worker locks this one.
+#[derive(Debug, Default)]
+struct Waiting(Mutex<Option<Waker>>);
+
+impl Waiting {
+    fn task(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, waker: &Waker) {
+        match &mut *self.task() {
+            Some(task) => task.clone_from(waker),
+            nobody => *nobody = Some(waker.clone()),
+        }
+    }
+}
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(task) = self.task().as_ref() {
+            task.wake_by_ref();
+        }
+    }
+}
+
+/// Counts a connection to a node until it is dropped.
+pub(crate) struct OpenConnection {
+    node: Rc<LocalNode>,
 }
 
 /// How an attempt over one connection failed.
@@ -63,6 +116,8 @@ pub(crate) enum SendFailure {
     /// The connection failed after some of the request may have been sent.
     MaybeSent(hyper::Error),
 }
+
+type SendResult = Result<Response<Incoming>, SendFailure>;
 
 impl LocalNode {
     /// No connections yet.
@@ -77,27 +132,27 @@ impl LocalNode {
 
     /// The connection that was used last and still stands, if any. One that takes longer than `patience` to be ready,
     /// because its node has yet to read the end of the request before, is given up.
-    pub(crate) async fn kept_connection(&self, patience: Duration) -> Option<Connection> {
+    pub(crate) async fn kept_connection(&self, now: Instant, patience: Duration) -> Option<Box<Connection>> {
         loop {
             let idle = self.idle.borrow_mut().pop()?;
             self.stats().idle_connections.add(-1);
             let mut connection = idle.connection;
-            if idle.since.elapsed() >= IDLE_MAX {
+            if now.saturating_duration_since(idle.since) >= IDLE_MAX {
                 continue;
             }
             if connection.sender.is_ready() {
                 return Some(connection);
             }
-            if let Ok(Ok(())) = tokio::time::timeout(patience, connection.sender.ready()).await {
+            let ready = poll_fn(|cx| connection.poll_ready(cx));
+            if let Ok(true) = tokio::time::timeout(patience, ready).await {
                 return Some(connection);
             }
         }
     }
 
-    /// Opens a connection, within `timeouts.connect`. Once the connection is given up, an upload that its node has
-    /// answered early may go on for `timeouts.idle`.
-    pub(crate) async fn connect(self: &Rc<Self>, timeouts: &Timeouts) -> Result<Connection, ConnectFailure> {
-        let stream = match tokio::time::timeout(timeouts.connect, open(&self.upstream.address)).await {
+    /// Opens a connection, within `patience`.
+    pub(crate) async fn connect(self: &Rc<Self>, patience: Duration) -> Result<Box<Connection>, ConnectFailure> {
+        let stream = match tokio::time::timeout(patience, open(&self.upstream.address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(failure)) => return Err(failure),
             Err(_) => return Err(ConnectFailure::TimedOut),
@@ -105,34 +160,23 @@ impl LocalNode {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(RESPONSE_HEAD_BYTES_MAX);
         let handshake = builder.handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(|_| ConnectFailure::Refused)?;
-        let node = Rc::clone(self);
+        let (sender, driver) = handshake.map_err(|_| ConnectFailure::Refused)?;
         self.stats().connections.add(1);
-        let linger = timeouts.idle;
-        let (in_use, given_up) = oneshot::channel::<()>();
-        tokio::task::spawn_local(async move {
-            let mut connection = pin!(connection.with_upgrades());
-            let ended = tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                // A node that neither reads nor closes would otherwise hold it, and its client, forever.
-                _ = given_up => tokio::time::timeout(linger, connection).await.unwrap_or(Ok(())),
-            };
-            if let Err(error) = ended {
-                tracing::debug!(node = %node.upstream.name, %error, "connection to a node ended");
-            }
-            node.stats().connections.add(-1);
-        });
-        Ok(Connection { sender, is_reused: false, _in_use: in_use })
+        let open = OpenConnection { node: Rc::clone(self) };
+        let waiting = Arc::<Waiting>::default();
+        let waker = Waker::from(Arc::clone(&waiting));
+        let (driver, remains, is_reused) = (Some(driver), None, false);
+        Ok(Box::new(Connection { sender, driver, remains, is_reused, waiting, waker, open }))
     }
 
     /// Keeps a connection whose request and response are complete, unless the node has left or enough are kept.
-    pub(crate) fn keep(&self, mut connection: Connection, max_idle: usize) {
+    pub(crate) fn keep(&self, mut connection: Box<Connection>, max_idle: usize) {
         let mut idle = self.idle.borrow_mut();
-        if self.upstream.is_retired() || connection.sender.is_closed() || idle.len() >= max_idle {
+        if self.upstream.is_retired() || connection.driver.is_none() || idle.len() >= max_idle {
             return;
         }
         connection.is_reused = true;
+        connection.wake_nobody();
         idle.push(Idle { connection, since: Instant::now() });
         self.stats().idle_connections.add(1);
     }
@@ -144,7 +188,9 @@ impl LocalNode {
         if self.upstream.is_retired() {
             idle.clear();
         } else {
-            idle.retain(|idle| idle.since.elapsed() < IDLE_MAX && !idle.connection.sender.is_closed());
+            // Nobody waits for a connection that is kept.
+            let mut cx = Context::from_waker(Waker::noop());
+            idle.retain_mut(|idle| idle.since.elapsed() < IDLE_MAX && idle.connection.poll_over(&mut cx).is_pending());
         }
         let closed = before - idle.len();
         self.stats().idle_connections.add(-i64::try_from(closed).unwrap_or(i64::MAX));
@@ -152,17 +198,78 @@ impl LocalNode {
 }
 
 impl Connection {
-    /// Sends one request and waits for the response head.
-    pub(crate) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendFailure> {
-        let failed = |mut error: TrySendError<Request<RequestBody>>| match error.take_message() {
-            Some(request) => SendFailure::Unsent(Box::new(request)),
-            None => SendFailure::MaybeSent(error.into_error()),
+    /// Sends one request; the answer comes while the connection is driven.
+    pub(crate) fn send(&mut self, request: Request<RequestBody>) -> impl Future<Output = SendResult> + use<> {
+        let sent = self.sender.try_send_request(request);
+        async {
+            sent.await.map_err(|mut error| match error.take_message() {
+                Some(request) => SendFailure::Unsent(Box::new(request)),
+                None => SendFailure::MaybeSent(error.into_error()),
+            })
+        }
+    }
+
+    /// Moves bytes both ways. That the connection is over shows in what it brought.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        let Some(driver) = &mut self.driver else { return };
+        self.waiting.set(cx.waker());
+        let Poll::Ready(ended) = Pin::new(driver).poll(&mut Context::from_waker(&self.waker)) else {
+            return;
         };
-        self.sender.try_send_request(request).await.map_err(failed)
+        if let Err(error) = ended {
+            tracing::debug!(node = %self.open.node.upstream.name, %error, "connection to a node ended");
+        }
+        // Whoever still waits for an answer is told that none will come.
+        self.remains = self.driver.take().map(http1::Connection::into_parts);
+    }
+
+    /// Drives the connection; ready once it is of no more use.
+    pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.drive(cx);
+        if self.driver.is_none() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Wakes nobody until [`Connection::wake_for`] or the next drive: what is done with the connection in the meantime,
+    /// such as taking from a body that it brought, would wake the very task that does it.
+    pub(crate) fn wake_nobody(&self) {
+        self.waiting.task().take();
+    }
+
+    /// Wakes the task of `cx` when there is more to do.
+    pub(crate) fn wake_for(&self, cx: &Context<'_>) {
+        self.waiting.set(cx.waker());
+    }
+
+    /// Ready with whether the next request may be sent.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match self.poll_over(cx) {
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending => self.sender.poll_ready(cx).map(|ready| ready.is_ok()),
+        }
+    }
+
+    /// Lets an upload go on that its node has answered early, for at most `patience`: a node that neither reads nor
+    /// closes would otherwise hold it, and its client, forever.
+    pub(crate) fn linger(mut self: Box<Self>, patience: Duration) {
+        tokio::task::spawn_local(async move {
+            tokio::time::timeout(patience, poll_fn(|cx| self.poll_over(cx))).await.unwrap_or_default();
+        });
+    }
+
+    /// The stream of a connection that switched protocols, and what was read from it ahead.
+    pub(crate) fn into_stream(self) -> Option<(NodeStream, Bytes, OpenConnection)> {
+        let parts = self.remains?;
+        Some((parts.io.into_inner(), parts.read_buf, self.open))
     }
 }
 
-async fn open(address: &NodeAddress) -> Result<Either<TcpStream, UnixStream>, ConnectFailure> {
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.node.stats().connections.add(-1);
+    }
+}
+
+async fn open(address: &NodeAddress) -> Result<NodeStream, ConnectFailure> {
     let tcp = match address {
         NodeAddress::Ip(address) => TcpStream::connect(address).await,
         NodeAddress::Host { name, port } => {

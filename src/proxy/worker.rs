@@ -30,11 +30,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::Builder;
+use tokio::runtime::LocalOptions;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::task::LocalSet;
 
 /// Where the process is in its life; it only ever moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,20 +86,31 @@ impl Workers {
         let queues: Vec<_> = (0..count).map(|_| mpsc::channel(HANDOVER_QUEUE)).collect();
         let (senders, receivers): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
         let spread = Arc::new(Spread::new(senders));
+        let (failed, failures) = std::sync::mpsc::channel();
         let mut threads = Vec::with_capacity(count);
         for (id, handed_over) in receivers.into_iter().enumerate() {
             let listeners = listeners.iter().map(TcpListener::try_clone).collect::<io::Result<Vec<_>>>()?;
-            let (shared, spread) = (Arc::clone(shared), Arc::clone(&spread));
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (shared, spread, failed) = (Arc::clone(shared), Arc::clone(&spread), failed.clone());
             let thread = thread::Builder::new().name(format!("worker-{id}"));
             threads.push(thread.spawn(move || {
-                LocalSet::new().block_on(&runtime, async move {
+                // A local runtime stays on the thread that made it.
+                let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => runtime,
+                    Err(error) => return failed.send(error).unwrap_or_default(),
+                };
+                drop(failed);
+                runtime.block_on(async move {
                     let worker = Rc::new(Worker::new(id, &shared, spread));
                     worker.run(listeners, handed_over, shared.phase.clone()).await;
                 });
             })?);
         }
-        Ok(Workers { threads })
+        drop(failed);
+        match failures.recv() {
+            Ok(error) => Err(error),
+            // Nobody is left that could fail to start.
+            Err(_) => Ok(Workers { threads }),
+        }
     }
 
     /// Waits until all workers have ended.
@@ -148,7 +160,7 @@ impl Spread {
     }
 }
 
-/// A client's or tunnel's place at a worker, counted before it is handed over, so that the next one goes elsewhere.
+/// A client's place at a worker, counted before it is handed over, so that the next one goes elsewhere.
 pub(crate) struct Place {
     spread: Arc<Spread>,
     worker: usize,
@@ -202,7 +214,7 @@ pub(crate) struct Worker {
     tables: RefCell<Cache<Arc<ArcSwap<RoutingTable>>, Arc<RoutingTable>>>,
     current: RefCell<Rc<LocalTable>>,
     nodes: RefCell<HashMap<u64, Rc<LocalNode>>>,
-    clients: RefCell<HashMap<u64, Arc<ClientState>>>,
+    clients: RefCell<HashMap<u64, Rc<ClientState>>>,
     next_client: Cell<u64>,
     phase: Cell<Phase>,
     spread: Arc<Spread>,
@@ -288,17 +300,11 @@ impl Worker {
         OpenGuard { worker: Rc::clone(self), _place: place }
     }
 
-    /// Counts a tunnel, which outlasts the client it began as, until the guard is dropped.
-    pub(crate) fn open_tunnel(self: &Rc<Self>) -> OpenGuard {
-        self.spread.admitted.fetch_add(1, Relaxed);
-        self.open(self.spread.place(self.id))
-    }
-
     /// Registers a client, so that it can be told to leave, until the guard is dropped.
-    pub(crate) fn register(self: &Rc<Self>, state: &Arc<ClientState>) -> Registration {
+    pub(crate) fn register(self: &Rc<Self>, state: &Rc<ClientState>) -> Registration {
         let id = self.next_client.get();
         self.next_client.set(id + 1);
-        self.clients.borrow_mut().insert(id, Arc::clone(state));
+        self.clients.borrow_mut().insert(id, Rc::clone(state));
         Registration { worker: Rc::clone(self), id }
     }
 
@@ -457,7 +463,7 @@ impl Drop for Registration {
     }
 }
 
-/// Counts an open client or tunnel.
+/// Counts an open client.
 pub(crate) struct OpenGuard {
     worker: Rc<Worker>,
     _place: Place,

@@ -36,6 +36,9 @@ impl PoolMatcher {
     /// Index of the rule (as given to `new`) that a request falls under. `host` as
     /// [`crate::routing::key::normal_host`] gives it.
     pub fn find(&self, host: &str, path: &str) -> Option<usize> {
+        if self.hosts.is_empty() && self.wildcards.is_empty() {
+            return self.any_host.find(path);
+        }
         let exact = || self.hosts.get(host)?.find(path);
         let wildcard = || parent_names(host).find_map(|name| self.wildcards.get(name)?.find(path));
         exact().or_else(wildcard).or_else(|| self.any_host.find(path))
