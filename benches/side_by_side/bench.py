@@ -48,12 +48,18 @@ class Bench:
         return Task(self.backends.addresses, self.backends, workers=workers, http2=http2)
 
     @contextmanager
-    def running(self, peer: Peer, task: Task, wrapper: tuple[str, ...] = ()) -> Iterator[Running]:
-        """A peer that is ended with the block. When the block fails because the peer died, the error says so."""
+    def running(self, peer: Peer, task: Task) -> Iterator[Running]:
+        """A peer that is ended with the block, and must not end before."""
+        with self.running_below((), peer, task) as running:
+            yield running
+            running.process.require_running()
+
+    @contextmanager
+    def running_below(self, wrapper: tuple[str, ...], peer: Peer, task: Task) -> Iterator[Running]:
+        """A peer below another program, such as valgrind. It is ended with the block if it has not ended before."""
         running = peers.start(self.stage, peer, task, self.cpus.peer, wrapper)
         try:
             yield running
-            running.process.require_running()
         finally:
             self.stage.stop(running.process)
 
@@ -74,6 +80,8 @@ class Scenario:
     rounds_max: int | None = None
     # Why some peers are not measured here.
     left_out: dict[str, str] = field(default_factory=dict)
+    # What a reader must know beside the table.
+    note: str = ""
     # Column that is divided by the relay's of the same round to give `ratio`.
     compared: str | None = None
 

@@ -40,7 +40,7 @@ def table(results: Results) -> str:
 def section(results: Results) -> str:
     """One scenario: its table and who is not in it."""
     missing = [f"* {peer}: not measured: {_one_line(reason)}" for peer, reason in results.missing.items()]
-    parts = [f"## {results.scenario.name}: {results.scenario.title}", table(results), "\n".join(missing)]
+    parts = [f"## {results.scenario.name}: {results.scenario.title}", results.scenario.note, table(results), "\n".join(missing)]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from side_by_side import churn
+from side_by_side import idle
+from side_by_side import instructions
+from side_by_side import peers
 from side_by_side import traffic
 from side_by_side.backends import LARGE_PATH
 from side_by_side.backends import MEDIUM_PATH
@@ -35,7 +39,7 @@ PER_GIGABYTE = (
 )
 
 
-def _per_request(name: str, title: str, requests: Requests) -> Scenario:
+def _per_request(name: str, title: str, requests: Requests, note: str = "") -> Scenario:
     return Scenario(
         name,
         title,
@@ -44,6 +48,7 @@ def _per_request(name: str, title: str, requests: Requests) -> Scenario:
         bars=("user_us", "system_us"),
         bars_title="CPU µs per request",
         compared="total_us",
+        note=note,
     )
 
 
@@ -51,7 +56,12 @@ SCENARIOS = (
     _per_request("small-get", "small GET, 64 connections, 10,000 keys", Requests(64)),
     _per_request("one-connection", "small GET, 1 connection", Requests(1)),
     _per_request("thousand-connections", "small GET, 1,000 connections", Requests(1_000)),
-    _per_request("new-connection", "small GET, a new connection per request, 64 at once", Requests(64, close=True)),
+    _per_request(
+        "new-connection",
+        "small GET, a new connection per request, 64 at once",
+        Requests(64, close=True),
+        note="The relay opens a connection to its backend for each of its client's, so here it is no floor.",
+    ),
     _per_request("post-4k", "POST of 4 KiB, 64 connections, 1,000 keys", Requests(64, keys=1_000, body_bytes=4_096)),
     _per_request("get-64k", "response of 64 KiB, 64 connections", Requests(64, path=MEDIUM_PATH)),
     Scenario(
@@ -71,5 +81,82 @@ SCENARIOS = (
         bars=("user_us", "system_us"),
         bars_title="CPU µs per request",
         compared="total_us",
+        note="h2load sends one and the same key. The relay's backend speaks HTTP/2 itself.",
+    ),
+    Scenario(
+        "idle-memory",
+        f"memory of {idle.CONNECTIONS:,} idle connections, one request each",
+        (
+            Column("kib_per_connection", "KiB per connection", 1, interval=True),
+            Column("before_mib", "MiB before", 1),
+            Column("after_mib", "MiB with them", 1),
+            ERRORS,
+        ),
+        idle.measure,
+        bars=("kib_per_connection",),
+        bars_title="KiB per idle connection",
+        rounds_max=3,
+        note="Proportional set size of all processes. The relay holds a connection to its backend for each client.",
+    ),
+    Scenario(
+        "membership-churn",
+        f"{churn.NODES} nodes, 16 connections, one node coming and going, beside steady operation",
+        (
+            Column("changes_per_s", "changes/s", 1),
+            Column("steady_requests_per_s", "steady requests/s"),
+            Column("churn_requests_per_s", "churn requests/s"),
+            Column("steady_p99_ms", "steady p99 ms", 2, interval=True),
+            Column("churn_p99_ms", "churn p99 ms", 2, interval=True),
+            Column("p99_ratio", "p99 ratio", 2, interval=True),
+            Column("errors_steady", "errors steady"),
+            Column("errors_churn", "errors churn"),
+        ),
+        churn.measure,
+        bars=("p99_ratio",),
+        bars_title="p99 during changes / p99 steady",
+        nodes=churn.NODES + 1,
+        shares_cpus=True,
+        left_out={
+            peers.RELAY: "it has no membership",
+            "envoy": "its membership changes at run time through a control plane only",
+            "pingora": "its membership changes at run time through code of one's own only",
+        },
+        note=(
+            "Ringway: the admin API; HAProxy: the state of one server through the stats socket; nginx: reloads, "
+            f"{churn.NGINX_RELOADS_PER_SECOND} a second. Everything may use both CPUs."
+        ),
+    ),
+    Scenario(
+        "two-workers",
+        "small GET, 64 connections, one worker and two",
+        (
+            Column("total_us_1", "µs with 1", 1, interval=True),
+            Column("total_us_2", "µs with 2", 1, interval=True),
+            Column("growth", "2 / 1", 2, interval=True),
+            Column("requests_per_s_1", "requests/s with 1"),
+            Column("requests_per_s_2", "requests/s with 2"),
+            Column("p99_ms_1", "p99 ms with 1", 2),
+            Column("p99_ms_2", "p99 ms with 2", 2),
+            ERRORS,
+        ),
+        traffic.two_workers(Requests(64)),
+        bars=("growth",),
+        bars_title="CPU per request with 2 workers / with 1",
+        shares_cpus=True,
+        left_out={peers.RELAY: "it has one thread"},
+        note="CPU time per request. Everything may use both CPUs, with one worker and with two.",
+    ),
+    Scenario(
+        "instructions",
+        f"instructions per small GET in user mode, {instructions.CONNECTIONS} connections",
+        (Column("instructions", "instructions", interval=True), ERRORS),
+        instructions.measure,
+        bars=("instructions",),
+        bars_title="instructions per request",
+        rounds_max=1,
+        note=(
+            f"Counted by callgrind: a run of {2 * instructions.REQUESTS:,} requests less one of "
+            f"{instructions.REQUESTS:,}. nginx runs as one process."
+        ),
     ),
 )
