@@ -16,14 +16,17 @@ from side_by_side.bench import Bench
 from side_by_side.bench import Sample
 from side_by_side.load import Outcome
 from side_by_side.load import Requests
-from side_by_side.machine import LOOPBACK
 from side_by_side.machine import BenchError
 from side_by_side.peers import Peer
 from side_by_side.peers import Running
 from side_by_side.peers import Task
 
-# Members besides the one that comes and goes.
+# Members besides those that come and go.
 NODES = 100
+
+# Changes are made by several clients at once, each of which has a node of its own to add and take away: a client that
+# waits for its answer must not hold up the others.
+CHANGERS = 4
 
 REQUESTS = Requests(16)
 
@@ -34,21 +37,18 @@ NGINX_RELOADS_PER_SECOND = 2
 
 ADMIN_TIMEOUT_SECONDS = 5.0
 
-# Makes the last node a member, or no longer one.
+# Makes a node a member, or no longer one.
 Change = Callable[[bool], None]
 
 
 def measure(bench: Bench, peer: Peer, turn: int) -> Sample:
     """One pair: steady operation and changes, which of them first alternating."""
-    everyone = bench.task()
-    # HAProxy must know all servers from the start; there the last one is switched on and off.
-    task = everyone if peer.name == "haproxy" else replace(everyone, nodes=everyone.nodes[:NODES])
-    with bench.running(peer, task) as running:
-        bench.clients.run_wrk(running.address, REQUESTS, WARM_UP_SECONDS)
-        change, rate = _change_of(running, everyone, bench.changes_per_second)
-        halves = {"steady": lambda: (_steady(bench, running), 0.0), "churn": lambda: _churn(bench, running, change, rate)}
-        measured = {name: halves[name]() for name in (halves if turn % 2 == 0 else reversed(halves))}
-    (steady, _), (churn, changes_per_s) = measured["steady"], measured["churn"]
+    measured = {}
+    for half in (_steady, _churn) if turn % 2 == 0 else (_churn, _steady):
+        with bench.running(peer, _task(bench, peer)) as running:
+            bench.clients.run_wrk(running.address, REQUESTS, WARM_UP_SECONDS)
+            measured[half] = half(bench, running)
+    (steady, _), (churn, changes_per_s) = measured[_steady], measured[_churn]
     return {
         "changes_per_s": changes_per_s,
         "steady_requests_per_s": steady.requests / steady.seconds,
@@ -61,72 +61,88 @@ def measure(bench: Bench, peer: Peer, turn: int) -> Sample:
     }
 
 
-def _steady(bench: Bench, running: Running) -> Outcome:
-    return bench.clients.run_wrk(running.address, REQUESTS, bench.seconds)
+def _task(bench: Bench, peer: Peer) -> Task:
+    """HAProxy must know all servers from the start: there the last ones are switched off and on."""
+    everyone = bench.task()
+    return everyone if peer.name == "haproxy" else replace(everyone, nodes=everyone.nodes[:NODES])
 
 
-def _churn(bench: Bench, running: Running, change: Change, rate: int) -> tuple[Outcome, float]:
+def _steady(bench: Bench, running: Running) -> tuple[Outcome, float]:
+    return bench.clients.run_wrk(running.address, REQUESTS, bench.seconds), 0.0
+
+
+def _churn(bench: Bench, running: Running) -> tuple[Outcome, float]:
     """The load while changes are made, and how many were made a second."""
-    changer = Changer(change, rate)
-    changer.start()
+    changers = _changers(running, bench)
+    for changer in changers:
+        changer.start()
     try:
         outcome = bench.clients.run_wrk(running.address, REQUESTS, bench.seconds)
     finally:
-        changes_per_s = changer.finish()
-    return outcome, changes_per_s
+        for changer in changers:
+            changer.end()
+    return outcome, sum(changer.changes_per_s() for changer in changers)
+
+
+def _changers(running: Running, bench: Bench) -> list[Changer]:
+    """How a peer's membership is changed, and how often a second."""
+    task = bench.task()
+    comers = range(NODES, NODES + CHANGERS)
+    match running.peer.name:
+        case "ringway":
+            changes = [_ringway_change(running, index, task.nodes[index]) for index in comers]
+        case "haproxy":
+            changes = [_haproxy_change(running, index) for index in comers]
+        case "nginx":
+            return [Changer(_nginx_change(running, task), NGINX_RELOADS_PER_SECOND, 0.0)]
+        case name:
+            raise BenchError(f"it is not known how to change the membership of {name}")
+    pause_seconds = 1 / bench.changes_per_second
+    rate = bench.changes_per_second / CHANGERS
+    return [Changer(change, rate, turn * pause_seconds) for turn, change in enumerate(changes)]
 
 
 class Changer(threading.Thread):
-    """Makes changes at a steady rate, alternately adding the last node and taking it away."""
+    """Makes changes at a steady rate after a first delay, alternately adding a node and taking it away."""
 
-    def __init__(self, change: Change, rate: int) -> None:
+    def __init__(self, change: Change, rate: float, delay_seconds: float) -> None:
         super().__init__(name="changer", daemon=True)
         self._change = change
         self._pause_seconds = 1 / rate
+        self._delay_seconds = delay_seconds
         self._ended = threading.Event()
         self._failure: Exception | None = None
         self._made = 0
         self._seconds = 0.0
 
     def run(self) -> None:
-        begun = due = time.monotonic()
+        begun = time.monotonic()
+        due = begun + self._delay_seconds
         try:
-            # It ends with an even number of changes, so that the membership is what it was.
-            while not self._ended.is_set() or self._made % 2:
+            while not self._ended.wait(max(0.0, due - time.monotonic())):
                 self._change(self._made % 2 == 0)
                 self._made += 1
                 due += self._pause_seconds
-                self._ended.wait(max(0.0, due - time.monotonic()))
         except (OSError, http.client.HTTPException, BenchError) as error:
             self._failure = error
         self._seconds = time.monotonic() - begun
 
-    def finish(self) -> float:
-        """Ends it; returns the changes made a second."""
+    def end(self) -> None:
+        """Ends it after the change that it is making."""
         self._ended.set()
         self.join()
+
+    def changes_per_s(self) -> float:
+        """The changes it made a second; fails when one of them failed."""
         if self._failure is not None:
             raise BenchError(f"change {self._made + 1} failed: {self._failure}")
         return self._made / self._seconds
 
 
-def _change_of(running: Running, task: Task, rate: int) -> tuple[Change, int]:
-    """How a peer's membership is changed, and how often a second."""
-    match running.peer.name:
-        case "ringway":
-            return _ringway_change(running, task.nodes[-1]), rate
-        case "haproxy":
-            return _haproxy_change(running, len(task.nodes) - 1), rate
-        case "nginx":
-            return _nginx_change(running, task), NGINX_RELOADS_PER_SECOND
-        case name:
-            raise BenchError(f"it is not known how to change the membership of {name}")
-
-
-def _ringway_change(running: Running, address: str) -> Change:
+def _ringway_change(running: Running, index: int, address: str) -> Change:
     host, _, port = running.place.admin.rpartition(":")
-    connection = http.client.HTTPConnection(host or LOOPBACK, int(port), timeout=ADMIN_TIMEOUT_SECONDS)
-    path = "/v1/pools/rooms/nodes/last"
+    connection = http.client.HTTPConnection(host, int(port), timeout=ADMIN_TIMEOUT_SECONDS)
+    path = f"/v1/pools/{peers.RINGWAY_POOL}/nodes/n{index}"
 
     def change(add: bool) -> None:
         if add:

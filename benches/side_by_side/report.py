@@ -37,10 +37,10 @@ def table(results: Results) -> str:
     return "\n".join([lines[0], f"| {' | '.join(rule)} |", *lines[1:]])
 
 
-def section(results: Results) -> str:
-    """One scenario: its table and who is not in it."""
+def findings(results: Results) -> str:
+    """One scenario: its note, its table, and who is not in it."""
     missing = [f"* {peer}: not measured: {_one_line(reason)}" for peer, reason in results.missing.items()]
-    parts = [f"## {results.scenario.name}: {results.scenario.title}", results.scenario.note, table(results), "\n".join(missing)]
+    parts = [results.scenario.note, table(results), "\n".join(missing)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -58,7 +58,10 @@ def markdown(run: Run, all_results: list[Results]) -> str:
         "backends share another. `of relay` compares a round's CPU time with that of a raw TCP relay in the same round."
     )
     head = ["# Side by side", introduction, "\n".join(facts), "![CPU time of each peer](side-by-side.svg)"]
-    return "\n\n".join([*head, *(section(results) for results in all_results)]) + "\n"
+    sections = [
+        f"## {results.scenario.name}: {results.scenario.title}\n\n{findings(results)}" for results in all_results
+    ]
+    return "\n\n".join([*head, *sections]) + "\n"
 
 
 def save(folder: Path, run: Run, all_results: list[Results], plot: str) -> None:

@@ -100,7 +100,7 @@ SCENARIOS = (
     ),
     Scenario(
         "membership-churn",
-        f"{churn.NODES} nodes, 16 connections, one node coming and going, beside steady operation",
+        f"{churn.NODES} nodes, 16 connections, nodes coming and going, beside steady operation",
         (
             Column("changes_per_s", "changes/s", 1),
             Column("steady_requests_per_s", "steady requests/s"),
@@ -114,16 +114,15 @@ SCENARIOS = (
         churn.measure,
         bars=("p99_ratio",),
         bars_title="p99 during changes / p99 steady",
-        nodes=churn.NODES + 1,
-        shares_cpus=True,
+        nodes=churn.NODES + churn.CHANGERS,
         left_out={
             peers.RELAY: "it has no membership",
             "envoy": "its membership changes at run time through a control plane only",
             "pingora": "its membership changes at run time through code of one's own only",
         },
         note=(
-            "Ringway: the admin API; HAProxy: the state of one server through the stats socket; nginx: reloads, "
-            f"{churn.NGINX_RELOADS_PER_SECOND} a second. Everything may use both CPUs."
+            "Ringway: the admin API; HAProxy: the state of servers through the stats socket; nginx: reloads, "
+            f"{churn.NGINX_RELOADS_PER_SECOND} a second. The threads that carry out changes share the peer's one CPU."
         ),
     ),
     Scenario(
@@ -155,8 +154,8 @@ SCENARIOS = (
         bars_title="instructions per request",
         rounds_max=1,
         note=(
-            f"Counted by callgrind: a run of {2 * instructions.REQUESTS:,} requests less one of "
-            f"{instructions.REQUESTS:,}. nginx runs as one process."
+            f"Counted by callgrind over {instructions.REQUESTS:,} requests after as many to warm up. nginx runs as one "
+            "process."
         ),
     ),
 )
