@@ -1,12 +1,16 @@
 //! How long placing a key, building a ring and planning a change take: `cargo bench --bench placement`.
+//!
+//! `benches/instructions.rs` counts the instructions of the same work.
 
 use divan::AllocProfiler;
 use divan::Bencher;
 use divan::black_box;
 use divan::counter::ItemsCount;
+use mimalloc::MiMalloc;
 use ringway::placement::PlacedNode;
 use ringway::placement::Placement;
 use ringway::placement::PlacementSettings;
+use ringway::placement::hash;
 use ringway::placement::plan;
 
 const SIZES: [usize; 3] = [10, 100, 1_000];
@@ -14,9 +18,9 @@ const SIZES: [usize; 3] = [10, 100, 1_000];
 /// Positions looked up in one iteration: too many for the branch predictor to learn them by heart.
 const LOOKUPS: usize = 65_536;
 
-/// Shows in the report that looking up allocates nothing.
+/// The allocator of the binary; shows in the report that looking up allocates nothing.
 #[global_allocator]
-static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+static ALLOCATOR: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
 
 fn main() {
     divan::main();
@@ -39,6 +43,12 @@ fn positions() -> Vec<u64> {
     (0..LOOKUPS).map(|_| random.u64(..)).collect()
 }
 
+/// Keys as long as an identifier often is, such as `room-4f1d9a02c7e65b38-eu1`.
+fn keys() -> Vec<[u8; 25]> {
+    let mut random = fastrand::Rng::with_seed(7);
+    (0..LOOKUPS).map(|_| std::array::from_fn(|_| random.alphanumeric() as u8)).collect()
+}
+
 #[divan::bench(args = SIZES)]
 fn owner_throughput(bencher: Bencher, count: usize) {
     let (ring, positions) = (ring(count), positions());
@@ -53,6 +63,28 @@ fn owner_dependent(bencher: Bencher, count: usize) {
     let (ring, positions) = (ring(count), positions());
     bencher.counter(ItemsCount::new(LOOKUPS)).bench_local(|| {
         positions.iter().fold(0, |last, position| ring.owner(position ^ last).map_or(0, |owner| owner as u64))
+    });
+}
+
+/// A key of 25 bytes, from its bytes to its owner.
+#[divan::bench(args = SIZES)]
+fn key_owner_throughput(bencher: Bencher, count: usize) {
+    let (ring, keys) = (ring(count), keys());
+    bencher
+        .counter(ItemsCount::new(LOOKUPS))
+        .bench_local(|| keys.iter().filter_map(|key| ring.owner(hash::position(key))).sum::<usize>());
+}
+
+/// The first bytes of each key wait for the owner of the one before.
+#[divan::bench(args = SIZES)]
+fn key_owner_dependent(bencher: Bencher, count: usize) {
+    let (ring, keys) = (ring(count), keys());
+    bencher.counter(ItemsCount::new(LOOKUPS)).bench_local(|| {
+        keys.iter().fold(0u64, |last, key| {
+            let mut key = *key;
+            key[..8].copy_from_slice(&last.to_le_bytes());
+            ring.owner(hash::position(&key)).map_or(0, |owner| owner as u64)
+        })
     });
 }
 
