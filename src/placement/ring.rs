@@ -44,9 +44,8 @@ impl Ring {
         let mut owned_points = Vec::with_capacity(usize::try_from(points).expect("at most MAX_POINTS"));
         for (owner, node) in (0u16..).zip(&nodes) {
             let positions = hash::ring_points(&node.placement_id, vnodes * node.weight);
-            owned_points.extend(positions.map(|position| (position, owner)));
+            owned_points.extend(positions.into_iter().map(|position| (position, owner)));
         }
-        owned_points.sort_unstable();
         Ok(Ring::from_points(vnodes, nodes, &owned_points))
     }
 
@@ -64,13 +63,13 @@ impl Ring {
         Ok(points)
     }
 
-    /// `owned_points` are sorted, and every node has at least one.
+    /// `owned_points` come in any order, and every node has at least one.
     fn from_points(vnodes: u32, nodes: Box<[PlacedNode]>, owned_points: &[(u64, u16)]) -> Ring {
-        let points: Box<[u64]> = owned_points.iter().map(|point| point.0).collect();
-        let owners = owned_points.iter().map(|point| point.1).collect();
-        let buckets = points.len().next_power_of_two().max(2);
+        let buckets = owned_points.len().next_power_of_two().max(2);
         let index_shift = u64::BITS - buckets.ilog2();
-        let index = index_of(&points, buckets, index_shift);
+        let (sorted, index) = sort_into_buckets(owned_points, buckets, index_shift);
+        let points = sorted.iter().map(|point| point.0).collect();
+        let owners = sorted.iter().map(|point| point.1).collect();
         Ring { vnodes, nodes, points, owners, index, index_shift }
     }
 
@@ -156,16 +155,33 @@ impl Ring {
     }
 }
 
-fn index_of(points: &[u64], buckets: usize, shift: u32) -> Box<[u32]> {
-    let mut index = Vec::with_capacity(buckets);
-    for (point, position) in (0u32..).zip(points) {
-        let bucket = usize::try_from(position >> shift).expect("fewer buckets than memory");
-        while index.len() <= bucket {
-            index.push(point);
-        }
+/// Sorts points, and says where each bucket of positions, told by their bits above `shift`, begins.
+///
+/// One counting pass does most of both: positions are hashes, so that a bucket holds about one point and little is
+/// left to sort within it.
+fn sort_into_buckets(owned_points: &[(u64, u16)], buckets: usize, shift: u32) -> (Vec<(u64, u16)>, Box<[u32]>) {
+    let bucket_of = |position: u64| usize::try_from(position >> shift).expect("fewer buckets than memory");
+    let mut index = vec![0u32; buckets].into_boxed_slice();
+    for (position, _) in owned_points {
+        index[bucket_of(*position)] += 1;
     }
-    index.resize(buckets, u32::try_from(points.len()).expect("at most MAX_POINTS"));
-    index.into_boxed_slice()
+    let mut end = 0;
+    for bucket in &mut index {
+        end += *bucket;
+        *bucket = end;
+    }
+    // Each bucket is filled from its end, which so moves down to its beginning.
+    let mut sorted = vec![(0, 0); owned_points.len()];
+    for point in owned_points {
+        let place = &mut index[bucket_of(point.0)];
+        *place -= 1;
+        sorted[*place as usize] = *point;
+    }
+    for bucket in index.windows(2) {
+        sorted[bucket[0] as usize..bucket[1] as usize].sort_unstable();
+    }
+    sorted[index[buckets - 1] as usize..].sort_unstable();
+    (sorted, index)
 }
 
 /// All nodes by the distance of their closest point, each once: two walks leave the position to both sides,
@@ -288,11 +304,10 @@ mod tests {
     use proptest::prelude::*;
 
     /// A ring of explicit points; the nodes are 0, 1, 2 ... up to the largest owner.
-    fn ring(mut owned_points: Vec<(u64, u16)>) -> Ring {
-        owned_points.sort_unstable();
+    fn ring(owned_points: &[(u64, u16)]) -> Ring {
         let nodes = owned_points.iter().map(|point| point.1 + 1).max().unwrap_or(0);
         let node = |name: String| PlacedNode { placement_id: name.clone(), name, weight: 1 };
-        Ring::from_points(1, (0..nodes).map(|index| node(index.to_string())).collect(), &owned_points)
+        Ring::from_points(1, (0..nodes).map(|index| node(index.to_string())).collect(), owned_points)
     }
 
     fn candidates(ring: &Ring, position: u64) -> Vec<usize> {
@@ -315,7 +330,7 @@ mod tests {
 
     #[test]
     fn of_two_equally_close_points_the_predecessor_wins() {
-        let ring = ring(vec![(10, 1), (20, 0)]);
+        let ring = ring(&[(10, 1), (20, 0)]);
         assert_eq!(candidates(&ring, 14), [1, 0]);
         assert_eq!(candidates(&ring, 15), [1, 0]);
         assert_eq!(candidates(&ring, 16), [0, 1]);
@@ -323,7 +338,7 @@ mod tests {
 
     #[test]
     fn of_points_at_one_position_the_smallest_id_wins_from_both_sides() {
-        let ring = ring(vec![(10, 2), (10, 0), (10, 1), (30, 3)]);
+        let ring = ring(&[(10, 2), (10, 0), (10, 1), (30, 3)]);
         for position in [9, 10, 11] {
             assert_eq!(candidates(&ring, position), [0, 1, 2, 3], "{position}");
             assert_eq!(ring.owner(position), Some(0), "{position}");
@@ -332,7 +347,7 @@ mod tests {
 
     #[test]
     fn the_closest_point_may_lie_across_zero() {
-        let ring = ring(vec![(5, 0), (u64::MAX - 10, 1), (1 << 63, 2)]);
+        let ring = ring(&[(5, 0), (u64::MAX - 10, 1), (1 << 63, 2)]);
         assert_eq!(candidates(&ring, u64::MAX), [0, 1, 2]);
         assert_eq!(candidates(&ring, 0), [0, 1, 2]);
         assert_eq!(candidates(&ring, u64::MAX - 3), [1, 0, 2]);
@@ -342,20 +357,20 @@ mod tests {
     #[test]
     fn arcs_meet_in_the_middle_of_gaps_even_across_zero() {
         let arc = |start, node| Arc { start, node };
-        assert_eq!(ring(vec![(10, 0), (20, 1)]).arcs(), [arc(16, 1), arc((1 << 63) + 16, 0)]);
+        assert_eq!(ring(&[(10, 0), (20, 1)]).arcs(), [arc(16, 1), arc((1 << 63) + 16, 0)]);
         let (high, low) = (u64::MAX - 9, 30);
-        assert_eq!(ring(vec![(high, 0), (low, 1)]).arcs(), [arc(11, 1), arc((1 << 63) + 11, 0)]);
+        assert_eq!(ring(&[(high, 0), (low, 1)]).arcs(), [arc(11, 1), arc((1 << 63) + 11, 0)]);
     }
 
     #[test]
     fn neighbouring_points_of_one_node_share_an_arc() {
-        let arcs = ring(vec![(10, 0), (20, 0), (30, 1), (u64::MAX, 0)]).arcs();
+        let arcs = ring(&[(10, 0), (20, 0), (30, 1), (u64::MAX, 0)]).arcs();
         assert_eq!(arcs.iter().map(|arc| arc.node).collect::<Vec<_>>(), [1, 0]);
     }
 
     #[test]
     fn more_candidates_than_the_inline_part_holds_come_once_each() {
-        let ring = ring((0..200).map(|node| (u64::from(node) << 32, node)).collect());
+        let ring = ring(&(0..200).map(|node| (u64::from(node) << 32, node)).collect::<Vec<_>>());
         let mut seen = candidates(&ring, 77 << 32);
         assert_eq!(seen[..5], [77, 76, 78, 75, 79]);
         assert_eq!(ring.candidates(0).len(), 200);
@@ -365,7 +380,7 @@ mod tests {
 
     #[test]
     fn the_first_eight_candidates_allocate_nothing() {
-        let ring = ring((0..20).map(|node| (u64::from(node) << 32, node)).collect());
+        let ring = ring(&(0..20).map(|node| (u64::from(node) << 32, node)).collect::<Vec<_>>());
         let mut candidates = ring.candidates(0);
         assert_eq!(candidates.by_ref().take(8).count(), 8);
         assert!(matches!(candidates.seen, Seen::Few { count: 8, .. }), "{:?}", candidates.seen);
@@ -387,7 +402,7 @@ mod tests {
             let present = positions.iter().map(|point| point.1 + 1).max().unwrap_or(0);
             let filler = (0..present).map(|owner| (u64::from(owner) << 40, owner));
             let owned_points: Vec<_> = positions.iter().copied().chain(filler).collect();
-            let ring = ring(owned_points.clone());
+            let ring = ring(&owned_points);
             let expected = by_the_rule(&owned_points, asked);
             prop_assert_eq!(ring.owner(asked), expected.first().copied());
             prop_assert_eq!(candidates(&ring, asked), expected);
@@ -397,7 +412,8 @@ mod tests {
         fn crowded_arcs_name_the_owner_of_their_first_and_last_position(
             positions in prop::collection::vec(crowded_position(), 1..40),
         ) {
-            let ring = ring((0u16..).zip(positions).map(|(owner, position)| (position, owner)).collect());
+            let owned_points: Vec<_> = (0u16..).zip(positions).map(|(owner, position)| (position, owner)).collect();
+            let ring = ring(&owned_points);
             let arcs = ring.arcs();
             prop_assert!(arcs.is_sorted_by(|a, b| a.start < b.start), "{:?}", arcs);
             let ends = arcs.iter().cycle().skip(1);
