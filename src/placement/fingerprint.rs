@@ -75,15 +75,22 @@ impl Digest {
 
     pub(crate) fn positions(&mut self, positions: &[u64]) {
         self.length(positions.len());
-        for position in positions {
-            self.0.update(&position.to_le_bytes());
-        }
+        self.blocks(positions, u64::to_le_bytes);
     }
 
     pub(crate) fn indexes(&mut self, indexes: &[u16]) {
         self.length(indexes.len());
-        for index in indexes {
-            self.0.update(&index.to_le_bytes());
+        self.blocks(indexes, u16::to_le_bytes);
+    }
+
+    /// Many numbers at a time, for speed: the digest is that of all their bytes.
+    fn blocks<T: Copy, const BYTES: usize>(&mut self, numbers: &[T], to_bytes: impl Fn(T) -> [u8; BYTES]) {
+        let mut block = [[0; BYTES]; BLOCK];
+        for numbers in numbers.chunks(BLOCK) {
+            for (bytes, number) in block.iter_mut().zip(numbers) {
+                *bytes = to_bytes(*number);
+            }
+            self.0.update(block[..numbers.len()].as_flattened());
         }
     }
 
@@ -91,6 +98,9 @@ impl Digest {
         Fingerprint(self.0.digest())
     }
 }
+
+/// Numbers hashed at a time.
+const BLOCK: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -120,5 +130,18 @@ mod tests {
             digest.finish()
         };
         assert_ne!(digest(["ab", "c"]), digest(["a", "bc"]));
+    }
+
+    #[test]
+    fn numbers_hash_alike_in_blocks_and_one_by_one() {
+        for count in [0, 1, 127, 128, 129, 300] {
+            let positions: Vec<u64> = (0..count).map(|number| number << 40 | number).collect();
+            let mut bytes = Digest::new("test");
+            bytes.length(positions.len());
+            positions.iter().for_each(|position| bytes.0.update(&position.to_le_bytes()));
+            let mut blocks = Digest::new("test");
+            blocks.positions(&positions);
+            assert_eq!(blocks.finish(), bytes.finish(), "{count}");
+        }
     }
 }
