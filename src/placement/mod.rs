@@ -91,17 +91,7 @@ impl Placement {
 
     /// Exact ownership: the number of positions each node owns, by index; sums to 2^64 (unless empty).
     pub fn shares(&self) -> Vec<u128> {
-        let mut shares = vec![0; self.nodes().len()];
-        let arcs = self.arcs();
-        if let [whole] = arcs[..] {
-            shares[whole.node] = POSITIONS;
-            return shares;
-        }
-        let ends = arcs.iter().cycle().skip(1);
-        for (arc, end) in arcs.iter().zip(ends) {
-            shares[arc.node] += u128::from(end.start.wrapping_sub(arc.start));
-        }
-        shares
+        shares_of(&self.arcs(), self.nodes().len())
     }
 
     /// Arcs sorted by start, neighbours (the last and the first too) of different owners; they cover all 2^64
@@ -155,6 +145,20 @@ fn in_index_order(mut nodes: Vec<PlacedNode>) -> Result<Box<[PlacedNode]>, Build
         Some((_, node)) => Err(BuildError::DuplicateName { name: node.name.clone() }),
         None => Ok(nodes.into_boxed_slice()),
     }
+}
+
+/// The number of positions in the arcs of each of `nodes` nodes.
+fn shares_of(arcs: &[Arc], nodes: usize) -> Vec<u128> {
+    let mut shares = vec![0; nodes];
+    if let [whole] = arcs {
+        shares[whole.node] = POSITIONS;
+        return shares;
+    }
+    let ends = arcs.iter().cycle().skip(1);
+    for (arc, end) in arcs.iter().zip(ends) {
+        shares[arc.node] += u128::from(end.start.wrapping_sub(arc.start));
+    }
+    shares
 }
 
 /// Where each name stands in `nodes`.

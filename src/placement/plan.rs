@@ -4,6 +4,8 @@ use crate::placement::Arc;
 use crate::placement::POSITIONS;
 use crate::placement::PlacedNode;
 use crate::placement::Placement;
+use crate::placement::indexes_by_name;
+use crate::placement::shares_of;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -117,15 +119,14 @@ pub fn movement(before: &Placement, after: &Placement) -> Movement {
 /// Compares two placements position by position.
 pub fn exact(before: &Placement, after: &Placement) -> ExactMovement {
     let (nodes_before, nodes_after) = (before.nodes(), after.nodes());
+    let (arcs_before, arcs_after) = (before.arcs(), after.arcs());
     let by_name = nodes_by_name(nodes_before);
     let is_unchanged = |node: &&PlacedNode| by_name.get(node.name.as_str()) == Some(node);
     let unchanged: HashSet<&str> = nodes_after.iter().filter(is_unchanged).map(|node| node.name.as_str()).collect();
-    let mut exact = ExactMovement { flows: BTreeMap::new(), shares: shares_by_name(before, after), collateral: 0 };
-    for ((from, to), positions) in overlaps(&before.arcs(), &after.arcs()) {
+    let shares = shares_by_name([(nodes_before, &arcs_before), (nodes_after, &arcs_after)]);
+    let mut exact = ExactMovement { flows: BTreeMap::new(), shares, collateral: 0 };
+    for ((from, to), positions) in moves(&arcs_before, &arcs_after, &former_indexes(nodes_before, nodes_after)) {
         let (from, to) = (&nodes_before[from].name, &nodes_after[to].name);
-        if from == to {
-            continue;
-        }
         if unchanged.contains(from.as_str()) && unchanged.contains(to.as_str()) {
             exact.collateral += positions;
         }
@@ -134,11 +135,18 @@ pub fn exact(before: &Placement, after: &Placement) -> ExactMovement {
     exact
 }
 
-/// How many positions each pair of owners, before and after, shares.
-fn overlaps(before: &[Arc], after: &[Arc]) -> BTreeMap<(usize, usize), u128> {
-    let mut overlaps = BTreeMap::new();
+/// The index that each node of `after` has in `before`, if it is there.
+fn former_indexes(before: &[PlacedNode], after: &[PlacedNode]) -> Vec<Option<usize>> {
+    let indexes = indexes_by_name(before);
+    after.iter().map(|node| indexes.get(node.name.as_str()).copied()).collect()
+}
+
+/// How many positions each pair of owners, before and after, shares, but for pairs of one node with itself: `former`
+/// tells which index each owner after had before.
+fn moves(before: &[Arc], after: &[Arc], former: &[Option<usize>]) -> BTreeMap<(usize, usize), u128> {
+    let mut moves = BTreeMap::new();
     let (Some(last_before), Some(last_after)) = (before.last(), after.last()) else {
-        return overlaps;
+        return moves;
     };
     // The last arcs reach across zero. From there both lists are walked together, one stretch of equal owners
     // at a time.
@@ -148,11 +156,11 @@ fn overlaps(before: &[Arc], after: &[Arc]) -> BTreeMap<(usize, usize), u128> {
     loop {
         let starts = [before.peek(), after.peek()].map(|arc| arc.map_or(POSITIONS, |arc| u128::from(arc.start)));
         let end = starts[0].min(starts[1]);
-        if end > start {
-            *overlaps.entry(owners).or_insert(0) += end - start;
+        if end > start && former[owners.1] != Some(owners.0) {
+            *moves.entry(owners).or_insert(0) += end - start;
         }
         if end == POSITIONS {
-            return overlaps;
+            return moves;
         }
         start = end;
         owners.0 = before.next_if(|arc| u128::from(arc.start) == end).map_or(owners.0, |arc| arc.node);
@@ -160,13 +168,15 @@ fn overlaps(before: &[Arc], after: &[Arc]) -> BTreeMap<(usize, usize), u128> {
     }
 }
 
-fn shares_by_name(before: &Placement, after: &Placement) -> BTreeMap<String, (u128, u128)> {
-    let mut shares = BTreeMap::new();
-    for (node, share) in before.nodes().iter().zip(before.shares()) {
-        shares.entry(node.name.clone()).or_insert((0, 0)).0 = share;
+/// What each node owns before and after, from the nodes and arcs of both.
+fn shares_by_name(sides: [(&[PlacedNode], &[Arc]); 2]) -> BTreeMap<String, (u128, u128)> {
+    let [before, after] = sides.map(|(nodes, arcs)| nodes.iter().zip(shares_of(arcs, nodes.len())));
+    let mut shares: BTreeMap<String, (u128, u128)> = BTreeMap::new();
+    for (node, share) in before {
+        shares.entry(node.name.clone()).or_default().0 = share;
     }
-    for (node, share) in after.nodes().iter().zip(after.shares()) {
-        shares.entry(node.name.clone()).or_insert((0, 0)).1 = share;
+    for (node, share) in after {
+        shares.entry(node.name.clone()).or_default().1 = share;
     }
     shares
 }
@@ -214,10 +224,14 @@ mod tests {
         let arcs = |arcs: &[(u64, usize)]| -> Vec<Arc> {
             arcs.iter().map(|(start, node)| Arc { start: *start, node: *node }).collect()
         };
-        let flows = overlaps(&arcs(&[(10, 0), (20, 1)]), &arcs(&[(10, 0), (15, 1)]));
-        assert_eq!(flows, BTreeMap::from([((0, 0), 5), ((0, 1), 5), ((1, 1), POSITIONS - 10)]));
-        let flows = overlaps(&arcs(&[(0, 0)]), &arcs(&[(5, 0), (u64::MAX, 1)]));
-        assert_eq!(flows, BTreeMap::from([((0, 0), POSITIONS - 6), ((0, 1), 6)]));
+        let (stays, swaps) = ([Some(0), Some(1)], [Some(1), Some(0)]);
+        let (before, after) = (arcs(&[(10, 0), (20, 1)]), arcs(&[(10, 0), (15, 1)]));
+        assert_eq!(moves(&before, &after, &stays), BTreeMap::from([((0, 1), 5)]));
+        let swapped = BTreeMap::from([((0, 0), 5), ((1, 1), POSITIONS - 10)]);
+        assert_eq!(moves(&before, &after, &swaps), swapped);
+        let (before, after) = (arcs(&[(0, 0)]), arcs(&[(5, 0), (u64::MAX, 1)]));
+        assert_eq!(moves(&before, &after, &stays), BTreeMap::from([((0, 1), 6)]));
+        assert_eq!(moves(&before, &after, &[None, None]), BTreeMap::from([((0, 0), POSITIONS - 6), ((0, 1), 6)]));
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl Ring {
 
     /// Each point owns up to the middle of the gap to the next one, the middle included.
     pub(crate) fn arcs(&self) -> Vec<Arc> {
-        let mut arcs = Vec::new();
+        let mut arcs = Vec::with_capacity(self.points.len());
         let mut left = self.points.len().checked_sub(1).map_or(0, |last| self.run_start(last));
         for right in (0..self.points.len()).filter(|point| self.run_start(*point) == *point) {
             if self.owners[left] != self.owners[right] {
