@@ -10,6 +10,9 @@ use crate::proxy::upstream::LocalNode;
 use crate::proxy::worker::LocalPool;
 use crate::proxy::worker::Worker;
 use std::rc::Rc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
 use std::thread;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -52,7 +55,7 @@ pub(crate) struct Exchange {
     pub(crate) decision: Option<Decision>,
     pub(crate) log: Option<Box<Entry>>,
     /// The timer of the client's connection, for as long as this request needs one.
-    pub(crate) alarm: Alarm,
+    alarm: Alarm,
     pub(crate) started: Instant,
     upstream_duration: Option<Duration>,
     status: u16,
@@ -104,6 +107,27 @@ impl Exchange {
         if let Some(at) = self.node.take() {
             at.node.stats().inflight.add(-1);
         }
+    }
+
+    /// Ready when the node has not begun its response within `patience`, from the last piece of the request on: `since`
+    /// is when that was, as far as is known. A long upload is no silence of the node, nor is a slow one, which has a
+    /// timeout of its own.
+    pub(crate) fn poll_silent(&mut self, since: &mut Instant, patience: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.alarm.poll(*since + patience, cx));
+            match &self.upload {
+                Some(upload) if upload.awaits_client.get() => *since = Instant::now(),
+                Some(upload) if upload.progress.get() > Some(*since) => {
+                    *since = upload.progress.get().unwrap_or(*since);
+                }
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// The name of the node that the request is at.
+    pub(crate) fn node_name(&self) -> Option<&str> {
+        self.node.as_ref().map(|at| at.node.upstream.name.as_str())
     }
 
     /// The node answered: remembers the connection, which is kept once both bodies are complete.

@@ -15,9 +15,7 @@ use crate::proxy::inbound::Inbound;
 use crate::proxy::server::Client;
 use crate::proxy::settings::NoKey;
 use crate::proxy::table::PoolTable;
-use crate::proxy::upstream::Connection;
 use crate::proxy::upstream::LocalNode;
-use crate::proxy::upstream::SendFailure;
 use crate::proxy::worker::LocalTable;
 use crate::proxy::worker::Phase;
 use crate::proxy::worker::Worker;
@@ -37,7 +35,6 @@ use std::rc::Rc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
-use std::task::ready;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -96,13 +93,18 @@ async fn carry(
     let (request, upload) = inbound.outbound(client, request, &pool.settings, patience);
     let mut outbound = Outbound { is_replayable: is_replayable && upload.is_none(), request: Some(request) };
     exchange.upload = upload;
-    let sent = attempt(worker, pool, choice, &mut outbound, exchange);
-    let answer = match pool.settings.timeouts.total {
-        None => sent.await,
-        Some(total) => tokio::time::timeout(total, sent).await.unwrap_or(Err(ProxyError::TotalTimeout)),
+    let answer = {
+        let attempts = pin!(attempt(worker, pool, choice, &mut outbound, exchange));
+        match pool.settings.timeouts.total {
+            None => attempts.await,
+            // In a box, because few pools have such a limit.
+            Some(total) => {
+                let limited = Box::pin(tokio::time::timeout(total, attempts));
+                limited.await.unwrap_or(Err(ProxyError::TotalTimeout))
+            }
+        }
     };
-    let Answer { response, node } = answer?;
-    pass_on(response, &node.upstream.name, pool, inbound.upgrade.is_some(), exchange.decision)
+    pass_on(answer?, pool, inbound.upgrade.is_some(), exchange)
 }
 
 /// Which nodes to try, in which order.
@@ -164,12 +166,6 @@ fn choose(
     Ok(Choice { pool: index, order })
 }
 
-/// A node's answer, and what it came over.
-struct Answer {
-    response: Response<Incoming>,
-    node: Rc<LocalNode>,
-}
-
 /// A request that is bound for a node, and is sent as often as it must and may be.
 struct Outbound {
     /// Whether what may have been sent may be sent again: its method is idempotent (RFC 9110 section 9.2.2), and it
@@ -205,7 +201,7 @@ async fn attempt(
     choice: Choice,
     outbound: &mut Outbound,
     exchange: &mut Exchange,
-) -> Result<Answer, ProxyError> {
+) -> Result<Response<Incoming>, ProxyError> {
     let mut failure = None;
     for index in choice.order.candidates(&pool.placement).take(pool.settings.max_attempts) {
         let node = worker.node(pool.placed(index));
@@ -217,9 +213,8 @@ async fn attempt(
         }
         exchange.enter_node(&node, &pool.settings);
         match try_node(worker, pool, &node, outbound, exchange).await {
-            Ok(response) => return Ok(Answer { response, node }),
-            Err(error) if outbound.request.is_none() => return Err(error),
-            Err(error) => failure = Some(error),
+            Err(error) if outbound.request.is_some() => failure = Some(error),
+            answer => return answer,
         }
     }
     exchange.leave_node();
@@ -241,10 +236,11 @@ async fn try_node(
     let timeouts = &pool.settings.timeouts;
     let mut now = exchange.started;
     loop {
-        let mut connection = match node.kept_connection(now, timeouts.connect).await {
+        let mut connection = match node.ready_connection(now) {
             Some(connection) => connection,
             None => {
-                let connected = node.connect(timeouts.connect).await;
+                // In a box, because few requests need what that takes.
+                let connected = Box::pin(node.connection(timeouts.connect)).await;
                 now = Instant::now();
                 connected.map_err(|cause| ProxyError::Connect { node: name(), cause })?
             }
@@ -252,35 +248,50 @@ async fn try_node(
         let Some(request) = outbound.take(connection.is_reused) else {
             return Err(ProxyError::NodeClosed { node: name() });
         };
-        match send(&mut connection, request, exchange, Patience { since: now, length: timeouts.head }).await {
-            Ok(response) => {
-                let after = now.elapsed();
-                exchange.answered(connection, response.status().as_u16(), after);
+        let mut answer = pin!(connection.send(request));
+        let mut since = now;
+        let answered = poll_fn(|cx| {
+            // The answer only ever comes while the connection is driven, so that it need wake nobody.
+            connection.drive(cx);
+            if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                connection.wake_nobody();
+                return Poll::Ready(Some(answer));
+            }
+            exchange.poll_silent(&mut since, timeouts.head, cx).map(|()| None)
+        });
+        match answered.await {
+            Some(Ok(response)) => {
+                exchange.answered(connection, response.status().as_u16(), now.elapsed());
                 return Ok(response);
             }
-            Err(Sent::Unsent(back)) => {
-                outbound.request = Some(*back);
-                if !connection.is_reused {
+            Some(Err(mut error)) => {
+                let unsent = error.take_message();
+                let is_unsent = unsent.is_some();
+                outbound.request = unsent.or(outbound.request.take());
+                if is_unsent && !connection.is_reused {
                     return Err(ProxyError::NodeClosed { node: name() });
                 }
-            }
-            Err(Sent::Broken(error)) => {
-                let failure = exchange.upload.as_ref().and_then(|upload| upload.failure.get());
-                match failure {
-                    _ if outbound.request.is_some() => {}
-                    Some(UploadFailure::Broken) => return Err(ProxyError::ClientBody),
-                    Some(UploadFailure::Silent) => return Err(ProxyError::ClientBodyTimeout),
-                    None if error.is_parse() => return Err(ProxyError::NodeProtocol { node: name() }),
-                    None => return Err(ProxyError::NodeClosed { node: name() }),
+                if outbound.request.is_none() {
+                    return Err(broken(&error.into_error(), exchange, name()));
                 }
             }
-            Err(Sent::TimedOut) => {
+            None => {
                 outbound.request = None;
                 return Err(ProxyError::HeadTimeout { node: name() });
             }
         }
         count_retry(worker, exchange, RetryReason::StaleConnection);
         now = Instant::now();
+    }
+}
+
+/// Whose fault it is that the connection to `node` failed with some of the request sent.
+fn broken(error: &hyper::Error, exchange: &Exchange, node: String) -> ProxyError {
+    match exchange.upload.as_ref().and_then(|upload| upload.failure.get()) {
+        Some(UploadFailure::Broken) => ProxyError::ClientBody,
+        Some(UploadFailure::Silent) => ProxyError::ClientBodyTimeout,
+        None if error.is_parse() => ProxyError::NodeProtocol { node },
+        None => ProxyError::NodeClosed { node },
     }
 }
 
@@ -296,59 +307,12 @@ fn count_retry(worker: &Worker, exchange: &mut Exchange, reason: RetryReason) {
     }
 }
 
-/// How sending over one connection failed.
-enum Sent {
-    Broken(hyper::Error),
-    TimedOut,
-    Unsent(Box<Request<RequestBody>>),
-}
-
-/// How long a node may take to begin its response.
-struct Patience {
-    since: Instant,
-    length: Duration,
-}
-
-/// Sends a request and waits for the response head, for as long as `patience` says from the last piece of the request
-/// on.
-async fn send(
-    connection: &mut Connection,
-    request: Request<RequestBody>,
-    exchange: &mut Exchange,
-    patience: Patience,
-) -> Result<Response<Incoming>, Sent> {
-    let mut answer = pin!(connection.send(request));
-    let mut since = patience.since;
-    poll_fn(|cx| {
-        // The answer only ever comes while the connection is driven, so that it need wake nobody.
-        connection.drive(cx);
-        if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            connection.wake_nobody();
-            return Poll::Ready(answer.map_err(|failure| match failure {
-                SendFailure::Unsent(request) => Sent::Unsent(request),
-                SendFailure::MaybeSent(error) => Sent::Broken(error),
-            }));
-        }
-        loop {
-            ready!(exchange.alarm.poll(since + patience.length, cx));
-            // A long upload is no silence of the node, nor is a slow one, which has a timeout of its own.
-            match exchange.upload.as_ref() {
-                Some(upload) if upload.awaits_client.get() => since = Instant::now(),
-                Some(upload) if upload.progress.get() > Some(since) => since = upload.progress.get().unwrap_or(since),
-                _ => return Poll::Ready(Err(Sent::TimedOut)),
-            }
-        }
-    })
-    .await
-}
-
 /// Makes a node's response the client's.
 fn pass_on(
     mut response: Response<Incoming>,
-    node: &str,
     pool: &PoolTable,
     asked_to_switch: bool,
-    decision: Option<Decision>,
+    exchange: &Exchange,
 ) -> Result<Carried, ProxyError> {
     let received = response.version();
     // The version is this proxy's own (RFC 9110 section 6.2): an HTTP/1.0 node takes nothing from its clients.
@@ -356,6 +320,7 @@ fn pass_on(
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     let found = Survey::of(headers);
+    let node = exchange.node_name().unwrap_or_default();
     let not_plain = || ProxyError::NodeProtocol { node: node.to_owned() };
     if found.transfer_encoding && !headers::is_plainly_framed(headers) {
         return Err(not_plain());
@@ -364,7 +329,7 @@ fn pass_on(
     headers::strip_hop_by_hop(headers, found);
     headers::add_via(headers, received);
     if pool.settings.decision_headers {
-        let decision = decision.map_or("", Decision::label);
+        let decision = exchange.decision.map_or("", Decision::label);
         headers.insert(headers::X_RINGWAY_DECISION, HeaderValue::from_static(decision));
         headers.insert(headers::X_RINGWAY_EPOCH, HeaderValue::from(pool.epoch));
         if let Ok(name) = HeaderValue::from_str(node) {

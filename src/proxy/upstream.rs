@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::Request;
 use http::Response;
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1;
 use hyper::client::conn::http1::Parts;
 use hyper::client::conn::http1::SendRequest;
@@ -53,6 +54,12 @@ pub(crate) struct LocalNode {
 struct Idle {
     connection: Box<Connection>,
     since: Instant,
+}
+
+impl Idle {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < IDLE_MAX
+    }
 }
 
 /// A stream to a node.
@@ -109,15 +116,8 @@ pub(crate) struct OpenConnection {
     node: Rc<LocalNode>,
 }
 
-/// How an attempt over one connection failed.
-pub(crate) enum SendFailure {
-    /// Nothing of the request was sent; here it is again.
-    Unsent(Box<Request<RequestBody>>),
-    /// The connection failed after some of the request may have been sent.
-    MaybeSent(hyper::Error),
-}
-
-type SendResult = Result<Response<Incoming>, SendFailure>;
+/// What sending a request over one connection came to.
+pub(crate) type Answer = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
 
 impl LocalNode {
     /// No connections yet.
@@ -130,28 +130,34 @@ impl LocalNode {
         self.upstream.stats.of(self.worker)
     }
 
-    /// The connection that was used last and still stands, if any. One that takes longer than `patience` to be ready,
-    /// because its node has yet to read the end of the request before, is given up.
-    pub(crate) async fn kept_connection(&self, now: Instant, patience: Duration) -> Option<Box<Connection>> {
+    /// The connection that was used last, if it can carry a request at once.
+    pub(crate) fn ready_connection(&self, now: Instant) -> Option<Box<Connection>> {
+        let mut idle = self.idle.borrow_mut();
+        let last = idle.pop_if(|last| last.is_fresh(now) && last.connection.sender.is_ready())?;
+        self.stats().idle_connections.add(-1);
+        Some(last.connection)
+    }
+
+    /// A kept connection that gets ready, if any, else a new one; for when none is ready. One that takes longer than
+    /// `patience`, because its node has yet to read the end of the request before, is given up; a new one may take as
+    /// long.
+    pub(crate) async fn connection(self: &Rc<Self>, patience: Duration) -> Result<Box<Connection>, ConnectFailure> {
         loop {
-            let idle = self.idle.borrow_mut().pop()?;
+            let Some(mut idle) = self.idle.borrow_mut().pop() else {
+                return self.connect(patience).await;
+            };
             self.stats().idle_connections.add(-1);
-            let mut connection = idle.connection;
-            if now.saturating_duration_since(idle.since) >= IDLE_MAX {
+            if !idle.is_fresh(Instant::now()) {
                 continue;
             }
-            if connection.sender.is_ready() {
-                return Some(connection);
-            }
-            let ready = poll_fn(|cx| connection.poll_ready(cx));
+            let ready = poll_fn(|cx| idle.connection.poll_ready(cx));
             if let Ok(true) = tokio::time::timeout(patience, ready).await {
-                return Some(connection);
+                return Ok(idle.connection);
             }
         }
     }
 
-    /// Opens a connection, within `patience`.
-    pub(crate) async fn connect(self: &Rc<Self>, patience: Duration) -> Result<Box<Connection>, ConnectFailure> {
+    async fn connect(self: &Rc<Self>, patience: Duration) -> Result<Box<Connection>, ConnectFailure> {
         let stream = match tokio::time::timeout(patience, open(&self.upstream.address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(failure)) => return Err(failure),
@@ -190,7 +196,8 @@ impl LocalNode {
         } else {
             // Nobody waits for a connection that is kept.
             let mut cx = Context::from_waker(Waker::noop());
-            idle.retain_mut(|idle| idle.since.elapsed() < IDLE_MAX && idle.connection.poll_over(&mut cx).is_pending());
+            let now = Instant::now();
+            idle.retain_mut(|idle| idle.is_fresh(now) && idle.connection.poll_over(&mut cx).is_pending());
         }
         let closed = before - idle.len();
         self.stats().idle_connections.add(-i64::try_from(closed).unwrap_or(i64::MAX));
@@ -198,15 +205,10 @@ impl LocalNode {
 }
 
 impl Connection {
-    /// Sends one request; the answer comes while the connection is driven.
-    pub(crate) fn send(&mut self, request: Request<RequestBody>) -> impl Future<Output = SendResult> + use<> {
-        let sent = self.sender.try_send_request(request);
-        async {
-            sent.await.map_err(|mut error| match error.take_message() {
-                Some(request) => SendFailure::Unsent(Box::new(request)),
-                None => SendFailure::MaybeSent(error.into_error()),
-            })
-        }
+    /// Sends one request; the answer comes while the connection is driven. An error holds the request if nothing of it
+    /// was sent.
+    pub(crate) fn send(&mut self, request: Request<RequestBody>) -> impl Future<Output = Answer> + use<> {
+        self.sender.try_send_request(request)
     }
 
     /// Moves bytes both ways. That the connection is over shows in what it brought.
