@@ -7,11 +7,16 @@ use divan::Bencher;
 use divan::black_box;
 use divan::counter::ItemsCount;
 use mimalloc::MiMalloc;
-use ringway::placement::PlacedNode;
+use rings::keys;
+use rings::nodes;
+use rings::ring;
 use ringway::placement::Placement;
 use ringway::placement::PlacementSettings;
 use ringway::placement::hash;
 use ringway::placement::plan;
+
+#[path = "workload/rings.rs"]
+mod rings;
 
 const SIZES: [usize; 3] = [10, 100, 1_000];
 
@@ -26,27 +31,9 @@ fn main() {
     divan::main();
 }
 
-fn nodes(count: usize) -> Vec<PlacedNode> {
-    let node = |number: usize| {
-        let name = format!("node-{number}");
-        PlacedNode { placement_id: name.clone(), name, weight: 1 }
-    };
-    (0..count).map(node).collect()
-}
-
-fn ring(count: usize) -> Placement {
-    Placement::build(PlacementSettings::default(), nodes(count)).expect("a ring of this size fits")
-}
-
 fn positions() -> Vec<u64> {
     let mut random = fastrand::Rng::with_seed(7);
     (0..LOOKUPS).map(|_| random.u64(..)).collect()
-}
-
-/// Keys as long as an identifier often is, such as `room-4f1d9a02c7e65b38-eu1`.
-fn keys() -> Vec<[u8; 25]> {
-    let mut random = fastrand::Rng::with_seed(7);
-    (0..LOOKUPS).map(|_| std::array::from_fn(|_| random.alphanumeric() as u8)).collect()
 }
 
 #[divan::bench(args = SIZES)]
@@ -69,7 +56,7 @@ fn owner_dependent(bencher: Bencher, count: usize) {
 /// A key of 25 bytes, from its bytes to its owner.
 #[divan::bench(args = SIZES)]
 fn key_owner_throughput(bencher: Bencher, count: usize) {
-    let (ring, keys) = (ring(count), keys());
+    let (ring, keys) = (ring(count), keys(LOOKUPS));
     bencher
         .counter(ItemsCount::new(LOOKUPS))
         .bench_local(|| keys.iter().filter_map(|key| ring.owner(hash::position(key))).sum::<usize>());
@@ -78,7 +65,7 @@ fn key_owner_throughput(bencher: Bencher, count: usize) {
 /// The first bytes of each key wait for the owner of the one before.
 #[divan::bench(args = SIZES)]
 fn key_owner_dependent(bencher: Bencher, count: usize) {
-    let (ring, keys) = (ring(count), keys());
+    let (ring, keys) = (ring(count), keys(LOOKUPS));
     bencher.counter(ItemsCount::new(LOOKUPS)).bench_local(|| {
         keys.iter().fold(0u64, |last, key| {
             let mut key = *key;

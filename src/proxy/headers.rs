@@ -23,12 +23,17 @@ pub(crate) const X_RINGWAY_EPOCH: HeaderName = HeaderName::from_static("x-ringwa
 /// Which of the fields a proxy must look at are in a head. One pass over the names finds out, because most heads have
 /// few of them, and asking for each costs more than the rest of the rewriting.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Survey {
-    pub(crate) connection: bool,
-    pub(crate) cookie: bool,
-    pub(crate) expect: bool,
-    pub(crate) transfer_encoding: bool,
-    pub(crate) upgrade: bool,
+pub struct Survey {
+    /// `Connection`.
+    pub connection: bool,
+    /// `Cookie`.
+    pub cookie: bool,
+    /// `Expect`.
+    pub expect: bool,
+    /// `Transfer-Encoding`.
+    pub transfer_encoding: bool,
+    /// `Upgrade`.
+    pub upgrade: bool,
     te: bool,
     /// Any other field of [`HOP_BY_HOP`].
     hop_by_hop: bool,
@@ -38,7 +43,7 @@ pub(crate) struct Survey {
 
 impl Survey {
     /// Looks at every name once.
-    pub(crate) fn of(headers: &HeaderMap) -> Survey {
+    pub fn of(headers: &HeaderMap) -> Survey {
         let mut found = Survey::default();
         for name in headers.keys() {
             match name.as_str() {
@@ -100,7 +105,7 @@ pub(crate) fn is_plainly_framed(headers: &HeaderMap) -> bool {
 
 /// Removes the hop-by-hop fields that were `found`, and those that `Connection` nominates. `TE: trailers` survives,
 /// because trailers are passed on and gRPC servers insist on seeing it.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap, found: Survey) {
+pub fn strip_hop_by_hop(headers: &mut HeaderMap, found: Survey) {
     if found.connection {
         for name in nominated(headers) {
             headers.remove(name);
@@ -139,7 +144,7 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
 
 /// Removes what only this proxy may say: `x-ringway-*`, underscore aliases of the forwarding fields, which many
 /// frameworks read as the real ones, and unless the sender is `trusted` the forwarding fields themselves.
-pub(crate) fn strip_impostors(headers: &mut HeaderMap, found: Survey, trusted: bool) {
+pub fn strip_impostors(headers: &mut HeaderMap, found: Survey, trusted: bool) {
     if !found.impostor {
         return;
     }
@@ -166,16 +171,16 @@ fn is_forwarding(name: &str) -> bool {
 }
 
 /// What is known of the client when forwarding fields are written.
-pub(crate) struct Forwarded<'a> {
+pub struct Forwarded<'a> {
     /// The address of the connection, as text.
-    pub(crate) peer: &'a HeaderValue,
+    pub peer: &'a HeaderValue,
     /// The Host of the request as it came; empty for none.
-    pub(crate) host: &'a HeaderValue,
+    pub host: &'a HeaderValue,
 }
 
 /// Writes `X-Forwarded-For`, `-Proto` and `-Host`: appended to or kept from a `trusted` proxy, new for anyone else,
 /// whose own [`strip_impostors`] has removed.
-pub(crate) fn add_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, trusted: bool) {
+pub fn add_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, trusted: bool) {
     if trusted && let Some(chain) = chain_of(headers, forwarded.peer) {
         headers.insert(X_FORWARDED_FOR, chain);
     } else {
@@ -195,7 +200,7 @@ fn chain_of(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
 }
 
 /// Appends this proxy to `Via` (RFC 9110 section 7.6.3), with the version in which the message was received.
-pub(crate) fn add_via(headers: &mut HeaderMap, received: Version) {
+pub fn add_via(headers: &mut HeaderMap, received: Version) {
     let value = match received {
         Version::HTTP_10 => HeaderValue::from_static("1.0 ringway"),
         Version::HTTP_2 => HeaderValue::from_static("2.0 ringway"),
@@ -205,7 +210,7 @@ pub(crate) fn add_via(headers: &mut HeaderMap, received: Version) {
 }
 
 /// Joins the cookie fields that HTTP/2 may split (RFC 9113 section 8.2.3) into the one that HTTP/1.1 allows.
-pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+pub fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
         return;
     }

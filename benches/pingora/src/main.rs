@@ -1,6 +1,6 @@
 //! Pingora as a consistent-hashing proxy: what a careful user of the library would write, and nothing more.
 //!
-//! `pingora-peer --listen IP:PORT --threads N BACKEND...` hashes the header `x-room` onto a ketama ring of the backends,
+//! `pingora-peer --listen IP:PORT --threads N BACKEND...` hashes the header `x-room` onto a ketama ring of backends,
 //! keeps connections to them, adds `X-Forwarded-For` as the other peers do, and speaks cleartext HTTP/2 to
 //! clients.
 
