@@ -1,5 +1,6 @@
 //! A client's connection: which protocol it speaks, whether it dawdles, and how it is told to leave.
 
+use crate::proxy::gather;
 use crate::proxy::settings::Limits;
 use crate::proxy::worker::Phase;
 use bytes::Buf;
@@ -273,7 +274,7 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = gather::poll_write(Pin::new(&mut self.stream), cx, bufs);
         self.state.wrote(&written);
         written
     }

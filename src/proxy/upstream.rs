@@ -4,6 +4,7 @@ use crate::cluster::node::NodeAddress;
 use crate::metrics::stats::NodeStripe;
 use crate::proxy::body::RequestBody;
 use crate::proxy::error::ConnectFailure;
+use crate::proxy::gather;
 use crate::proxy::table::Upstream;
 use bytes::Bytes;
 use http::Request;
@@ -31,6 +32,9 @@ use std::task::Poll;
 use std::task::Wake;
 use std::task::Waker;
 use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
@@ -63,7 +67,8 @@ impl Idle {
 }
 
 /// A stream to a node.
-pub(crate) type NodeStream = Either<TcpStream, UnixStream>;
+#[derive(Debug)]
+pub(crate) struct NodeStream(Either<TcpStream, UnixStream>);
 
 /// A connection that can carry one request at a time. No task of its own moves its bytes: whoever waits for the answer
 /// polls it, which spares every request two hand-overs between tasks.
@@ -265,6 +270,38 @@ impl Connection {
     }
 }
 
+impl AsyncRead for NodeStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for NodeStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        gather::poll_write(Pin::new(&mut self.0), cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.node.stats().connections.add(-1);
@@ -280,13 +317,13 @@ async fn open(address: &NodeAddress) -> Result<NodeStream, ConnectFailure> {
         }
         NodeAddress::Unix(path) => {
             let stream = UnixStream::connect(path).await;
-            return Ok(Either::Right(stream?));
+            return Ok(NodeStream(Either::Right(stream?)));
         }
     };
     let stream = tcp?;
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_keepalive(&keepalive())?;
-    Ok(Either::Left(stream))
+    Ok(NodeStream(Either::Left(stream)))
 }
 
 /// How soon a peer that vanished without a word is noticed on a connection where nothing need be said, such as a
