@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::Context;
 use std::task::Poll;
+use std::task::Waker;
 use std::task::ready;
 use tokio::time::Instant;
 use tokio::time::Sleep;
@@ -12,6 +13,8 @@ use tokio::time::Sleep;
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer wakes.
+    waker: Option<Waker>,
 }
 
 impl Alarm {
@@ -20,7 +23,10 @@ impl Alarm {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if deadline < timer.deadline() {
             timer.as_mut().reset(deadline);
+        } else if !timer.is_elapsed() && self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return Poll::Pending;
         }
+        self.waker = Some(cx.waker().clone());
         loop {
             ready!(timer.as_mut().poll(cx));
             if timer.deadline() >= deadline {

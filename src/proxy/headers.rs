@@ -107,10 +107,7 @@ pub(crate) fn is_plainly_framed(headers: &HeaderMap) -> bool {
 /// because trailers are passed on and gRPC servers insist on seeing it.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap, found: Survey) {
     if found.connection {
-        for name in nominated(headers) {
-            headers.remove(name);
-        }
-        headers.remove(header::CONNECTION);
+        strip_connection(headers);
     }
     if found.transfer_encoding {
         headers.remove(header::TRANSFER_ENCODING);
@@ -128,12 +125,22 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, found: Survey) {
     }
 }
 
+fn strip_connection(headers: &mut HeaderMap) {
+    let mut values = headers.get_all(header::CONNECTION).iter();
+    // What nearly every message says names no field.
+    let is_plain = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
+    if !values.next().is_some_and(is_plain) || values.next().is_some() {
+        for name in nominated(headers) {
+            headers.remove(name);
+        }
+    }
+    headers.remove(header::CONNECTION);
+}
+
 /// The fields that `Connection` names and may name.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(header::CONNECTION).iter();
-    // What nearly every message says of its own connection names no field that is there.
-    let nominees = values.flat_map(tokens).filter(|token| !matches!(*token, "keep-alive" | "close" | "upgrade"));
-    let names = nominees.filter_map(|token| HeaderName::try_from(token).ok());
+    let names = values.flat_map(tokens).filter_map(|token| HeaderName::try_from(token).ok());
     names.filter(|name| !NOT_NOMINABLE.contains(name) && *name != header::TE).collect()
 }
 

@@ -27,6 +27,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Wake;
@@ -67,17 +69,24 @@ impl Idle {
 }
 
 /// A stream to a node.
-#[derive(Debug)]
-pub(crate) struct NodeStream(Either<TcpStream, UnixStream>);
+pub(crate) type NodeStream = Either<TcpStream, UnixStream>;
+
+/// The stream under a connection. hyper tries to read from it several times for every request; once nothing was there,
+/// that is not tried again before there has been a wake-up.
+struct DrivenStream {
+    stream: NodeStream,
+    is_dry: bool,
+    waiting: Arc<Waiting>,
+}
 
 /// A connection that can carry one request at a time. No task of its own moves its bytes: whoever waits for the answer
 /// polls it, which spares every request two hand-overs between tasks.
 pub(crate) struct Connection {
     sender: SendRequest<RequestBody>,
     /// Speaks HTTP over the stream, until that is over.
-    driver: Option<http1::Connection<TokioIo<NodeStream>, RequestBody>>,
+    driver: Option<http1::Connection<TokioIo<DrivenStream>, RequestBody>>,
     /// What HTTP left behind.
-    remains: Option<Parts<TokioIo<NodeStream>>>,
+    remains: Option<Parts<TokioIo<DrivenStream>>>,
     /// Whether it carried a request before: then the node may be closing it at this very moment.
     pub(crate) is_reused: bool,
     waiting: Arc<Waiting>,
@@ -89,11 +98,15 @@ pub(crate) struct Connection {
 /// The task that waits for a connection, if any: it differs from request to request, and while the connection is kept
 /// there is none that should be woken. Wakers have to be shareable between threads; only the worker locks this one.
 #[derive(Debug, Default)]
-struct Waiting(Mutex<Option<Waker>>);
+struct Waiting {
+    task: Mutex<Option<Waker>>,
+    /// Whether there was a wake-up that nobody has looked into yet.
+    is_woken: AtomicBool,
+}
 
 impl Waiting {
     fn task(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, waker: &Waker) {
@@ -110,6 +123,7 @@ impl Wake for Waiting {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        self.is_woken.store(true, Relaxed);
         if let Some(task) = self.task().as_ref() {
             task.wake_by_ref();
         }
@@ -170,11 +184,12 @@ impl LocalNode {
         };
         let mut builder = http1::Builder::new();
         builder.max_buf_size(RESPONSE_HEAD_BYTES_MAX);
+        let waiting = Arc::<Waiting>::default();
+        let stream = DrivenStream { stream, is_dry: false, waiting: Arc::clone(&waiting) };
         let handshake = builder.handshake(TokioIo::new(stream)).await;
         let (sender, driver) = handshake.map_err(|_| ConnectFailure::Refused)?;
         self.stats().connections.add(1);
         let open = OpenConnection { node: Rc::clone(self) };
-        let waiting = Arc::<Waiting>::default();
         let waker = Waker::from(Arc::clone(&waiting));
         let (driver, remains, is_reused) = (Some(driver), None, false);
         Ok(Box::new(Connection { sender, driver, remains, is_reused, waiting, waker, open }))
@@ -266,27 +281,33 @@ impl Connection {
     /// The stream of a connection that switched protocols, and what was read from it ahead.
     pub(crate) fn into_stream(self) -> Option<(NodeStream, Bytes, OpenConnection)> {
         let parts = self.remains?;
-        Some((parts.io.into_inner(), parts.read_buf, self.open))
+        Some((parts.io.into_inner().stream, parts.read_buf, self.open))
     }
 }
 
-impl AsyncRead for NodeStream {
+impl AsyncRead for DrivenStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        if self.is_dry && !self.waiting.is_woken.load(Relaxed) {
+            return Poll::Pending;
+        }
+        self.waiting.is_woken.store(false, Relaxed);
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.is_dry = polled.is_pending();
+        polled
     }
 }
 
-impl AsyncWrite for NodeStream {
+impl AsyncWrite for DrivenStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -294,7 +315,7 @@ impl AsyncWrite for NodeStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        gather::poll_write(Pin::new(&mut self.0), cx, bufs)
+        gather::poll_write(Pin::new(&mut self.stream), cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -317,13 +338,13 @@ async fn open(address: &NodeAddress) -> Result<NodeStream, ConnectFailure> {
         }
         NodeAddress::Unix(path) => {
             let stream = UnixStream::connect(path).await;
-            return Ok(NodeStream(Either::Right(stream?)));
+            return Ok(Either::Right(stream?));
         }
     };
     let stream = tcp?;
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_keepalive(&keepalive())?;
-    Ok(NodeStream(Either::Left(stream)))
+    Ok(Either::Left(stream))
 }
 
 /// How soon a peer that vanished without a word is noticed on a connection where nothing need be said, such as a
