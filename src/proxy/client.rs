@@ -194,7 +194,8 @@ impl ClientStream {
 
     /// Gives bytes back that were read but not used; nothing else is waiting to be read again.
     pub(crate) fn unread(&mut self, unused: Bytes) {
-        self.read_ahead = unused;
+        // Even an empty piece would keep the buffer that it is a piece of.
+        self.read_ahead = if unused.is_empty() { Bytes::new() } else { unused };
     }
 
     /// Waits until there is something to read, be it the end.
