@@ -13,7 +13,6 @@ use gungraun::library_benchmark_group;
 use gungraun::main;
 use http::HeaderMap;
 use http::Request;
-use mimalloc::MiMalloc;
 use ringway::placement::Fingerprint;
 use ringway::placement::PlacedNode;
 use ringway::placement::Placement;
@@ -24,6 +23,7 @@ use ringway::placement::plan::Movement;
 use ringway::routing::key::KeyRule;
 use ringway::routing::pool_match::PoolMatcher;
 use std::hint::black_box;
+use tikv_jemallocator::Jemalloc;
 
 #[path = "workload/requests.rs"]
 mod requests;
@@ -32,7 +32,7 @@ mod rings;
 
 /// The allocator of the binary.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 const REPETITIONS: usize = 1_000;
 

@@ -6,7 +6,6 @@ use divan::AllocProfiler;
 use divan::Bencher;
 use divan::black_box;
 use divan::counter::ItemsCount;
-use mimalloc::MiMalloc;
 use rings::keys;
 use rings::nodes;
 use rings::ring;
@@ -14,6 +13,7 @@ use ringway::placement::Placement;
 use ringway::placement::PlacementSettings;
 use ringway::placement::hash;
 use ringway::placement::plan;
+use tikv_jemallocator::Jemalloc;
 
 #[path = "workload/rings.rs"]
 mod rings;

@@ -6,7 +6,7 @@ use divan::Bencher;
 use divan::black_box;
 use divan::counter::ItemsCount;
 use http::HeaderMap;
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
 #[path = "workload/requests.rs"]
 mod requests;

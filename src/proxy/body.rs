@@ -232,6 +232,9 @@ pub(crate) enum ResponseBody {
     Node(NodeBody),
 }
 
+/// After so many bytes in a row a response lets the other clients of its worker go first.
+const BURST_BYTES_MAX: usize = 512 * 1024;
+
 /// A response body that settles its exchange when it ends or is dropped.
 pub(crate) struct NodeBody {
     incoming: Incoming,
@@ -239,6 +242,8 @@ pub(crate) struct NodeBody {
     patience: Option<Duration>,
     /// Made at the first silence: most bodies come at once.
     silence: Option<Box<Silence>>,
+    /// Bytes handed over since the body last had to wait.
+    burst: usize,
     /// Whether the node's response broke off.
     is_truncated: bool,
     exchange: Box<Exchange>,
@@ -252,7 +257,7 @@ impl ResponseBody {
 
     /// A node's body; `patience` is `timeouts.idle`, or `None` where silence is normal.
     pub(crate) fn node(incoming: Incoming, patience: Option<Duration>, exchange: Box<Exchange>) -> ResponseBody {
-        let mut body = NodeBody { incoming, patience, silence: None, is_truncated: false, exchange };
+        let mut body = NodeBody { incoming, patience, silence: None, burst: 0, is_truncated: false, exchange };
         // A body that is over before it began (204, HEAD, length 0) is never polled.
         if body.incoming.is_end_stream() {
             body.exchange.complete();
@@ -309,12 +314,19 @@ impl NodeBody {
         if self.is_truncated {
             return Poll::Ready(Some(Err(ResponseBroken::Truncated)));
         }
+        if self.burst >= BURST_BYTES_MAX {
+            self.burst = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match self.poll_incoming(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(silence) = &mut self.silence {
                     silence.broken();
                 }
-                self.exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.burst += length;
+                self.exchange.sent(length);
                 if self.incoming.is_end_stream() {
                     self.exchange.complete();
                 }
@@ -331,6 +343,7 @@ impl NodeBody {
                 Poll::Ready(None)
             }
             Poll::Pending => {
+                self.burst = 0;
                 let Some(patience) = self.patience else {
                     return Poll::Pending;
                 };

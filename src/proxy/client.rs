@@ -47,7 +47,7 @@ pub(crate) struct ClientState {
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A client that said nothing for this long is likely to say nothing for longer.
-const REST_AFTER: Duration = Duration::from_secs(2);
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// What the worker asks of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -192,6 +192,11 @@ impl ClientStream {
         ClientStream { stream, read_ahead: Bytes::new(), state: Rc::clone(state) }
     }
 
+    /// The socket, and what was read from it ahead, once no HTTP is spoken any more.
+    pub(crate) fn into_parts(self) -> (TcpStream, Bytes) {
+        (self.stream, self.read_ahead)
+    }
+
     /// Gives bytes back that were read but not used; nothing else is waiting to be read again.
     pub(crate) fn unread(&mut self, unused: Bytes) {
         // Even an empty piece would keep the buffer that it is a piece of.
@@ -266,8 +271,9 @@ impl AsyncWrite for ClientStream {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper is done with the stream then, so that it is closed next, which says the same with one call less.
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write_vectored(

@@ -79,7 +79,7 @@ impl Client {
 }
 
 /// Serves `stream` in a task of its own on this worker, where it has its `place`.
-pub(crate) fn spawn(worker: &Rc<Worker>, stream: TcpStream, place: Place) {
+pub(crate) fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, place: Place) {
     let worker = Rc::clone(worker);
     let guard = worker.open(place);
     tokio::task::spawn_local(async move {
@@ -87,7 +87,7 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: TcpStream, place: Place) {
         let _open = guard;
         let state = ClientState::new();
         let _registered = worker.register(&state);
-        if let Err(error) = serve(&worker, stream, &state).await {
+        if let Err(error) = serve(&worker, stream, peer, &state).await {
             tracing::debug!(%error, "client connection ended");
         }
     });
@@ -96,10 +96,13 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: TcpStream, place: Place) {
 /// Anything that ends a connection early; only debug logs care.
 type ServeError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn serve(worker: &Rc<Worker>, stream: TcpStream, state: &Rc<ClientState>) -> Result<(), ServeError> {
-    stream.set_nodelay(true)?;
+async fn serve(
+    worker: &Rc<Worker>,
+    stream: TcpStream,
+    peer: IpAddr,
+    state: &Rc<ClientState>,
+) -> Result<(), ServeError> {
     poll_fn(|cx| state.remember(cx)).await;
-    let peer = stream.peer_addr()?.ip();
     let mut stream = ClientStream::new(stream, state);
     let sniffed = obey(worker, state, pin!(stream.speaks_http2()), |order, _| order < Order::Finish).await;
     let Some(is_http2) = sniffed.transpose()? else {
@@ -173,7 +176,10 @@ async fn serve_http2(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
     let (state, limits) = (Rc::clone(&client.state), worker.table().table.server.limits.clone());
     let service = service_fn(|request: Request<Incoming>| {
         let (worker, client) = (Rc::clone(worker), Rc::clone(&client));
-        async move { Ok::<Response<ResponseBody>, Infallible>(forward::serve(&worker, &client, request).await) }
+        // In a box, because hyper moves it several times until the stream has a task of its own.
+        Box::pin(
+            async move { Ok::<Response<ResponseBody>, Infallible>(forward::serve(&worker, &client, request).await) },
+        )
     });
     let connection = pin!(http2_settings(&limits).serve_connection(TokioIo::new(stream), service));
     let follow = |order, connection: Pin<&mut http2::Connection<_, _, _>>| match order {

@@ -3,9 +3,12 @@
 use crate::proxy::client::ClientStream;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::upstream::Connection;
+use bytes::Bytes;
 use std::future::poll_fn;
 use std::io::Cursor;
+use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
 use tokio::io::copy_bidirectional;
 
 /// The node's side of a request that switched protocols. The request counts as open until the tunnel ends.
@@ -21,16 +24,22 @@ impl Tunnel {
     }
 
     /// Joins the node with the client, which has its answer by now.
-    pub(crate) async fn join(mut self, mut client: ClientStream) {
+    pub(crate) async fn join(mut self, client: ClientStream) {
         poll_fn(|cx| self.connection.poll_over(cx)).await;
-        let Some((stream, read_ahead, _open)) = self.connection.into_stream() else {
+        let Some((node, node_ahead, _open)) = self.connection.into_stream() else {
             return;
         };
-        let (reader, writer) = tokio::io::split(stream);
-        let mut node = tokio::io::join(Cursor::new(read_ahead).chain(reader), writer);
+        let (client, client_ahead) = client.into_parts();
+        let (mut client, mut node) = (rejoined(client, client_ahead), rejoined(node, node_ahead));
         // An error is how many a tunnel ends: one side went away.
         if let Ok((_, to_client)) = copy_bidirectional(&mut client, &mut node).await {
             self.exchange.sent(usize::try_from(to_client).unwrap_or(usize::MAX));
         }
     }
+}
+
+/// A stream that begins with what was read from it ahead.
+fn rejoined<S: AsyncRead + AsyncWrite>(stream: S, ahead: Bytes) -> impl AsyncRead + AsyncWrite + Unpin {
+    let (reader, writer) = tokio::io::split(stream);
+    tokio::io::join(Cursor::new(ahead).chain(reader), writer)
 }

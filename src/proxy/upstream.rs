@@ -46,8 +46,9 @@ use tokio_util::either::Either;
 /// that it is rarely the node that closes first, into a request.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// Response heads of nodes are held in a buffer of at most this many bytes.
-const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// What is read from a node ahead of its client, a response head or a part of a body, is at most this many bytes. hyper
+/// begins with 8 kB and reads more at once only from nodes that fill that.
+const READ_BYTES_MAX: usize = 256 * 1024;
 
 /// One worker's connections to one node. Nothing here is shared between threads.
 pub(crate) struct LocalNode {
@@ -183,7 +184,7 @@ impl LocalNode {
             Err(_) => return Err(ConnectFailure::TimedOut),
         };
         let mut builder = http1::Builder::new();
-        builder.max_buf_size(RESPONSE_HEAD_BYTES_MAX);
+        builder.max_buf_size(READ_BYTES_MAX);
         let waiting = Arc::<Waiting>::default();
         let stream = DrivenStream { stream, is_dry: false, waiting: Arc::clone(&waiting) };
         let handshake = builder.handshake(TokioIo::new(stream)).await;

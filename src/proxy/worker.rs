@@ -20,6 +20,7 @@ use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
 use std::pin::pin;
@@ -80,8 +81,9 @@ impl Workers {
     /// When a listener cannot be prepared or duplicated, or a thread not be started.
     pub fn start(count: usize, listeners: &[TcpListener], shared: &Arc<Shared>) -> io::Result<Workers> {
         for listener in listeners {
-            // Accepted connections inherit it.
+            // Accepted connections inherit both.
             SockRef::from(listener).set_tcp_keepalive(&keepalive())?;
+            SockRef::from(listener).set_tcp_nodelay(true)?;
         }
         let queues: Vec<_> = (0..count).map(|_| mpsc::channel(HANDOVER_QUEUE)).collect();
         let (senders, receivers): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
@@ -123,11 +125,18 @@ impl Workers {
     }
 }
 
+/// A client on its way from the worker that accepted it to the one that has fewer.
+struct Newcomer {
+    stream: TcpStream,
+    peer: IpAddr,
+    place: Place,
+}
+
 /// How many clients each worker has, and the way to hand one over.
 struct Spread {
     admitted: AtomicUsize,
     open: Vec<PaddedCount>,
-    senders: Vec<mpsc::Sender<(TcpStream, Place)>>,
+    senders: Vec<mpsc::Sender<Newcomer>>,
 }
 
 #[repr(align(128))]
@@ -135,7 +144,7 @@ struct Spread {
 struct PaddedCount(AtomicUsize);
 
 impl Spread {
-    fn new(senders: Vec<mpsc::Sender<(TcpStream, Place)>>) -> Spread {
+    fn new(senders: Vec<mpsc::Sender<Newcomer>>) -> Spread {
         let open = senders.iter().map(|_| PaddedCount::default()).collect();
         Spread { admitted: AtomicUsize::new(0), open, senders }
     }
@@ -311,7 +320,7 @@ impl Worker {
     async fn run(
         self: Rc<Self>,
         listeners: Vec<TcpListener>,
-        handed_over: mpsc::Receiver<(TcpStream, Place)>,
+        handed_over: mpsc::Receiver<Newcomer>,
         mut phase: watch::Receiver<Phase>,
     ) {
         let mut intake = JoinSet::new();
@@ -360,9 +369,9 @@ impl Worker {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     self.wait_for_room().await;
-                    self.settle(stream);
+                    self.settle(stream, peer.ip());
                 }
                 Err(error) => {
                     // Out of file descriptors or memory: the queue of the kernel holds the client until some are free.
@@ -382,29 +391,25 @@ impl Worker {
     }
 
     /// Serves a new client here, or hands it to a worker that has fewer, so that few long connections spread evenly.
-    fn settle(self: &Rc<Self>, stream: tokio::net::TcpStream) {
+    fn settle(self: &Rc<Self>, stream: tokio::net::TcpStream, peer: IpAddr) {
         let taker = self.spread.taker(self.id);
         if taker == self.id {
-            return server::spawn(self, stream, self.spread.place(self.id));
+            return server::spawn(self, stream, peer, self.spread.place(self.id));
         }
         // A full queue means that the other is the busier one after all.
         let Ok(permit) = self.spread.senders[taker].try_reserve() else {
-            return server::spawn(self, stream, self.spread.place(self.id));
+            return server::spawn(self, stream, peer, self.spread.place(self.id));
         };
         let place = self.spread.place(taker);
         match stream.into_std() {
-            Ok(stream) => permit.send((stream, place)),
+            Ok(stream) => permit.send(Newcomer { stream, peer, place }),
             Err(error) => tracing::warn!(%error, "a connection cannot be handed over"),
         }
     }
 
     /// Serves what other workers hand over. Once the process closes they keep their clients, and those on their way end
     /// this.
-    async fn take_over(
-        self: Rc<Self>,
-        mut handed_over: mpsc::Receiver<(TcpStream, Place)>,
-        mut phase: watch::Receiver<Phase>,
-    ) {
+    async fn take_over(self: Rc<Self>, mut handed_over: mpsc::Receiver<Newcomer>, mut phase: watch::Receiver<Phase>) {
         loop {
             let next = tokio::select! {
                 next = handed_over.recv() => next,
@@ -413,9 +418,9 @@ impl Worker {
                     continue;
                 }
             };
-            let Some((stream, place)) = next else { return };
+            let Some(Newcomer { stream, peer, place }) = next else { return };
             match tokio::net::TcpStream::from_std(stream) {
-                Ok(stream) => server::spawn(&self, stream, place),
+                Ok(stream) => server::spawn(&self, stream, peer, place),
                 Err(error) => tracing::warn!(%error, "a handed-over connection is lost"),
             }
         }
