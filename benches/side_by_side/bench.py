@@ -77,6 +77,7 @@ class Scenario:
     bars_title: str
     nodes: int = 3
     shares_cpus: bool = False
+    rounds_min: int = 1
     rounds_max: int | None = None
     # Why some peers are not measured here.
     left_out: dict[str, str] = field(default_factory=dict)

@@ -143,7 +143,8 @@ def _measure(scenario: Scenario, found: programs.Programs, arguments: argparse.N
     missing = found.missing | {name: why for name, why in scenario.left_out.items() if name not in found.missing}
     results = Results(scenario, missing=missing)
     entrants = [peer for peer in found.peers if peer.name not in missing]
-    rounds = min(arguments.rounds, scenario.rounds_max or arguments.rounds)
+    rounds = arguments.rounds if arguments.quick else max(arguments.rounds, scenario.rounds_min)
+    rounds = min(rounds, scenario.rounds_max or rounds)
     print(f"\n{scenario.name}: {scenario.title}", flush=True)
     with Stage() as stage:
         bench = _bench(stage, scenario, arguments)

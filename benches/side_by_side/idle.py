@@ -10,7 +10,6 @@ from side_by_side.bench import Bench
 from side_by_side.bench import Sample
 from side_by_side.load import Requests
 from side_by_side.machine import BenchError
-from side_by_side.machine import Process
 from side_by_side.peers import KEY_HEADER
 from side_by_side.peers import Peer
 
@@ -18,11 +17,8 @@ CONNECTIONS = 5_000
 
 TIMEOUT_SECONDS = 10.0
 
-# Memory has settled when it changes by no more than this within this time.
-SETTLED_SHARE = 0.002
-SETTLED_SECONDS = 2.0
-
-SETTLING_SECONDS_MAX = 20.0
+# How long the connections are idle before memory is looked at: some peers give it back little by little.
+IDLE_SECONDS = 15.0
 
 
 def measure(bench: Bench, peer: Peer, _round: int) -> Sample:
@@ -30,9 +26,11 @@ def measure(bench: Bench, peer: Peer, _round: int) -> Sample:
     with bench.running(peer, bench.task()) as running, ExitStack() as connections:
         # What a peer takes once, for its first requests, is no connection's.
         bench.clients.run_wrk(running.address, Requests(64), 1)
-        before_kib = _settled_kib(running.process)
+        time.sleep(1)
+        before_kib = running.process.memory_kib()
         errors = sum(not _open(running.address, number, connections) for number in range(CONNECTIONS))
-        after_kib = _settled_kib(running.process)
+        time.sleep(IDLE_SECONDS)
+        after_kib = running.process.memory_kib()
     return {
         "kib_per_connection": (after_kib - before_kib) / CONNECTIONS,
         "before_mib": before_kib / 1024,
@@ -55,16 +53,3 @@ def _open(address: str, number: int, connections: ExitStack) -> bool:
         return connection.recv(4_096).startswith(b"HTTP/1.1 200 ")
     except OSError:
         return False
-
-
-def _settled_kib(process: Process) -> int:
-    """Waits until the memory no longer changes."""
-    deadline = time.monotonic() + SETTLING_SECONDS_MAX
-    last_kib = process.memory_kib()
-    while time.monotonic() < deadline:
-        time.sleep(SETTLED_SECONDS)
-        now_kib = process.memory_kib()
-        if abs(now_kib - last_kib) <= SETTLED_SHARE * last_kib:
-            return now_kib
-        last_kib = now_kib
-    return last_kib

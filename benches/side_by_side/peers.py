@@ -1,4 +1,8 @@
-"""The peers: how each is told to do the same work with the same settings."""
+"""The peers: how each is told to do the same work with the same settings.
+
+All proxies write the same fields, those that Ringway writes by itself: X-Forwarded-For, -Proto and -Host towards the node,
+and Via both ways, which RFC 9110 section 7.6.3 demands of a proxy.
+"""
 
 from __future__ import annotations
 
@@ -151,6 +155,10 @@ http {{
       proxy_set_header Connection "";
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header Via "1.1 nginx";
+      add_header Via "1.1 nginx";
       proxy_connect_timeout {CONNECT_SECONDS}s;
       proxy_read_timeout {RESPONSE_SECONDS}s;
       proxy_send_timeout {RESPONSE_SECONDS}s;
@@ -185,6 +193,10 @@ defaults
 frontend clients
   bind {place.http1} backlog 4096
   bind {place.http2} proto h2 backlog 4096
+  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  http-request add-header Via "1.1 haproxy"
+  http-response add-header Via "1.1 haproxy"
   default_backend nodes
 backend nodes
   balance hdr({KEY_HEADER})
@@ -212,6 +224,7 @@ def _envoy_config(task: Task, place: Place) -> dict[str, object]:
         "@type": manager,
         "stat_prefix": "clients",
         "use_remote_address": True,
+        "via": "1.1 envoy",
         "generate_request_id": False,
         "common_http_protocol_options": {"idle_timeout": f"{IDLE_SECONDS}s"},
         "http_filters": [
@@ -221,6 +234,7 @@ def _envoy_config(task: Task, place: Place) -> dict[str, object]:
             }
         ],
         "route_config": {
+            "request_headers_to_add": [{"header": {"key": "x-forwarded-host", "value": "%REQ(:AUTHORITY)%"}}],
             "virtual_hosts": [
                 {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": route}]}
             ]

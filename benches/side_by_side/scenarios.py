@@ -39,7 +39,7 @@ PER_GIGABYTE = (
 )
 
 
-def _per_request(name: str, title: str, requests: Requests, note: str = "") -> Scenario:
+def _per_request(name: str, title: str, requests: Requests, note: str = "", rounds_min: int = 1) -> Scenario:
     return Scenario(
         name,
         title,
@@ -49,11 +49,12 @@ def _per_request(name: str, title: str, requests: Requests, note: str = "") -> S
         bars_title="CPU µs per request",
         compared="total_us",
         note=note,
+        rounds_min=rounds_min,
     )
 
 
 SCENARIOS = (
-    _per_request("small-get", "small GET, 64 connections, 10,000 keys", Requests(64)),
+    _per_request("small-get", "small GET, 64 connections, 10,000 keys", Requests(64), rounds_min=11),
     _per_request("one-connection", "small GET, 1 connection", Requests(1)),
     _per_request("thousand-connections", "small GET, 1,000 connections", Requests(1_000)),
     _per_request(
@@ -85,9 +86,9 @@ SCENARIOS = (
     ),
     Scenario(
         "idle-memory",
-        f"memory of {idle.CONNECTIONS:,} idle connections, one request each",
+        f"memory of {idle.CONNECTIONS:,} idle connections, one request each and then idle for {idle.IDLE_SECONDS:.0f} s",
         (
-            Column("kib_per_connection", "KiB per connection", 1, interval=True),
+            Column("kib_per_connection", "KiB per connection", 1),
             Column("before_mib", "MiB before", 1),
             Column("after_mib", "MiB with them", 1),
             ERRORS,
@@ -95,7 +96,7 @@ SCENARIOS = (
         idle.measure,
         bars=("kib_per_connection",),
         bars_title="KiB per idle connection",
-        rounds_max=3,
+        rounds_max=1,
         note="Proportional set size of all processes. The relay holds a connection to its backend for each client.",
     ),
     Scenario(
@@ -115,6 +116,7 @@ SCENARIOS = (
         bars=("p99_ratio",),
         bars_title="p99 during changes / p99 steady",
         nodes=churn.NODES + churn.CHANGERS,
+        rounds_min=5,
         left_out={
             peers.RELAY: "it has no membership",
             "envoy": "its membership changes at run time through a control plane only",

@@ -1,7 +1,7 @@
 //! Pingora as a consistent-hashing proxy: what a careful user of the library would write, and nothing more.
 //!
 //! `pingora-peer --listen IP:PORT --threads N BACKEND...` hashes the header `x-room` onto a ketama ring of backends,
-//! keeps connections to them, adds `X-Forwarded-For` as the other peers do, and speaks cleartext HTTP/2 to
+//! keeps connections to them, adds the forwarding fields that the other peers add, and speaks cleartext HTTP/2 to
 //! clients.
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use pingora::ErrorType;
 use pingora::Result;
 use pingora::apps::HttpServerOptions;
 use pingora::http::RequestHeader;
+use pingora::http::ResponseHeader;
 use pingora::lb::LoadBalancer;
 use pingora::lb::selection::Consistent;
 use pingora::proxy::ProxyHttp;
@@ -23,6 +24,9 @@ use std::env;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// What proxies write into each message (RFC 9110 section 7.6.3).
+const VIA: &str = "1.1 pingora";
 
 /// The header whose value is the key.
 const KEY: &str = "x-room";
@@ -107,6 +111,15 @@ impl ProxyHttp for Proxy {
         let Some(client) = session.client_addr().and_then(|address| address.as_inet()) else {
             return Ok(());
         };
-        request.insert_header("x-forwarded-for", client.ip().to_string())
+        request.insert_header("x-forwarded-for", client.ip().to_string())?;
+        request.insert_header("x-forwarded-proto", "http")?;
+        if let Some(host) = request.headers.get("host").cloned() {
+            request.insert_header("x-forwarded-host", host)?;
+        }
+        request.append_header("via", VIA).map(drop)
+    }
+
+    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, _: &mut ()) -> Result<()> {
+        response.append_header("via", VIA).map(drop)
     }
 }
