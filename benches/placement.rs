@@ -25,7 +25,7 @@ const LOOKUPS: usize = 65_536;
 
 /// The allocator of the binary; shows in the report that looking up allocates nothing.
 #[global_allocator]
-static ALLOCATOR: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
+static ALLOCATOR: AllocProfiler<Jemalloc> = AllocProfiler::new(Jemalloc);
 
 fn main() {
     divan::main();

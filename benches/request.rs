@@ -16,7 +16,7 @@ const HEADS: usize = 100;
 
 /// The allocator of the binary; shows in the report what allocates.
 #[global_allocator]
-static ALLOCATOR: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
+static ALLOCATOR: AllocProfiler<Jemalloc> = AllocProfiler::new(Jemalloc);
 
 fn main() {
     divan::main();

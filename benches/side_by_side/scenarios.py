@@ -116,6 +116,7 @@ SCENARIOS = (
         bars=("p99_ratio",),
         bars_title="p99 during changes / p99 steady",
         nodes=churn.NODES + churn.CHANGERS,
+        shares_cpus=True,
         rounds_min=5,
         left_out={
             peers.RELAY: "it has no membership",
@@ -124,7 +125,7 @@ SCENARIOS = (
         },
         note=(
             "Ringway: the admin API; HAProxy: the state of servers through the stats socket; nginx: reloads, "
-            f"{churn.NGINX_RELOADS_PER_SECOND} a second. The threads that carry out changes share the peer's one CPU."
+            f"{churn.NGINX_RELOADS_PER_SECOND} a second. One worker each; everything may run on both CPUs."
         ),
     ),
     Scenario(

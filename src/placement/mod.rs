@@ -91,12 +91,12 @@ impl Placement {
 
     /// Exact ownership: the number of positions each node owns, by index; sums to 2^64 (unless empty).
     pub fn shares(&self) -> Vec<u128> {
-        shares_of(&self.arcs(), self.nodes().len())
+        shares_of(self.arcs(), self.nodes().len())
     }
 
     /// Arcs sorted by start, neighbours (the last and the first too) of different owners; they cover all 2^64
     /// positions. A sole owner has one arc from 0; without nodes there is none.
-    pub fn arcs(&self) -> Vec<Arc> {
+    pub fn arcs(&self) -> &[Arc] {
         match self {
             Placement::Ring(ring) => ring.arcs(),
         }

@@ -123,9 +123,9 @@ pub fn exact(before: &Placement, after: &Placement) -> ExactMovement {
     let by_name = nodes_by_name(nodes_before);
     let is_unchanged = |node: &&PlacedNode| by_name.get(node.name.as_str()) == Some(node);
     let unchanged: HashSet<&str> = nodes_after.iter().filter(is_unchanged).map(|node| node.name.as_str()).collect();
-    let shares = shares_by_name([(nodes_before, &arcs_before), (nodes_after, &arcs_after)]);
+    let shares = shares_by_name([(nodes_before, arcs_before), (nodes_after, arcs_after)]);
     let mut exact = ExactMovement { flows: BTreeMap::new(), shares, collateral: 0 };
-    for ((from, to), positions) in moves(&arcs_before, &arcs_after, &former_indexes(nodes_before, nodes_after)) {
+    for ((from, to), positions) in moves(arcs_before, arcs_after, &former_indexes(nodes_before, nodes_after)) {
         let (from, to) = (&nodes_before[from].name, &nodes_after[to].name);
         if unchanged.contains(from.as_str()) && unchanged.contains(to.as_str()) {
             exact.collateral += positions;

@@ -12,7 +12,9 @@ use crate::placement::hash;
 use crate::placement::settings::VNODES_MAX;
 use std::fmt;
 use std::iter::FusedIterator;
+use std::iter::repeat_n;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// Points sorted by position, then by owner, in parallel arrays. A run of equal positions speaks through its
 /// first point, which belongs to the smallest placement-id.
@@ -25,6 +27,8 @@ pub struct Ring {
     index: Box<[u32]>,
     /// How far to shift a position right to keep its top bits.
     index_shift: u32,
+    /// Made when first asked for: plans and shares need them, requests do not.
+    arcs: OnceLock<Box<[Arc]>>,
 }
 
 /// Without the points: there may be millions, and a log line must stay readable.
@@ -70,7 +74,7 @@ impl Ring {
         let (sorted, index) = sort_into_buckets(owned_points, buckets, index_shift);
         let points = sorted.iter().map(|point| point.0).collect();
         let owners = sorted.iter().map(|point| point.1).collect();
-        Ring { vnodes, nodes, points, owners, index, index_shift }
+        Ring { vnodes, nodes, points, owners, index, index_shift, arcs: OnceLock::new() }
     }
 
     pub(crate) fn vnodes(&self) -> u32 {
@@ -110,7 +114,11 @@ impl Ring {
     }
 
     /// Each point owns up to the middle of the gap to the next one, the middle included.
-    pub(crate) fn arcs(&self) -> Vec<Arc> {
+    pub(crate) fn arcs(&self) -> &[Arc] {
+        self.arcs.get_or_init(|| self.make_arcs().into_boxed_slice())
+    }
+
+    fn make_arcs(&self) -> Vec<Arc> {
         let mut arcs = Vec::with_capacity(self.points.len());
         let mut left = self.points.len().checked_sub(1).map_or(0, |last| self.run_start(last));
         for right in (0..self.points.len()).filter(|point| self.run_start(*point) == *point) {
@@ -161,7 +169,8 @@ impl Ring {
 /// left to sort within it.
 fn sort_into_buckets(owned_points: &[(u64, u16)], buckets: usize, shift: u32) -> (Vec<(u64, u16)>, Box<[u32]>) {
     let bucket_of = |position: u64| usize::try_from(position >> shift).expect("fewer buckets than memory");
-    let mut index = vec![0u32; buckets].into_boxed_slice();
+    // Zeroed here: of the allocator, memory this large would come fresh from the system, page fault by page fault.
+    let mut index: Box<[u32]> = repeat_n(0, buckets).collect();
     for (position, _) in owned_points {
         index[bucket_of(*position)] += 1;
     }
@@ -364,7 +373,8 @@ mod tests {
 
     #[test]
     fn neighbouring_points_of_one_node_share_an_arc() {
-        let arcs = ring(&[(10, 0), (20, 0), (30, 1), (u64::MAX, 0)]).arcs();
+        let ring = ring(&[(10, 0), (20, 0), (30, 1), (u64::MAX, 0)]);
+        let arcs = ring.arcs();
         assert_eq!(arcs.iter().map(|arc| arc.node).collect::<Vec<_>>(), [1, 0]);
     }
 
