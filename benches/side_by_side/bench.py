@@ -40,7 +40,7 @@ class Bench:
     backends: Backends
     clients: Clients
     cpus: Cpus
-    seconds: float
+    seconds: int
     changes_per_second: int
 
     def task(self, workers: int = 1, http2: bool = False) -> Task:
@@ -93,7 +93,9 @@ class Results:
 
     scenario: Scenario
     rounds: dict[str, list[Sample]] = field(default_factory=dict)
+    # Peers that are not there or left out, and peers that failed, each with the reason.
     missing: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def values(self, peer: str, key: str) -> list[float]:
         """A value in every round in which it was measured."""

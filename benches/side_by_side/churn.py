@@ -30,7 +30,7 @@ CHANGERS = 4
 
 REQUESTS = Requests(16)
 
-WARM_UP_SECONDS = 1.0
+WARM_UP_SECONDS = 1
 
 # A reload of nginx starts new processes; this many a second is what was asked of it.
 NGINX_RELOADS_PER_SECOND = 2
@@ -142,16 +142,15 @@ class Changer(threading.Thread):
 def _ringway_change(running: Running, index: int, address: str) -> Change:
     host, _, port = running.place.admin.rpartition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=ADMIN_TIMEOUT_SECONDS)
-    path = f"/v1/pools/{peers.RINGWAY_POOL}/nodes/n{index}"
+    name = f"n{index}"
 
     def change(add: bool) -> None:
-        if add:
-            connection.request("PUT", path, json.dumps({"address": address}), {"content-type": "application/json"})
-        else:
-            connection.request("DELETE", path)
+        order = {"add": {"name": name, "address": address}} if add else {"remove": {"name": name}}
+        body = json.dumps({"changes": [order]})
+        connection.request("POST", f"/v1/pools/{peers.RINGWAY_POOL}/apply", body, {"content-type": "application/json"})
         response = connection.getresponse()
         answer = response.read().decode(errors="replace")
-        if response.status not in (200, 201):
+        if response.status != http.client.OK:
             raise BenchError(f"status {response.status}: {answer}")
 
     return change

@@ -54,19 +54,19 @@ class Clients:
     h2load: Path
     cpus: str
 
-    def start_wrk(self, address: str, requests: Requests, seconds: float) -> Process:
-        """Starts wrk; `wrk_outcome` reads what it writes at its end. wrk knows whole seconds only."""
-        timing = ["--threads", "1", "--connections", str(requests.connections), "--duration", f"{max(1, round(seconds))}s"]
+    def start_wrk(self, address: str, requests: Requests, seconds: int) -> Process:
+        """Starts wrk; `wrk_outcome` reads what it writes at its end."""
+        timing = ["--threads", "1", "--connections", str(requests.connections), "--duration", f"{seconds}s"]
         script = ["--timeout", "10s", "--script", str(LUA), f"http://{address}{requests.path}", "--"]
         arguments = [requests.path, str(requests.keys), str(requests.body_bytes), "close" if requests.close else "keep"]
         return self.stage.start("wrk", [str(self.wrk), *timing, *script, *arguments], self.cpus)
 
-    def run_wrk(self, address: str, requests: Requests, seconds: float) -> Outcome:
+    def run_wrk(self, address: str, requests: Requests, seconds: int) -> Outcome:
         """Sends requests for some time."""
         process = self.start_wrk(address, requests, seconds)
         return self.wrk_outcome(process, seconds)
 
-    def wrk_outcome(self, process: Process, seconds: float) -> Outcome:
+    def wrk_outcome(self, process: Process, seconds: int) -> Outcome:
         """Waits for the end of wrk."""
         text = self._finish(process, seconds)
         line = next((line for line in text.splitlines() if line.startswith(RESULT_MARK)), None)
@@ -83,11 +83,11 @@ class Clients:
             errors=sum(values[kind] for kind in ("connect", "read", "write", "status", "timeout")),
         )
 
-    def run_h2load(self, address: str, requests: Requests, seconds: float) -> Outcome:
+    def run_h2load(self, address: str, requests: Requests, seconds: int) -> Outcome:
         """Sends requests by HTTP/2 with prior knowledge for some time. All have the same key: h2load knows but one."""
         log = self.stage.subfolder("h2load") / "requests.tsv"
         streams = ["--clients", str(requests.connections), "--max-concurrent-streams", str(requests.streams)]
-        timing = ["--duration", str(max(1, round(seconds))), f"--log-file={log}"]
+        timing = ["--duration", str(seconds), f"--log-file={log}"]
         process = self._start_h2load([*streams, *timing], address, requests)
         text = self._finish(process, seconds)
         taken_ms = sorted(_latencies_ms(log))
@@ -96,7 +96,7 @@ class Clients:
         return Outcome(
             requests=done,
             bytes=0,
-            seconds=float(max(1, round(seconds))),
+            seconds=float(seconds),
             p50_ms=_percentile(taken_ms, 0.5),
             p99_ms=_percentile(taken_ms, 0.99),
             p999_ms=_percentile(taken_ms, 0.999),

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,18 +37,21 @@ class Cpus:
     rest: str
 
     @staticmethod
-    def apart() -> Cpus:
-        """One CPU for the peer, another for load generator and backends."""
+    def of_machine() -> Cpus:
+        """One CPU for the peer, another for load generators, backends and this program."""
         usable = sorted(os.sched_getaffinity(0))
         if len(usable) < 2:
             raise BenchError("two CPUs are needed: one for the peer, one for the load and the backends")
         return Cpus(str(usable[0]), str(usable[1]))
 
-    @staticmethod
-    def shared() -> Cpus:
+    def shared(self) -> Cpus:
         """The same two CPUs for everything."""
-        both = Cpus.apart()
-        return Cpus(f"{both.peer},{both.rest}", f"{both.peer},{both.rest}")
+        both = f"{self.peer},{self.rest}"
+        return Cpus(both, both)
+
+    def leave_to_peer(self) -> None:
+        """Keeps this program off the peer's CPU."""
+        os.sched_setaffinity(0, {int(self.rest)})
 
 
 @dataclass(frozen=True)
@@ -123,10 +127,8 @@ class Process:
 
     def kill(self) -> None:
         """Ends it with all its children, at once."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._child.wait()
 
     def members(self) -> list[int]:
@@ -160,7 +162,9 @@ class Stage:
     def __enter__(self) -> Stage:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for process in reversed(self._processes):
             process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -226,6 +230,7 @@ def description() -> dict[str, str]:
         "memory": f"{memory_gib:.0f} GiB",
         "kernel": platform.release(),
         "system": _system_name(),
+        "load average before": f"{os.getloadavg()[0]:.2f}",
     }
 
 

@@ -170,9 +170,7 @@ http {{
 
 
 def haproxy_command(program: Path, task: Task, place: Place) -> list[str]:
-    servers = "\n".join(
-        f"  server n{index} {node} weight {HAPROXY_WEIGHT}" for index, node in enumerate(task.nodes)
-    )
+    servers = "\n".join(f"  server n{index} {node} weight {HAPROXY_WEIGHT}" for index, node in enumerate(task.nodes))
     # Each client takes two open files, and HAProxy keeps some for itself.
     clients = min(CLIENTS_MAX, (open_files_max() - 1_000) // 2)
     config = place.folder / "haproxy.cfg"
@@ -250,7 +248,7 @@ def _envoy_config(task: Task, place: Place) -> dict[str, object]:
 
 def _envoy_cluster(task: Task) -> dict[str, object]:
     endpoints = [{"endpoint": {"address": _envoy_address(node)}} for node in task.nodes]
-    limits = {name: CLIENTS_MAX for name in ("max_connections", "max_pending_requests", "max_requests")}
+    limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), CLIENTS_MAX)
     return {
         "name": "nodes",
         "type": "STATIC",

@@ -85,7 +85,7 @@ def svg(run: Run, all_results: list[Results]) -> str:
 def _head(run: Run) -> Iterator[str]:
     machine = f"{run.machine['CPU']}, {run.machine['CPUs']} CPUs, Linux {run.machine['kernel']}"
     yield _text(MARGIN, 38, "Ringway beside other proxies", "title")
-    yield _text(MARGIN, 60, f"{run.begun}; {machine}; medians of {run.rounds} rounds of {run.seconds:g} s", "faint")
+    yield _text(MARGIN, 60, f"{run.begun}; {machine}; medians of {run.rounds} rounds of {run.seconds} s", "faint")
     left = MARGIN
     for kind, meaning in (("user", "user mode"), ("system", "kernel"), ("plain", "other figures")):
         yield _box(left, 73, 12, 12, kind)
@@ -106,14 +106,14 @@ def _panel(results: Results, left: float, top: float) -> Iterator[str]:
     for bar in bars:
         yield from _drawn(bar, left, line, BAR_WIDTH_MAX / longest if longest else 0.0, digits)
         line += ROW_HEIGHT
-    for peer in results.missing:
+    for peer in [*results.missing, *results.failed]:
         yield _text(left, line + 12, peer, "faint")
-        yield _text(left + NAME_WIDTH, line + 12, "not measured", "faint")
+        yield _text(left + NAME_WIDTH, line + 12, "failed" if peer in results.failed else "not measured", "faint")
         line += ROW_HEIGHT
 
 
 def _panel_height(results: Results) -> int:
-    peers = len(results.rounds) + len(results.missing)
+    peers = len(results.rounds) + len(results.missing) + len(results.failed)
     return PANEL_HEAD_HEIGHT + peers * ROW_HEIGHT + PANEL_FOOT_HEIGHT
 
 

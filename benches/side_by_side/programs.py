@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -52,7 +53,7 @@ class Programs:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def find_peers(names: list[str], ringway: Path | None) -> Programs:
+def find_peers(names: Sequence[str], ringway: Path | None) -> Programs:
     """Finds, installs or builds peers, in the order of `PEER_NAMES`. `ringway` is a binary to use as it is."""
     finders: dict[str, Callable[[], Peer]] = {
         peers.RELAY: _relay,
@@ -73,9 +74,9 @@ def find_peers(names: list[str], ringway: Path | None) -> Programs:
     return found
 
 
-def install(names: list[str]) -> None:
+def install() -> None:
     """Installs the packages of programs that are not there. What fails is told when the program is looked for."""
-    packages = sorted({PACKAGES[name] for name in names if name in PACKAGES and _which(name) is None})
+    packages = sorted({package for name, package in PACKAGES.items() if _which(name) is None})
     if not packages:
         return
     print(f"installing {' '.join(packages)}", flush=True)
@@ -102,10 +103,11 @@ def find(name: str) -> Path:
     return Path(path)
 
 
-def version_of(name: str) -> str:
-    """The version of a load generator or a measuring tool."""
-    flag = {"wrk": "-v"}.get(name, "--version")
-    return _first_version(_output([str(find(name)), flag], any_exit_code=True))
+def tool_versions() -> dict[str, str]:
+    """The versions of the load generators and of the counter of instructions."""
+    flags = {"wrk": "-v", "h2load": "--version", "valgrind": "--version"}
+    found = {name: flag for name, flag in flags.items() if _which(name) is not None}
+    return {name: _first_version(_output([str(find(name)), flag], any_exit_code=True)) for name, flag in found.items()}
 
 
 def run(command: list[str], cwd: Path | None = None) -> None:
@@ -136,7 +138,16 @@ def _ringway(given: Path | None) -> Peer:
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     program = given.resolve() if given is not None else _cargo_build(ROOT, target, "ringway")
     version = _first_version(_output([str(program), "--version"]))
-    return Peer("ringway", program, version, peers.ringway_command)
+    built = "built before" if given is not None else f"at {_commit()}"
+    return Peer("ringway", program, f"{version} {built}", peers.ringway_command)
+
+
+def _commit() -> str:
+    """The commit that is checked out; `-dirty` when something differs from it."""
+    try:
+        return _output(["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=ROOT).strip()
+    except BenchError:
+        return "an unknown commit"
 
 
 def _envoy() -> Peer:

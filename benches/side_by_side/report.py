@@ -19,7 +19,7 @@ class Run:
     command: str
     begun: str
     rounds: int
-    seconds: float
+    seconds: int
     machine: dict[str, str]
     versions: dict[str, str]
     missing: dict[str, str]
@@ -40,7 +40,8 @@ def table(results: Results) -> str:
 def findings(results: Results) -> str:
     """One scenario: its note, its table, and who is not in it."""
     missing = [f"* {peer}: not measured: {_one_line(reason)}" for peer, reason in results.missing.items()]
-    parts = [results.scenario.note, table(results), "\n".join(missing)]
+    failed = [f"* {peer}: FAILED {_one_line(reason)}" for peer, reason in results.failed.items()]
+    parts = [results.scenario.note, table(results) if results.rounds else "", "\n".join(missing + failed)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -53,9 +54,10 @@ def markdown(run: Run, all_results: list[Results]) -> str:
         *(f"* {name}: not here: {_one_line(reason)}" for name, reason in run.missing.items()),
     ]
     introduction = (
-        f"Medians of {run.rounds} alternating rounds of {run.seconds:g} s (fewer where a scenario says so), with the "
+        f"Medians of {run.rounds} alternating rounds of {run.seconds} s (fewer where a scenario says so), with the "
         "smallest and the largest in parentheses. The peer has one worker on a CPU of its own; load generator and "
-        "backends share another. `of relay` compares a round's CPU time with that of a raw TCP relay in the same round."
+        "backends share another. The kernel counts CPU time exactly, and samples how it divides into user and system. "
+        "`of relay` compares a round's CPU time with that of a raw TCP relay in the same round."
     )
     head = ["# Side by side", introduction, "\n".join(facts), "![CPU time of each peer](side-by-side.svg)"]
     sections = [
@@ -89,6 +91,7 @@ def _document(run: Run, all_results: list[Results]) -> dict[str, object]:
             "title": results.scenario.title,
             "rounds": {peer: [_rounded(sample) for sample in samples] for peer, samples in results.rounds.items()},
             "missing": results.missing,
+            "failed": results.failed,
         }
         for results in all_results
     }

@@ -14,7 +14,10 @@ from side_by_side.machine import CpuTime
 from side_by_side.peers import Peer
 from side_by_side.peers import Running
 
-WARM_UP_SECONDS = 1.0
+WARM_UP_SECONDS = 1
+
+# Beyond this share of errors the CPU time for each request would be the price of errors.
+ERROR_SHARE_MAX = 0.01
 
 
 def http1(requests: Requests) -> Callable[[Bench, Peer, int], Sample]:
@@ -53,12 +56,13 @@ def _measure_workers(bench: Bench, peer: Peer, turn: int, requests: Requests) ->
 def _load(bench: Bench, running: Running, requests: Requests, http2: bool) -> tuple[Outcome, CpuTime]:
     """The measured load, after one that opens connections and warms caches."""
     send = bench.clients.run_h2load if http2 else bench.clients.run_wrk
-    send(running.address, requests, min(WARM_UP_SECONDS, bench.seconds))
+    send(running.address, requests, WARM_UP_SECONDS)
     before = running.process.cpu()
     outcome = send(running.address, requests, bench.seconds)
     used = running.process.cpu().since(before)
-    if outcome.requests == 0:
-        raise BenchError(f"no request was answered ({outcome.errors} errors); {running.process.last_words()}")
+    if outcome.requests == 0 or outcome.errors > ERROR_SHARE_MAX * outcome.requests:
+        counts = f"{outcome.requests:,} requests were answered, with {outcome.errors:,} errors"
+        raise BenchError(f"{counts}; {running.process.last_words()}")
     return outcome, used
 
 
