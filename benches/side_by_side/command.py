@@ -159,24 +159,38 @@ def _run(options: Options) -> int:
 
 
 def _measure(scenario: Scenario, found: programs.Programs, cpus: Cpus, options: Options) -> Results:
-    """All rounds of one scenario. A peer that fails is named with the reason and left out of further rounds."""
-    missing = found.missing | {name: why for name, why in scenario.left_out.items() if name not in found.missing}
-    results = Results(scenario, missing=missing)
-    entrants = [peer for peer in found.peers if peer.name not in missing]
-    rounds = options.rounds if options.quick else max(options.rounds, scenario.rounds_min)
-    rounds = min(rounds, scenario.rounds_max or rounds)
+    """One scenario. When it cannot even begin, or its backends die, every peer counts as failed."""
+    left_out = {name: why for name, why in scenario.left_out.items() if name not in found.missing}
+    left_out = {name: why for name, why in left_out.items() if name in options.peers}
+    results = Results(scenario, missing=found.missing | left_out)
+    entrants = [peer for peer in found.peers if peer.name not in left_out]
     print(f"\n{scenario.name}: {scenario.title}", flush=True)
-    with Stage() as stage:
-        bench = _bench(stage, scenario, cpus.shared() if scenario.shares_cpus else cpus, options)
-        turns = []
-        for turn in range(rounds):
-            entrants = [peer for peer in entrants if peer.name not in results.failed]
-            turns.append(_round(bench, results, entrants, turn))
-            add_ratios(scenario, turns[-1])
+    try:
+        with Stage() as stage:
+            bench = _bench(stage, scenario, cpus.shared() if scenario.shares_cpus else cpus, options)
+            _measure_rounds(bench, results, entrants, _rounds(scenario, options))
+    except BenchError as error:
+        print(f"  FAILED: {error}", flush=True)
+        results.failed |= {peer.name: str(error) for peer in entrants if peer.name not in results.failed}
+    return results
+
+
+def _rounds(scenario: Scenario, options: Options) -> int:
+    """As many as were asked for, within what the scenario needs; a single one is a look at anything."""
+    rounds = options.rounds if options.rounds == 1 else max(options.rounds, scenario.rounds_min)
+    return min(rounds, scenario.rounds_max or rounds)
+
+
+def _measure_rounds(bench: Bench, results: Results, entrants: list[Peer], rounds: int) -> None:
+    """All rounds. A peer that fails in one of them is named with the reason and takes no further part."""
+    turns = []
+    for turn in range(rounds):
+        entrants = [peer for peer in entrants if peer.name not in results.failed]
+        turns.append(_round(bench, results, entrants, turn))
+        add_ratios(results.scenario, turns[-1])
     for peer in entrants:
         if peer.name not in results.failed:
             results.rounds[peer.name] = [samples[peer.name] for samples in turns]
-    return results
 
 
 def _bench(stage: Stage, scenario: Scenario, cpus: Cpus, options: Options) -> Bench:

@@ -138,8 +138,8 @@ def _ringway(given: Path | None) -> Peer:
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     program = given.resolve() if given is not None else _cargo_build(ROOT, target, "ringway")
     version = _first_version(_output([str(program), "--version"]))
-    built = "built before" if given is not None else f"at {_commit()}"
-    return Peer("ringway", program, f"{version} {built}", peers.ringway_command)
+    built = "--ringway" if given is not None else _commit()
+    return Peer("ringway", program, f"{version} ({built})", peers.ringway_command)
 
 
 def _commit() -> str:

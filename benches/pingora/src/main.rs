@@ -35,7 +35,7 @@ const KEY: &str = "x-room";
 const POINTS_MAX: usize = 256;
 
 /// Idle connections kept for all backends together, as in the other peers.
-const IDLE_CONNECTIONS_MAX: usize = 3 * 256;
+const IDLE_CONNECTIONS_MAX: usize = 3 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
