@@ -1,7 +1,7 @@
 """The peers: how each is told to do the same work with the same settings.
 
-All proxies write the same fields, those that Ringway writes by itself: X-Forwarded-For, -Proto and -Host towards the node,
-and Via both ways, which RFC 9110 section 7.6.3 demands of a proxy.
+All proxies write the same fields, those that Ringway writes by itself: X-Forwarded-For, -Proto and -Host towards the
+node, and Via both ways, which RFC 9110 section 7.6.3 demands of a proxy.
 """
 
 from __future__ import annotations

@@ -54,8 +54,8 @@ def markdown(run: Run, all_results: list[Results]) -> str:
         *(f"* {name}: not here: {_one_line(reason)}" for name, reason in run.missing.items()),
     ]
     introduction = (
-        f"Medians of {run.rounds} alternating rounds of {run.seconds} s (fewer where a scenario says so), with the "
-        "smallest and the largest in parentheses. The peer has one worker on a CPU of its own; load generator and "
+        f"Medians of {run.rounds} alternating rounds of {run.seconds} s (more or fewer where a scenario needs it), with "
+        "the smallest and the largest in parentheses. The peer has one worker on a CPU of its own; load generator and "
         "backends share another. The kernel counts CPU time exactly, and samples how it divides into user and system. "
         "`of relay` compares a round's CPU time with that of a raw TCP relay in the same round."
     )

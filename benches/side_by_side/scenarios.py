@@ -86,7 +86,7 @@ SCENARIOS = (
     ),
     Scenario(
         "idle-memory",
-        f"memory of {idle.CONNECTIONS:,} idle connections, one request each and then idle for {idle.IDLE_SECONDS:.0f} s",
+        f"memory of {idle.CONNECTIONS:,} connections after one request each and {idle.IDLE_SECONDS:.0f} s of silence",
         (
             Column("kib_per_connection", "KiB per connection", 1),
             Column("before_mib", "MiB before", 1),

@@ -150,6 +150,11 @@ fn server(shared: &Shared) -> Vec<Family> {
     let stats = &shared.server;
     let mut connections = Family::gauge("ringway_connections", "Client connections now open.");
     connections.add(&[("listener", "http")], stats.stripes.level(|stripe| &stripe.connections) as f64);
+    let mut resting = Family::gauge(
+        "ringway_resting_connections",
+        "Client connections that have been idle for so long that only their socket is kept.",
+    );
+    resting.add(&[("listener", "http")], stats.stripes.level(|stripe| &stripe.resting_connections) as f64);
     let mut dropped =
         Family::counter("ringway_access_log_dropped_total", "Access log lines dropped because the log was too slow.");
     dropped.add(&[], stats.stripes.sum(|stripe| &stripe.log_lines_dropped) as f64);
@@ -163,7 +168,7 @@ fn server(shared: &Shared) -> Vec<Family> {
     seconds.add(&[], stats.reload_success_seconds.load(Relaxed) as f64);
     let mut build = Family::gauge("ringway_build_info", "1, with the version as a label.");
     build.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-    vec![connections, dropped, successful, seconds, build]
+    vec![connections, resting, dropped, successful, seconds, build]
 }
 
 fn process() -> Vec<Family> {

@@ -227,6 +227,8 @@ pub struct ServerStripe {
     pub requests_without_pool: Classes,
     /// Client connections now open.
     pub connections: Gauge,
+    /// Those of them that have been idle for so long that only their socket is kept.
+    pub resting_connections: Gauge,
     /// Access log lines dropped because the log could not keep up.
     pub log_lines_dropped: Counter,
 }

@@ -114,7 +114,8 @@ async fn serve(
     }
     loop {
         let client = Rc::new(Client::new(peer, state));
-        stream = match Box::pin(serve_http1(worker, client, stream)).await? {
+        let left = Box::pin(serve_http1(worker, client, stream)).await?;
+        stream = match left {
             Http1::Over => return Ok(()),
             Http1::Resting(stream) => stream,
             Http1::Switched(tunnel, stream) => {
@@ -122,7 +123,10 @@ async fn serve(
                 return Ok(());
             }
         };
-        if obey(worker, state, pin!(stream.readable()), |order, _| order < Order::Finish).await.transpose()?.is_none() {
+        worker.stats().resting_connections.add(1);
+        let woken = obey(worker, state, pin!(stream.readable()), |order, _| order < Order::Finish).await;
+        worker.stats().resting_connections.add(-1);
+        if woken.transpose()?.is_none() {
             return Ok(());
         }
         state.rested();

@@ -113,6 +113,8 @@ fn of_connections() -> Vec<Check> {
     checks([
         // One connection of one client is one worker's, which keeps one to each node that answers.
         (r#"ringway_connections{listener="http"}"#, Expected::Exactly(1.0)),
+        // It depends on how long ago the last request was.
+        (r#"ringway_resting_connections{listener="http"}"#, Expected::Between(0.0, 1.0)),
         (r#"sum(ringway_upstream_connections{pool="rooms",node=~"a|b",state="idle"})"#, Expected::Exactly(2.0)),
         (r#"sum(ringway_upstream_connections{pool="rooms",state="active"})"#, Expected::Exactly(0.0)),
         (r#"sum(ringway_upstream_connections{pool="rooms",node="dead"})"#, Expected::Exactly(0.0)),
@@ -190,7 +192,7 @@ fn assert_labels(prometheus: &mut Prometheus) {
 }
 
 /// The labels of each metric that has any, in alphabetical order.
-const LABELS: [(&str, &[&str]); 18] = [
+const LABELS: [(&str, &[&str]); 19] = [
     ("ringway_requests_total", &["code", "node", "pool"]),
     ("ringway_request_duration_seconds_count", &["pool"]),
     ("ringway_request_duration_seconds_bucket", &["le", "pool"]),
@@ -208,5 +210,6 @@ const LABELS: [(&str, &[&str]); 18] = [
     ("ringway_ring_moved_ratio", &["pool"]),
     ("ringway_ring_imbalance_ratio", &["pool"]),
     ("ringway_connections", &["listener"]),
+    ("ringway_resting_connections", &["listener"]),
     ("ringway_build_info", &["version"]),
 ];

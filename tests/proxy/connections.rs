@@ -30,6 +30,37 @@ fn keyed(key: &str) -> String {
 }
 
 #[tokio::test]
+async fn few_long_connections_spread_evenly_over_the_workers() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).workers(8).start();
+    let mut clients = Vec::new();
+    for _ in 0..64 {
+        clients.push(proxy.connect().await);
+    }
+    for client in &mut clients {
+        client.ask(get("/", "")).await;
+    }
+    let counts: Vec<i64> = (0..8).map(|worker| proxy.stats.stripes.of(worker).connections.get()).collect();
+    println!("64 clients by worker: {counts:?}");
+    assert_eq!(counts.iter().sum::<i64>(), 64, "{counts:?}");
+    assert!(counts.iter().all(|count| *count <= 10), "no more than 1.25 times the mean: {counts:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_rested_is_served_as_before() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    let mut client = proxy.connect().await;
+    client.ask(get("/", "")).await;
+    proxy.metric_is("ringway_resting_connections", &[], 1.0).await;
+    client.write("GET / HTTP/1.1\r\nHo").await;
+    proxy.metric_is("ringway_resting_connections", &[], 0.0).await;
+    client.write("st: a.test\r\n\r\n").await;
+    assert_eq!(client.response(true).await.status(), 200);
+    assert_eq!(client.ask(get("/", "")).await.status(), 200);
+}
+
+#[tokio::test]
 async fn many_requests_share_few_connections_to_a_node() {
     let node = Node::echo("a").await;
     let proxy = Setup::of(&[&node]).start();
