@@ -62,13 +62,11 @@ def _choose(nodes: int) -> tuple[list[str], str]:
     return [f"127.0.{index // 200}.{index % 200 + 1}:{port}" for index in range(nodes)], f"{LOOPBACK}:{http2}"
 
 
-def _config(folder: Path, addresses: list[str], http2: str) -> str:
-    listen = "\n".join(f"    listen {address} backlog=4096;" for address in addresses)
-    user = f"user {pwd.getpwuid(0).pw_name};" if os.getuid() == 0 else ""
+def nginx_head(folder: Path, workers: int) -> str:
+    """How every nginx here begins: in the foreground, without a log, with its files in `folder`; `http` stays open."""
     return f"""\
-{user}
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 worker_rlimit_nofile {open_files_max()};
 pid {folder}/nginx.pid;
 events {{ worker_connections {open_files_max() // 2}; }}
@@ -78,7 +76,15 @@ http {{
   fastcgi_temp_path {folder}/fastcgi;
   proxy_temp_path {folder}/proxy;
   scgi_temp_path {folder}/scgi;
-  uwsgi_temp_path {folder}/uwsgi;
+  uwsgi_temp_path {folder}/uwsgi;"""
+
+
+def _config(folder: Path, addresses: list[str], http2: str) -> str:
+    listen = "\n".join(f"    listen {address} backlog=4096;" for address in addresses)
+    user = f"user {pwd.getpwuid(0).pw_name};" if os.getuid() == 0 else ""
+    return f"""\
+{user}
+{nginx_head(folder, 1)}
   sendfile on;
   open_file_cache max=16;
   open_file_cache_valid 1h;

@@ -14,6 +14,7 @@ from pathlib import Path
 from side_by_side import http1
 from side_by_side.backends import REQUESTS_PER_CONNECTION
 from side_by_side.backends import Backends
+from side_by_side.backends import nginx_head
 from side_by_side.machine import LOOPBACK
 from side_by_side.machine import BenchError
 from side_by_side.machine import Process
@@ -122,21 +123,9 @@ def write_nginx_config(task: Task, place: Place) -> Path:
 
 def _nginx_config(task: Task, place: Place) -> str:
     servers = "\n".join(f"    server {node};" for node in task.nodes)
-    folder = place.folder
     return f"""\
-daemon off;
 master_process {"off" if task.one_process else "on"};
-worker_processes {task.workers};
-worker_rlimit_nofile {open_files_max()};
-pid {folder}/nginx.pid;
-events {{ worker_connections {open_files_max() // 2}; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  fastcgi_temp_path {folder}/fastcgi;
-  proxy_temp_path {folder}/proxy;
-  scgi_temp_path {folder}/scgi;
-  uwsgi_temp_path {folder}/uwsgi;
+{nginx_head(place.folder, task.workers)}
   keepalive_requests {REQUESTS_PER_CONNECTION};
   keepalive_timeout {IDLE_SECONDS}s;
   upstream nodes {{

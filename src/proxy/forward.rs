@@ -224,7 +224,7 @@ async fn attempt(
 /// Sends a request to one node: over a kept connection while there is one, else over a new one.
 ///
 /// A kept connection may turn out closed. What was not sent then goes over the next connection, and so does what may
-/// have been sent if it is replayable. After an error, a request that is still there has not been sent.
+/// have been sent if it is replayable. After an error, a request that is still there may go to another node.
 async fn try_node(
     worker: &Worker,
     pool: &PoolTable,
