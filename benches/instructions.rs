@@ -76,6 +76,17 @@ fn build(nodes: Vec<PlacedNode>) -> Placement {
     Placement::build(PlacementSettings::default(), nodes).expect("a ring of this size fits")
 }
 
+fn ring_and_nodes(count: usize) -> (Placement, Vec<PlacedNode>) {
+    (rings::ring(count), rings::nodes(count + 1))
+}
+
+#[library_benchmark(setup = ring_and_nodes)]
+#[bench::nodes_100(100)]
+fn rebuild_one_node_more((before, nodes): (Placement, Vec<PlacedNode>)) -> (Placement, Placement) {
+    let after = before.rebuild(PlacementSettings::default(), nodes).expect("a ring of this size fits");
+    (before, after)
+}
+
 fn before_and_after(nodes: usize) -> [Placement; 2] {
     [rings::ring(nodes), rings::ring(nodes + 1)]
 }
@@ -142,7 +153,7 @@ fn rewrite_response(mut heads: Vec<HeaderMap>) -> Vec<HeaderMap> {
 
 library_benchmark_group!(
     name = placement,
-    benchmarks = [owner, three_candidates, build, plan_one_node_more, fingerprint]
+    benchmarks = [owner, three_candidates, build, rebuild_one_node_more, plan_one_node_more, fingerprint]
 );
 
 library_benchmark_group!(name = request, benchmarks = [extract_key, match_pool, rewrite_request, rewrite_response]);

@@ -90,11 +90,32 @@ fn build(bencher: Bencher, count: usize) {
         .bench_local_values(|nodes| Placement::build(PlacementSettings::default(), nodes));
 }
 
+/// What a change of one node costs where the ring before it is at hand.
+#[divan::bench(args = SIZES)]
+fn rebuild_one_node_more(bencher: Bencher, count: usize) {
+    let before = ring(count);
+    bencher
+        .with_inputs(|| nodes(count + 1))
+        .bench_local_values(|nodes| before.rebuild(PlacementSettings::default(), nodes));
+}
+
+#[divan::bench(args = SIZES)]
+fn shift_one_node_more(bencher: Bencher, count: usize) {
+    let (before, after) = (ring(count), ring(count + 1));
+    let shares = before.shares();
+    bencher.bench_local(|| plan::shift(black_box(&before), &shares, black_box(&after)));
+}
+
 #[divan::bench(args = SIZES)]
 fn plan_one_node_more(bencher: Bencher, count: usize) {
-    // A ring makes its arcs once: those of the served one are there, those of the next one are not.
-    let before = ring(count);
-    bencher.with_inputs(|| ring(count + 1)).bench_local_refs(|after| plan::movement(black_box(&before), after));
+    let (before, after) = (ring(count), ring(count + 1));
+    bencher.bench_local(|| plan::movement(black_box(&before), black_box(&after)));
+}
+
+#[divan::bench(args = SIZES)]
+fn shares(bencher: Bencher, count: usize) {
+    let ring = ring(count);
+    bencher.bench_local(|| black_box(&ring).shares());
 }
 
 #[divan::bench(args = SIZES)]

@@ -41,6 +41,18 @@ fn memberships(count_max: usize) -> impl Strategy<Value = Vec<PlacedNode>> {
         .prop_map(|nodes| nodes.iter().map(|(name, weight)| node(name, *weight)).collect())
 }
 
+/// Memberships of which two often have nodes in common, by name or by placement-id; sometimes without any node.
+fn overlapping_memberships() -> impl Strategy<Value = Vec<PlacedNode>> {
+    prop::collection::btree_map(0..12u32, (0..3u32, 1..=3u32), 0..8).prop_map(|nodes| {
+        let node = |(id, (rename, weight)): (&u32, &(u32, u32))| PlacedNode {
+            name: format!("name-{id}-{}", rename / 2),
+            placement_id: format!("id-{id}"),
+            weight: *weight,
+        };
+        nodes.iter().map(node).collect()
+    })
+}
+
 /// As [`memberships`], from a seed, so that a long list of them is the same on every machine.
 fn seeded_membership(seed: u64, count_max: usize) -> Vec<PlacedNode> {
     let mut random = fastrand::Rng::with_seed(seed);
@@ -124,6 +136,47 @@ proptest! {
         prop_assert_eq!(one.fingerprint("path"), other.fingerprint("path"));
         prop_assert_eq!(one.arcs(), other.arcs());
         prop_assert_eq!(one.nodes(), other.nodes());
+    }
+
+    #[test]
+    fn a_ring_rebuilt_from_another_is_the_one_built_anew(
+        (former, nodes) in (overlapping_memberships(), overlapping_memberships()),
+        (former_vnodes, vnodes) in (1..3u32, 1..3u32),
+        keys in prop::collection::vec(any::<u64>(), 20),
+    ) {
+        let anew = build(vnodes * 8, &nodes);
+        let former = build(former_vnodes * 8, &former);
+        let rebuilt = former.rebuild(PlacementSettings::Ring { vnodes: vnodes * 8 }, nodes).expect("it fits");
+        prop_assert_eq!(rebuilt.fingerprint("path"), anew.fingerprint("path"));
+        prop_assert_eq!(rebuilt.arcs(), anew.arcs());
+        for key in keys {
+            prop_assert_eq!(names(&rebuilt, key), names(&anew, key), "{:016x}", key);
+        }
+    }
+
+    #[test]
+    fn exact_movement_is_what_comparing_every_arc_finds(
+        (before, after) in (overlapping_memberships(), overlapping_memberships()),
+        (vnodes_before, vnodes_after) in (1..3u32, 1..3u32),
+    ) {
+        let (before, after) = (build(vnodes_before * 4, &before), build(vnodes_after * 4, &after));
+        let mut cuts: Vec<u64> = before.arcs().iter().chain(&after.arcs()).map(|arc| arc.start).chain([0]).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        let ends = cuts.iter().skip(1).map(|end| u128::from(*end)).chain([POSITIONS]);
+        let mut flows = BTreeMap::new();
+        for (start, end) in cuts.iter().zip(ends) {
+            if let (Some(from), Some(to)) = (owner(&before, *start), owner(&after, *start))
+                && from != to
+            {
+                *flows.entry((from.to_owned(), to.to_owned())).or_insert(0) += end - u128::from(*start);
+            }
+        }
+        let moved = flows.values().sum::<u128>() as f64 / POSITIONS as f64;
+        prop_assert_eq!(plan::exact(&before, &after).flows, flows);
+        prop_assert_eq!(plan::moved_ratio(&before, &after), moved);
+        let shift = plan::shift(&before, &before.shares(), &after);
+        prop_assert_eq!((shift.moved_ratio, shift.shares), (moved, after.shares()));
     }
 
     #[test]

@@ -60,7 +60,9 @@ pub(super) fn table(settings: &PoolSettings, at: PoolAt) -> PoolTable {
         settings: Arc::new(settings.clone()),
         epoch: at.epoch,
         membership: at.membership,
+        shares: at.placement.shares(),
         placement: at.placement,
+        fingerprint: at.fingerprint,
         moved_ratio: 0.0,
     };
     PoolTable::next(parts, None, 1)

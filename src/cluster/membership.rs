@@ -154,6 +154,11 @@ impl Membership {
         Placement::build(self.placement, self.placed_nodes())
     }
 
+    /// What [`Membership::build`] builds, sooner where `previous` is much like it.
+    pub fn rebuild(&self, previous: &Placement) -> Result<Placement, BuildError> {
+        previous.rebuild(self.placement, self.placed_nodes())
+    }
+
     fn placed_nodes(&self) -> Vec<PlacedNode> {
         let placed = self.nodes.iter().filter(|node| node.is_placed()).map(|node| PlacedNode {
             name: node.name.to_string(),
@@ -278,7 +283,7 @@ pub fn check_safe(before: (&Membership, &Placement), after: (&Membership, &Place
         return refused(Reason::UnsafeOwnership { ratio });
     }
     if total > 0 && before.0.placement != after.0.placement {
-        let ratio = plan::movement(before.1, after.1).moved_ratio;
+        let ratio = plan::moved_ratio(before.1, after.1);
         if ratio > UNSAFE_RATIO {
             return refused(Reason::UnsafePlacement { ratio });
         }

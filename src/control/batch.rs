@@ -12,6 +12,7 @@ use crate::control::write::WriteError;
 use crate::placement::Fingerprint;
 use crate::placement::Placement;
 use crate::placement::plan;
+use crate::placement::plan::Shift;
 use crate::proxy::table::PoolTable;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,9 +22,11 @@ pub(crate) struct Draft {
     pub(crate) epoch: u64,
     pub(crate) membership: Membership,
     pub(crate) placement: Arc<Placement>,
+    /// How many positions each placed node owns, by its index in the placement.
+    pub(crate) shares: Vec<u128>,
     /// Share of keys that the last write moved.
     pub(crate) moved_ratio: f64,
-    fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     key_rule: String,
 }
 
@@ -51,6 +54,7 @@ impl Draft {
             epoch: pool.epoch,
             membership: pool.membership.clone(),
             placement: Arc::clone(&pool.placement),
+            shares: pool.exact_shares().to_vec(),
             moved_ratio: pool.moved_ratio,
             fingerprint: pool.fingerprint,
             key_rule: pool.settings.key.describe(),
@@ -89,13 +93,14 @@ impl Batch {
         if membership == draft.membership {
             return Ok(Decided { epoch: draft.epoch, changed: false, moved_ratio: 0.0 });
         }
-        let placement = membership.build().map_err(|error| WriteError::Refused(error.into()))?;
+        let placement = membership.rebuild(&draft.placement).map_err(|error| WriteError::Refused(error.into()))?;
         if !write.force {
             let (before, after) = ((&draft.membership, &*draft.placement), (&membership, &placement));
             check_safe(before, after).map_err(WriteError::Refused)?;
         }
-        let moved_ratio = plan::movement(&draft.placement, &placement).moved_ratio;
+        let Shift { moved_ratio, shares } = plan::shift(&draft.placement, &draft.shares, &placement);
         draft.moved_ratio = moved_ratio;
+        draft.shares = shares;
         draft.fingerprint = placement.fingerprint(&draft.key_rule);
         draft.placement = Arc::new(placement);
         draft.membership = membership;

@@ -86,8 +86,13 @@ impl PoolAt {
     /// When it cannot be built, such as with too many points.
     pub fn build(pool: &str, epoch: u64, membership: Membership, key: KeyRule) -> Result<PoolAt, Refused> {
         let placement = membership.build()?;
+        Ok(PoolAt::placed(pool, epoch, membership, placement, key))
+    }
+
+    /// `placement` is that of `membership`.
+    fn placed(pool: &str, epoch: u64, membership: Membership, placement: Placement, key: KeyRule) -> PoolAt {
         let fingerprint = placement.fingerprint(&key.describe());
-        Ok(PoolAt { pool: pool.to_owned(), epoch, membership, placement: Arc::new(placement), key, fingerprint })
+        PoolAt { pool: pool.to_owned(), epoch, membership, placement: Arc::new(placement), key, fingerprint }
     }
 
     /// Where `key` lives.
@@ -112,8 +117,8 @@ impl PoolAt {
     /// When the membership refuses them. What is merely unsafe is planned, with the reason beside it.
     pub fn plan(&self, changes: &[Change]) -> Result<Plan, Refused> {
         let membership = self.membership.apply(changes)?;
-        let after = PoolAt::build(&self.pool, self.epoch, membership, self.key.clone())?;
-        Ok(self.plan_to(&after))
+        let placement = membership.rebuild(&self.placement)?;
+        Ok(self.plan_to(&PoolAt::placed(&self.pool, self.epoch, membership, placement, self.key.clone())))
     }
 
     /// What going from here to `after` moves.

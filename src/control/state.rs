@@ -202,6 +202,8 @@ impl State {
             epoch: draft.epoch,
             membership: draft.membership,
             placement: draft.placement,
+            shares: draft.shares,
+            fingerprint: draft.fingerprint,
             moved_ratio: draft.moved_ratio,
         };
         PoolTable::next(parts, Some(pool), self.workers)
@@ -215,14 +217,20 @@ impl State {
     ) -> Result<PoolTable, ControlError> {
         let pool = settings.name.clone();
         let membership = history.membership().clone();
-        let built = membership.build();
+        let built = match served {
+            Some(served) => membership.rebuild(&served.placement),
+            None => membership.build(),
+        };
         let placement = Arc::new(built.map_err(|error| ControlError::Pool { pool, why: error.to_string() })?);
         let moved_ratio = served.map_or(0.0, |served| match served.epoch == history.epoch() {
             true => served.moved_ratio,
-            false => plan::movement(&served.placement, &placement).moved_ratio,
+            false => plan::moved_ratio(&served.placement, &placement),
         });
+        let fingerprint = placement.fingerprint(&settings.key.describe());
         let (settings, epoch) = (Arc::new(settings), history.epoch());
-        Ok(PoolTable::next(PoolParts { settings, epoch, membership, placement, moved_ratio }, served, self.workers))
+        let shares = placement.shares();
+        let parts = PoolParts { settings, epoch, membership, placement, shares, fingerprint, moved_ratio };
+        Ok(PoolTable::next(parts, served, self.workers))
     }
 
     fn known_history(&self, pool: &str) -> Option<History> {

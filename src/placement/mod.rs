@@ -12,6 +12,7 @@ pub use crate::placement::settings::PlacementSettings;
 use crate::placement::fingerprint::Digest;
 use crate::placement::ring::Candidates;
 use crate::placement::ring::Ring;
+use crate::placement::ring::Stretches;
 use crate::placement::settings::VNODES_MAX;
 use std::collections::HashMap;
 
@@ -49,6 +50,16 @@ impl Placement {
         let nodes = in_index_order(nodes)?;
         match settings {
             PlacementSettings::Ring { vnodes } => Ring::build(vnodes, nodes).map(Placement::Ring),
+        }
+    }
+
+    /// What [`Placement::build`] makes, sooner where `self` is much like it already.
+    pub fn rebuild(&self, settings: PlacementSettings, nodes: Vec<PlacedNode>) -> Result<Placement, BuildError> {
+        let nodes = in_index_order(nodes)?;
+        match (self, settings) {
+            (Placement::Ring(ring), PlacementSettings::Ring { vnodes }) => {
+                ring.rebuild(vnodes, nodes).map(Placement::Ring)
+            }
         }
     }
 
@@ -91,14 +102,39 @@ impl Placement {
 
     /// Exact ownership: the number of positions each node owns, by index; sums to 2^64 (unless empty).
     pub fn shares(&self) -> Vec<u128> {
-        shares_of(self.arcs(), self.nodes().len())
+        let mut shares = vec![0; self.nodes().len()];
+        let mut start = 0;
+        for (last, owner) in self.stretches(0) {
+            shares[owner] += u128::from(last - start) + 1;
+            start = last.wrapping_add(1);
+        }
+        shares
     }
 
     /// Arcs sorted by start, neighbours (the last and the first too) of different owners; they cover all 2^64
     /// positions. A sole owner has one arc from 0; without nodes there is none.
-    pub fn arcs(&self) -> &[Arc] {
+    pub fn arcs(&self) -> Vec<Arc> {
+        let mut arcs: Vec<Arc> = Vec::new();
+        let mut start = 0;
+        for (last, node) in self.stretches(0) {
+            if arcs.last().is_none_or(|arc| arc.node != node) {
+                arcs.push(Arc { start, node });
+            }
+            start = last.wrapping_add(1);
+        }
+        // What follows zero often belongs to the arc that reaches across it.
+        if let [first, .., last] = arcs.as_slice()
+            && first.node == last.node
+        {
+            arcs.remove(0);
+        }
+        arcs
+    }
+
+    /// Who owns what from `start` to the largest position: each stretch's last position and owner, in order.
+    pub(crate) fn stretches(&self, start: u64) -> Stretches<'_> {
         match self {
-            Placement::Ring(ring) => ring.arcs(),
+            Placement::Ring(ring) => ring.stretches(start),
         }
     }
 
@@ -145,20 +181,6 @@ fn in_index_order(mut nodes: Vec<PlacedNode>) -> Result<Box<[PlacedNode]>, Build
         Some((_, node)) => Err(BuildError::DuplicateName { name: node.name.clone() }),
         None => Ok(nodes.into_boxed_slice()),
     }
-}
-
-/// The number of positions in the arcs of each of `nodes` nodes.
-fn shares_of(arcs: &[Arc], nodes: usize) -> Vec<u128> {
-    let mut shares = vec![0; nodes];
-    if let [whole] = arcs {
-        shares[whole.node] = POSITIONS;
-        return shares;
-    }
-    let ends = arcs.iter().cycle().skip(1);
-    for (arc, end) in arcs.iter().zip(ends) {
-        shares[arc.node] += u128::from(end.start.wrapping_sub(arc.start));
-    }
-    shares
 }
 
 /// Where each name stands in `nodes`.

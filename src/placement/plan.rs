@@ -1,16 +1,16 @@
 //! What a change of placement moves, exactly: ownership is compared arc by arc, not sampled.
 
-use crate::placement::Arc;
 use crate::placement::POSITIONS;
 use crate::placement::PlacedNode;
 use crate::placement::Placement;
 use crate::placement::indexes_by_name;
-use crate::placement::shares_of;
+use crate::placement::ring;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 /// The exact difference between two placements. Ratios are of the whole key space, 0 to 1. A node is the same
 /// node when it has the same name.
@@ -119,13 +119,13 @@ pub fn movement(before: &Placement, after: &Placement) -> Movement {
 /// Compares two placements position by position.
 pub fn exact(before: &Placement, after: &Placement) -> ExactMovement {
     let (nodes_before, nodes_after) = (before.nodes(), after.nodes());
-    let (arcs_before, arcs_after) = (before.arcs(), after.arcs());
     let by_name = nodes_by_name(nodes_before);
     let is_unchanged = |node: &&PlacedNode| by_name.get(node.name.as_str()) == Some(node);
     let unchanged: HashSet<&str> = nodes_after.iter().filter(is_unchanged).map(|node| node.name.as_str()).collect();
-    let shares = shares_by_name([(nodes_before, arcs_before), (nodes_after, arcs_after)]);
-    let mut exact = ExactMovement { flows: BTreeMap::new(), shares, collateral: 0 };
-    for ((from, to), positions) in moves(arcs_before, arcs_after, &former_indexes(nodes_before, nodes_after)) {
+    let mut exact = ExactMovement { flows: BTreeMap::new(), shares: shares_by_name(before, after), collateral: 0 };
+    let mut flows = BTreeMap::new();
+    for_each_move(before, after, |from, to, positions| *flows.entry((from, to)).or_insert(0) += positions);
+    for ((from, to), positions) in flows {
         let (from, to) = (&nodes_before[from].name, &nodes_after[to].name);
         if unchanged.contains(from.as_str()) && unchanged.contains(to.as_str()) {
             exact.collateral += positions;
@@ -135,47 +135,90 @@ pub fn exact(before: &Placement, after: &Placement) -> ExactMovement {
     exact
 }
 
+/// What a change of placement comes to, apart from what moves where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shift {
+    /// As [`Movement::moved_ratio`].
+    pub moved_ratio: f64,
+    /// As [`Placement::shares`] of the placement after it.
+    pub shares: Vec<u128>,
+}
+
+/// What [`exact`] finds, in short, from the shares before; where few nodes differ, most of the ring is not looked at.
+pub fn shift(before: &Placement, shares_before: &[u128], after: &Placement) -> Shift {
+    if before.nodes().is_empty() || after.nodes().is_empty() {
+        return Shift { moved_ratio: 0.0, shares: after.shares() };
+    }
+    let next = former_indexes(after.nodes(), before.nodes());
+    let mut shares = vec![0; after.nodes().len()];
+    for (share, next) in shares_before.iter().zip(&next) {
+        next.iter().for_each(|next| shares[*next] = *share);
+    }
+    let mut moved = 0;
+    for_each_move(before, after, |from, to, positions| {
+        moved += positions;
+        shares[to] += positions;
+        next[from].iter().for_each(|next| shares[*next] -= positions);
+    });
+    Shift { moved_ratio: ratio(moved), shares }
+}
+
+/// Only the [`Movement::moved_ratio`].
+pub fn moved_ratio(before: &Placement, after: &Placement) -> f64 {
+    let mut moved = 0;
+    for_each_move(before, after, |_, _, positions| moved += positions);
+    ratio(moved)
+}
+
+/// Tells of every stretch whose owner differs the index it had before, the one it has after, and its length; of none
+/// where one side has no nodes.
+fn for_each_move(before: &Placement, after: &Placement, mut tell: impl FnMut(usize, usize, u128)) {
+    if before.nodes().is_empty() || after.nodes().is_empty() {
+        return;
+    }
+    let former = former_indexes(before.nodes(), after.nodes());
+    for range in touched(before, after) {
+        let (mut start, end) = range.into_inner();
+        let mut sides = [before, after].map(|side| side.stretches(start).peekable());
+        // Cut wherever one of the sides is, so that each piece has one owner before and one after.
+        while let [Some((last_before, from)), Some((last_after, to))] =
+            sides.each_mut().map(|side| side.peek().copied())
+        {
+            let last = last_before.min(last_after).min(end);
+            if former[to] != Some(from) {
+                tell(from, to, u128::from(last - start) + 1);
+            }
+            if last == end {
+                break;
+            }
+            start = last + 1;
+            for side in &mut sides {
+                side.next_if(|stretch| stretch.0 == last);
+            }
+        }
+    }
+}
+
 /// The index that each node of `after` has in `before`, if it is there.
 fn former_indexes(before: &[PlacedNode], after: &[PlacedNode]) -> Vec<Option<usize>> {
     let indexes = indexes_by_name(before);
     after.iter().map(|node| indexes.get(node.name.as_str()).copied()).collect()
 }
 
-/// How many positions each pair of owners, before and after, shares, but for pairs of one node with itself: `former`
-/// tells which index each owner after had before.
-fn moves(before: &[Arc], after: &[Arc], former: &[Option<usize>]) -> BTreeMap<(usize, usize), u128> {
-    let mut moves = BTreeMap::new();
-    let (Some(last_before), Some(last_after)) = (before.last(), after.last()) else {
-        return moves;
-    };
-    // The last arcs reach across zero. From there both lists are walked together, one stretch of equal owners
-    // at a time.
-    let mut owners = (last_before.node, last_after.node);
-    let mut start = 0;
-    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
-    loop {
-        let starts = [before.peek(), after.peek()].map(|arc| arc.map_or(POSITIONS, |arc| u128::from(arc.start)));
-        let end = starts[0].min(starts[1]);
-        if end > start && former[owners.1] != Some(owners.0) {
-            *moves.entry(owners).or_insert(0) += end - start;
-        }
-        if end == POSITIONS {
-            return moves;
-        }
-        start = end;
-        owners.0 = before.next_if(|arc| u128::from(arc.start) == end).map_or(owners.0, |arc| arc.node);
-        owners.1 = after.next_if(|arc| u128::from(arc.start) == end).map_or(owners.1, |arc| arc.node);
+/// Ranges apart from each other that hold every position whose owner differs.
+fn touched(before: &Placement, after: &Placement) -> Vec<RangeInclusive<u64>> {
+    match (before, after) {
+        (Placement::Ring(before), Placement::Ring(after)) => ring::touched(before, after),
     }
 }
 
-/// What each node owns before and after, from the nodes and arcs of both.
-fn shares_by_name(sides: [(&[PlacedNode], &[Arc]); 2]) -> BTreeMap<String, (u128, u128)> {
-    let [before, after] = sides.map(|(nodes, arcs)| nodes.iter().zip(shares_of(arcs, nodes.len())));
+/// What each node owns before and after.
+fn shares_by_name(before: &Placement, after: &Placement) -> BTreeMap<String, (u128, u128)> {
     let mut shares: BTreeMap<String, (u128, u128)> = BTreeMap::new();
-    for (node, share) in before {
+    for (node, share) in before.nodes().iter().zip(before.shares()) {
         shares.entry(node.name.clone()).or_default().0 = share;
     }
-    for (node, share) in after {
+    for (node, share) in after.nodes().iter().zip(after.shares()) {
         shares.entry(node.name.clone()).or_default().1 = share;
     }
     shares
@@ -217,21 +260,6 @@ mod tests {
     fn placement(nodes: &[(&str, u32)]) -> Placement {
         let nodes = nodes.iter().map(|(name, weight)| node(name, name, *weight)).collect();
         Placement::build(PlacementSettings::default(), nodes).unwrap()
-    }
-
-    #[test]
-    fn arcs_overlap_across_zero_too() {
-        let arcs = |arcs: &[(u64, usize)]| -> Vec<Arc> {
-            arcs.iter().map(|(start, node)| Arc { start: *start, node: *node }).collect()
-        };
-        let (stays, swaps) = ([Some(0), Some(1)], [Some(1), Some(0)]);
-        let (before, after) = (arcs(&[(10, 0), (20, 1)]), arcs(&[(10, 0), (15, 1)]));
-        assert_eq!(moves(&before, &after, &stays), BTreeMap::from([((0, 1), 5)]));
-        let swapped = BTreeMap::from([((0, 0), 5), ((1, 1), POSITIONS - 10)]);
-        assert_eq!(moves(&before, &after, &swaps), swapped);
-        let (before, after) = (arcs(&[(0, 0)]), arcs(&[(5, 0), (u64::MAX, 1)]));
-        assert_eq!(moves(&before, &after, &stays), BTreeMap::from([((0, 1), 6)]));
-        assert_eq!(moves(&before, &after, &[None, None]), BTreeMap::from([((0, 0), POSITIONS - 6), ((0, 1), 6)]));
     }
 
     #[test]

@@ -74,8 +74,8 @@ pub struct PoolTable {
     placed: Vec<Arc<Upstream>>,
     /// Handles of all nodes by name, draining ones included.
     upstreams: BTreeMap<String, Arc<Upstream>>,
-    /// Exact ownership of the placed nodes, by their index in the placement, 0 to 1.
-    shares: Vec<f64>,
+    /// How many positions each placed node owns, by its index in the placement.
+    shares: Vec<u128>,
     /// Running sums of the placed nodes' weights, to draw a node by weight.
     weight_sums: Vec<u64>,
 }
@@ -91,6 +91,10 @@ pub struct PoolParts {
     pub membership: Membership,
     /// Their placement, built.
     pub placement: Arc<Placement>,
+    /// Exact ownership under that placement.
+    pub shares: Vec<u128>,
+    /// Digest of the placement and of the key rule of the settings.
+    pub fingerprint: Fingerprint,
     /// Share of keys that moved since the epoch before.
     pub moved_ratio: f64,
 }
@@ -100,7 +104,6 @@ impl PoolTable {
     /// their connections stay open, and the counters of all nodes that stay. `workers` sizes new counters.
     pub fn next(parts: PoolParts, previous: Option<&PoolTable>, workers: usize) -> PoolTable {
         let placement = parts.placement;
-        let fingerprint = placement.fingerprint(&parts.settings.key.describe());
         let upstreams = next_upstreams(&parts.membership, previous, workers);
         let placed = placement.nodes().iter().map(|node| Arc::clone(&upstreams[&node.name])).collect();
         let mut total = 0;
@@ -108,10 +111,9 @@ impl PoolTable {
             total += u64::from(node.weight);
             total
         });
-        let shares = placement.shares().into_iter().map(|positions| positions as f64 / POSITIONS as f64).collect();
         PoolTable {
             epoch: parts.epoch,
-            fingerprint,
+            fingerprint: parts.fingerprint,
             routes: parts.membership.routes(),
             stats: previous.map_or_else(|| Arc::new(PoolStats::new(workers)), |pool| Arc::clone(&pool.stats)),
             moved_ratio: parts.moved_ratio,
@@ -121,7 +123,7 @@ impl PoolTable {
             settings: parts.settings,
             membership: parts.membership,
             placement,
-            shares,
+            shares: parts.shares,
         }
     }
 
@@ -138,14 +140,19 @@ impl PoolTable {
     /// Share of the keys that each placed node owns, 0 to 1, by name. Draining nodes are absent.
     pub fn shares(&self) -> HashMap<&str, f64> {
         let names = self.placement.nodes().iter().map(|node| node.name.as_str());
-        names.zip(self.shares.iter().copied()).collect()
+        names.zip(self.shares.iter().map(|positions| ratio(*positions))).collect()
+    }
+
+    /// How many positions each placed node owns, by its index in the placement.
+    pub fn exact_shares(&self) -> &[u128] {
+        &self.shares
     }
 
     /// The largest share of a node over what its weight entitles it to; 1 is perfect, 0 without nodes.
     pub fn imbalance_ratio(&self) -> f64 {
         let total = self.weight_sums.last().copied().unwrap_or_default() as f64;
         let ratios = self.placement.nodes().iter().zip(&self.shares);
-        ratios.map(|(node, share)| share * total / f64::from(node.weight)).fold(0.0, f64::max)
+        ratios.map(|(node, share)| ratio(*share) * total / f64::from(node.weight)).fold(0.0, f64::max)
     }
 
     /// A placed node drawn by weight; `random` is uniform over all of `u64`. `None` without nodes.
@@ -155,6 +162,11 @@ impl PoolTable {
         let ticket = (u128::from(random) * u128::from(total)) >> 64;
         Some(self.weight_sums.partition_point(|sum| u128::from(*sum) <= ticket))
     }
+}
+
+/// Positions as a part of all.
+fn ratio(positions: u128) -> f64 {
+    positions as f64 / POSITIONS as f64
 }
 
 /// The handles for `membership`: kept where name and address are as before, marked retired where they are not.

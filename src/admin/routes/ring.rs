@@ -60,7 +60,7 @@ fn wants_picture(headers: &HeaderMap) -> bool {
 pub(crate) fn ring_view(pool: &PoolTable) -> RingView {
     let arcs = pool.placement.arcs();
     let arcs_exact = arcs.len();
-    let shown = if arcs_exact > ARCS_MAX { coarsen(arcs) } else { arcs.to_vec() };
+    let shown = if arcs_exact > ARCS_MAX { coarsen(&arcs) } else { arcs };
     let name = |node: usize| pool.placement.nodes()[node].name.clone();
     let arc = |arc: &PlacementArc| RingArc { start: format!("{:016x}", arc.start), node: name(arc.node) };
     RingView {
