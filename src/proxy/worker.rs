@@ -477,7 +477,10 @@ pub(crate) struct OpenGuard {
 impl Drop for OpenGuard {
     fn drop(&mut self) {
         self.worker.stats().connections.add(-1);
-        self.worker.closed_one.notify_one();
+        // Before, nobody waits for the last one to go, and waking the worker for each costs a round of its runtime.
+        if self.worker.phase() >= Phase::Closing {
+            self.worker.closed_one.notify_one();
+        }
     }
 }
 
