@@ -119,7 +119,8 @@ async fn serve(
             Http1::Over => return Ok(()),
             Http1::Resting(stream) => stream,
             Http1::Switched(tunnel, stream) => {
-                tunnel.join(stream).await;
+                // In a box, because few connections become one and all would be as large.
+                Box::pin(tunnel.join(stream)).await;
                 return Ok(());
             }
         };
