@@ -61,7 +61,7 @@ pub(crate) struct Client {
 
 impl Client {
     fn new(peer: IpAddr, state: &Rc<ClientState>) -> Client {
-        let address = HeaderValue::try_from(peer.to_canonical().to_string());
+        let address = HeaderValue::from_bytes(&address_text(peer.to_canonical()));
         Client {
             peer,
             forwarded_for: address.expect("addresses are visible ASCII"),
@@ -76,6 +76,26 @@ impl Client {
     pub(crate) fn switch(&self, mut exchange: Box<Exchange>) {
         self.tunnel.set(exchange.switch().map(|connection| Tunnel::new(connection, exchange)));
     }
+}
+
+/// An address as the standard library writes it. Its formatter takes ten times as long for IPv4, which is noticed where
+/// every request comes on a new connection.
+fn address_text(address: IpAddr) -> Vec<u8> {
+    let IpAddr::V4(address) = address else {
+        return address.to_string().into_bytes();
+    };
+    let mut text = Vec::with_capacity("255.255.255.255.".len());
+    for octet in address.octets() {
+        if octet >= 100 {
+            text.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            text.push(b'0' + octet / 10 % 10);
+        }
+        text.extend([b'0' + octet % 10, b'.']);
+    }
+    text.pop();
+    text
 }
 
 /// Serves `stream` in a task of its own on this worker, where it has its `place`.
@@ -256,4 +276,18 @@ async fn obey<C: Future>(
         connection.as_mut().poll(cx).map(Some)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_does() {
+        let of_every_octet = (0..=255).map(|octet| IpAddr::from([octet, 255 - octet, 0, octet / 2]));
+        let of_ipv6 = ["::1", "2001:db8::ff00:42:8329"].map(|address| address.parse().unwrap());
+        for address in of_every_octet.chain(of_ipv6) {
+            assert_eq!(address_text(address), address.to_string().into_bytes(), "{address}");
+        }
+    }
 }
