@@ -19,6 +19,8 @@ use socket2::SockRef;
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::Future;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::net::TcpListener;
@@ -28,6 +30,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::thread;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -363,11 +366,12 @@ impl Worker {
             tokio::time::sleep(LAST_ACCEPTS).await;
         });
         loop {
-            let accepted = tokio::select! {
-                biased;
-                () = &mut over => return,
-                accepted = listener.accept() => accepted,
-            };
+            // Polled by hand, because a future for every client takes longer than asking for one.
+            let accepted = poll_fn(|cx| match over.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(None),
+                Poll::Pending => listener.poll_accept(cx).map(Some),
+            });
+            let Some(accepted) = accepted.await else { return };
             match accepted {
                 Ok((stream, peer)) => {
                     self.wait_for_room().await;
