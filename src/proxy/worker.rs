@@ -15,6 +15,7 @@ use crate::proxy::upstream::LocalNode;
 use crate::proxy::upstream::keepalive;
 use arc_swap::ArcSwap;
 use arc_swap::Cache;
+use slab::Slab;
 use socket2::SockRef;
 use std::cell::Cell;
 use std::cell::RefCell;
@@ -226,8 +227,7 @@ pub(crate) struct Worker {
     tables: RefCell<Cache<Arc<ArcSwap<RoutingTable>>, Arc<RoutingTable>>>,
     current: RefCell<Rc<LocalTable>>,
     nodes: RefCell<HashMap<u64, Rc<LocalNode>>>,
-    clients: RefCell<HashMap<u64, Rc<ClientState>>>,
-    next_client: Cell<u64>,
+    clients: RefCell<Slab<Rc<ClientState>>>,
     phase: Cell<Phase>,
     spread: Arc<Spread>,
     closed_one: Notify,
@@ -245,7 +245,6 @@ impl Worker {
             current: RefCell::new(Rc::new(LocalTable::new(table))),
             nodes: RefCell::default(),
             clients: RefCell::default(),
-            next_client: Cell::new(0),
             phase: Cell::new(Phase::Running),
             spread,
             closed_one: Notify::new(),
@@ -314,9 +313,7 @@ impl Worker {
 
     /// Registers a client, so that it can be told to leave, until the guard is dropped.
     pub(crate) fn register(self: &Rc<Self>, state: &Rc<ClientState>) -> Registration {
-        let id = self.next_client.get();
-        self.next_client.set(id + 1);
-        self.clients.borrow_mut().insert(id, Rc::clone(state));
+        let id = self.clients.borrow_mut().insert(Rc::clone(state));
         Registration { worker: Rc::clone(self), id }
     }
 
@@ -351,7 +348,7 @@ impl Worker {
 
     fn enter(&self, phase: Phase) {
         if self.phase.replace(phase) != phase {
-            self.clients.borrow().values().for_each(|client| client.wake());
+            self.clients.borrow().iter().for_each(|(_, client)| client.wake());
         }
     }
 
@@ -436,7 +433,7 @@ impl Worker {
             tick.tick().await;
             let table = self.table();
             let limits = &table.table.server.limits;
-            for client in self.clients.borrow().values() {
+            for (_, client) in self.clients.borrow().iter() {
                 if let Some(order) = client.overstayed(limits, self.phase()) {
                     client.order(order);
                 }
@@ -463,12 +460,12 @@ async fn until_closing(phase: &mut watch::Receiver<Phase>) {
 /// A client that can be told to leave.
 pub(crate) struct Registration {
     worker: Rc<Worker>,
-    id: u64,
+    id: usize,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.worker.clients.borrow_mut().remove(&self.id);
+        self.worker.clients.borrow_mut().remove(self.id);
     }
 }
 
