@@ -6,6 +6,7 @@ use crate::proxy::worker::Phase;
 use bytes::Buf;
 use bytes::Bytes;
 use bytes::BytesMut;
+use socket2::SockRef;
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -19,6 +20,7 @@ use std::task::ready;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
+use tokio::io::Interest;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -31,6 +33,8 @@ pub(crate) struct ClientState {
     is_http2: Cell<bool>,
     /// Requests being answered.
     busy: Cell<usize>,
+    /// Whether the connection ends with the response of the moment.
+    is_last: Cell<bool>,
     /// Whether bytes of an unfinished head have come.
     has_begun: Cell<bool>,
     /// When that was noticed.
@@ -69,6 +73,7 @@ impl ClientState {
             is_known: Cell::new(false),
             is_http2: Cell::new(false),
             busy: Cell::new(0),
+            is_last: Cell::new(false),
             has_begun: Cell::new(false),
             head_since: Cell::new(None),
             idle_since: Cell::new(Instant::now()),
@@ -83,6 +88,16 @@ impl ClientState {
         self.busy.set(self.busy.get() + 1);
         self.has_begun.set(false);
         self.head_since.set(None);
+    }
+
+    /// Whether the request of the moment is known to be the last one on its connection, all of which has come.
+    pub(crate) fn expect_end(&self, is_last: bool) {
+        self.is_last.set(is_last);
+    }
+
+    /// Whether nothing comes after what is written now.
+    fn writes_last(&self) -> bool {
+        self.is_last.get() && self.busy.get() == 0
     }
 
     /// A request and its response are over.
@@ -271,8 +286,12 @@ impl AsyncWrite for ClientStream {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper is done with the stream then, so that it is closed next, which says the same with one call less.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.state.writes_last() {
+            // Closing would drop what is held back, were there anything from the client that nobody reads.
+            return Pin::new(&mut self.stream).poll_shutdown(cx);
+        }
+        // hyper is done with the stream, so that it is closed next, which says the same with one call less.
         Poll::Ready(Ok(()))
     }
 
@@ -281,12 +300,42 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = gather::poll_write(Pin::new(&mut self.stream), cx, bufs);
+        let written = if self.state.writes_last() {
+            gather::poll_write(Pin::new(&mut BeforeEnd(&self.stream)), cx, bufs)
+        } else {
+            gather::poll_write(Pin::new(&mut self.stream), cx, bufs)
+        };
         self.state.wrote(&written);
         written
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+/// A stream that is shut down after what is written to it. The kernel holds that back until then, so that the end
+/// needs no packet of its own, which takes about a tenth of the work of a connection with a single request.
+struct BeforeEnd<'a>(&'a TcpStream);
+
+impl AsyncWrite for BeforeEnd<'_> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let (stream, flags) = (self.0, libc::MSG_MORE | libc::MSG_NOSIGNAL);
+        loop {
+            ready!(stream.poll_write_ready(cx))?;
+            let send = || SockRef::from(stream).send_with_flags(buf, flags);
+            match stream.try_io(Interest::WRITABLE, send) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -95,6 +95,12 @@ pub(crate) fn upgrade_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     (asked && !is_h2c).then(|| protocol.clone())
 }
 
+/// Whether the sender closes the connection after this message, or wants the recipient to.
+pub(crate) fn asks_to_close(headers: &HeaderMap) -> bool {
+    let says_close = |value: &HeaderValue| tokens(value).any(|token| token.eq_ignore_ascii_case("close"));
+    headers.get_all(header::CONNECTION).iter().any(|value| value == "close" || says_close(value))
+}
+
 /// Whether the body is framed in no way but those that every recipient understands alike. Any coding besides one
 /// `chunked` would be taken off or left on without the next recipient being told.
 pub(crate) fn is_plainly_framed(headers: &HeaderMap) -> bool {

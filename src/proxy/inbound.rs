@@ -58,6 +58,7 @@ impl Inbound {
     ) -> Result<Inbound, ProxyError> {
         check_size(request, server)?;
         let found = Survey::of(request.headers());
+        client.state.expect_end(request.body().is_end_stream() && is_last(request, found));
         if found.transfer_encoding && !headers::is_plainly_framed(request.headers()) {
             return Err(ProxyError::TransferCoding);
         }
@@ -165,6 +166,15 @@ fn check_size(request: &Request<Incoming>, server: &ServerSettings) -> Result<()
         return Err(ProxyError::HeadersTooMany);
     }
     Ok(())
+}
+
+/// Whether no other request may follow on the connection (RFC 9112 section 9.3).
+fn is_last(request: &Request<Incoming>, found: Survey) -> bool {
+    match request.version() {
+        Version::HTTP_10 => !found.connection,
+        Version::HTTP_11 => found.connection && headers::asks_to_close(request.headers()),
+        _ => false,
+    }
 }
 
 /// The host a request is for: that of an absolute target, which overrides Host (RFC 9112 section 3.2.2), else Host,

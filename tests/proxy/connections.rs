@@ -47,6 +47,27 @@ async fn few_long_connections_spread_evenly_over_the_workers() {
 }
 
 #[tokio::test]
+async fn the_last_response_of_a_connection_comes_whole() {
+    // With bytes behind the request that nobody reads, the connection ends with a reset.
+    for (size, behind) in [(0, 0), (10, 0), (5_000_000, 0), (10, 100_000)] {
+        let node = Node::script("a", move |mut wire| async move {
+            while wire.try_request().await.is_some() {
+                wire.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{}", "x".repeat(size))).await;
+            }
+        })
+        .await;
+        let proxy = Setup::of(&[&node]).start();
+        for request in [get("/", "Connection: close\r\n"), get("/", "").replace("HTTP/1.1", "HTTP/1.0")] {
+            let mut client = proxy.connect().await;
+            client.write(format!("{request}{}", "y".repeat(behind))).await;
+            let reply = client.response(true).await;
+            assert_eq!((reply.status(), reply.body.len()), (200, size), "{behind} bytes behind {request:?}");
+            client.closed().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_rested_is_served_as_before() {
     let node = Node::echo("a").await;
     let proxy = Setup::of(&[&node]).start();
