@@ -227,6 +227,7 @@ async fn exchange(
 }
 
 /// A response that has arrived whole.
+#[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     headers: http::HeaderMap,

@@ -156,6 +156,24 @@ async fn writers_that_race_for_a_name_create_it_once() {
 }
 
 #[tokio::test]
+async fn writers_of_different_nodes_are_not_in_each_others_way() {
+    let proxy = Proxy::start(ONE_POOL).await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..12 {
+        let client = proxy.client();
+        writers.spawn(async move {
+            for weight in 1..=30 {
+                let reply = put(&client, &format!("w{writer}"), &json!({ "address": "w:1", "weight": weight })).await;
+                let expected = if weight == 1 { 201 } else { 200 };
+                assert_eq!(reply.status, expected, "writer {writer}, weight {weight}: {reply:?}");
+            }
+        });
+    }
+    writers.join_all().await;
+    assert_eq!(epoch(&proxy.client()).await, 1 + 12 * 30);
+}
+
+#[tokio::test]
 async fn a_dry_run_plans_and_changes_nothing() {
     let proxy = Proxy::start(ONE_POOL).await;
     let client = proxy.client();

@@ -22,6 +22,7 @@ use crate::admin::responses::PatchNodeProblem;
 use crate::admin::responses::PutNodeProblem;
 use crate::admin::view;
 use crate::cluster::membership::Change;
+use crate::cluster::membership::Reason;
 use crate::cluster::node::Node;
 use crate::cluster::node::NodeName;
 use crate::control::pool_at::Plan;
@@ -127,10 +128,12 @@ pub(crate) async fn put(
     for _ in 0..ATTEMPTS_MAX {
         let changes = changes_to(&order, &spec)?;
         let is_new = order.pool.membership.node(&order.node).is_none();
-        // What to change was read off this state, so it is only right for this state.
-        let guard = precondition::state(&order.pool);
-        match carry_out(&api, &order, changes, Some(guard)).await {
-            Err(WriteError::Stale { .. }) if !order.precondition.names_a_state() => {
+        // The changes set what they set whatever became of the other nodes, and are refused if this one came or went
+        // meanwhile. That it has the wanted placement-id is right for this state only.
+        let is_bound = order.precondition.names_a_state() || (!is_new && spec.placement_id.is_some());
+        let guard = is_bound.then(|| precondition::state(&order.pool));
+        match carry_out(&api, &order, changes, guard).await {
+            Err(error) if !order.precondition.names_a_state() && is_overtaken(&error, &order.node) => {
                 order.pool = api.pool(&order.pool.settings.name)?;
             }
             done => return done.map(|done| answer(&order, done, is_new)).map_err(Fault::of_node_write),
@@ -246,6 +249,18 @@ fn changes_to(order: &Order, spec: &NodeSpec) -> Result<Vec<Change>, Fault> {
         (present.weight != weight).then(|| Change::Weight { name: name(), weight }),
     ];
     Ok(changes.into_iter().flatten().collect())
+}
+
+/// Whether a write was decided on a state in which `node` was not what it is now.
+fn is_overtaken(error: &WriteError, node: &NodeName) -> bool {
+    match error {
+        WriteError::Stale { .. } => true,
+        WriteError::Refused(refused) => match &refused.reason {
+            Reason::DuplicateName { name } | Reason::UnknownNode { name, .. } => name == node,
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 /// What came of a write that was not refused.
