@@ -28,6 +28,7 @@ use http::Version;
 use http::header;
 use hyper::body::Incoming;
 use serde_json::json;
+use std::convert::Infallible;
 use std::future::Future;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -39,35 +40,41 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Answers one request; failures are answers too.
-pub(crate) async fn serve(
+///
+/// All that needs no waiting is done before there is a future, so that this is small: a future is moved about whole,
+/// and whatever an async function is given by value takes room in it twice.
+pub(crate) fn serve(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     request: Request<Incoming>,
-) -> Response<ResponseBody> {
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<> {
     let version = request.version();
     let log = worker.logs_access().then(|| Box::new(inbound::log_entry(client, &request)));
     let mut exchange = Exchange::begin(worker, client, log);
-    let mut response = match carry(worker, client, request, &mut exchange).await {
-        Ok(Carried::Response { response, patience }) => {
-            response.map(|body| ResponseBody::node(body, patience, exchange))
+    let mut errand = Errand::new(worker, client, request, &mut exchange);
+    let (worker, client) = (Rc::clone(worker), Rc::clone(client));
+    async move {
+        let mut response = match &mut errand {
+            Ok(errand) => match errand.carry(&worker, &mut exchange).await {
+                Ok(carried) => carried.deliver(&client, exchange),
+                Err(error) => refuse(&error, &mut exchange),
+            },
+            Err(error) => refuse(error, &mut exchange),
+        };
+        // HTTP/1 clients are told to leave response by response; HTTP/2 has GOAWAY.
+        if worker.phase() != Phase::Running
+            && version != Version::HTTP_2
+            && response.status() != StatusCode::SWITCHING_PROTOCOLS
+        {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(Carried::Switch(response)) => {
-            client.switch(exchange);
-            response.map(|_| ResponseBody::local(""))
-        }
-        Err(error) => {
-            exchange.refused(error.status().as_u16());
-            problem(&error)
-        }
-    };
-    // HTTP/1 clients are told to leave response by response; HTTP/2 has GOAWAY.
-    if worker.phase() != Phase::Running
-        && version != Version::HTTP_2
-        && response.status() != StatusCode::SWITCHING_PROTOCOLS
-    {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Ok(response)
     }
-    response
+}
+
+fn refuse(error: &ProxyError, exchange: &mut Exchange) -> Response<ResponseBody> {
+    exchange.refused(error.status().as_u16());
+    problem(error)
 }
 
 /// What a node answered, made fit for the client.
@@ -78,33 +85,63 @@ enum Carried {
     Switch(Response<Incoming>),
 }
 
-async fn carry(
-    worker: &Rc<Worker>,
-    client: &Client,
-    request: Request<Incoming>,
-    exchange: &mut Exchange,
-) -> Result<Carried, ProxyError> {
-    let table = worker.table();
-    let inbound = Inbound::accept(client, &request, &table.table.server)?;
-    let choice = choose(worker, &table, inbound.head(&request), exchange)?;
-    let pool = &table.table.pools()[choice.pool];
-    let patience = table.table.server.limits.body_timeout;
-    let is_replayable = request.method().is_idempotent() && inbound.upgrade.is_none();
-    let (request, upload) = inbound.outbound(client, request, &pool.settings, patience);
-    let mut outbound = Outbound { is_replayable: is_replayable && upload.is_none(), request: Some(request) };
-    exchange.upload = upload;
-    let answer = {
-        let attempts = pin!(attempt(worker, pool, choice, &mut outbound, exchange));
-        match pool.settings.timeouts.total {
-            None => attempts.await,
-            // In a box, because few pools have such a limit.
-            Some(total) => {
-                let limited = Box::pin(tokio::time::timeout(total, attempts));
-                limited.await.unwrap_or(Err(ProxyError::TotalTimeout))
+impl Carried {
+    fn deliver(self, client: &Client, exchange: Box<Exchange>) -> Response<ResponseBody> {
+        match self {
+            Carried::Response { response, patience } => {
+                response.map(|body| ResponseBody::node(body, patience, exchange))
+            }
+            Carried::Switch(response) => {
+                client.switch(exchange);
+                response.map(|_| ResponseBody::local(""))
             }
         }
-    };
-    pass_on(answer?, pool, inbound.upgrade.is_some(), exchange)
+    }
+}
+
+/// A request that is fit for the nodes of its pool.
+struct Errand {
+    table: Rc<LocalTable>,
+    choice: Choice,
+    outbound: Outbound,
+    asks_to_switch: bool,
+}
+
+impl Errand {
+    fn new(
+        worker: &Worker,
+        client: &Client,
+        request: Request<Incoming>,
+        exchange: &mut Exchange,
+    ) -> Result<Errand, ProxyError> {
+        let table = worker.table();
+        let inbound = Inbound::accept(client, &request, &table.table.server)?;
+        let choice = choose(worker, &table, inbound.head(&request), exchange)?;
+        let pool = &table.table.pools()[choice.pool];
+        let patience = table.table.server.limits.body_timeout;
+        let asks_to_switch = inbound.upgrade.is_some();
+        let is_idempotent = request.method().is_idempotent();
+        let (request, upload) = inbound.outbound(client, request, &pool.settings, patience);
+        let is_replayable = is_idempotent && !asks_to_switch && upload.is_none();
+        exchange.upload = upload;
+        Ok(Errand { table, choice, outbound: Outbound { is_replayable, request: Some(request) }, asks_to_switch })
+    }
+
+    async fn carry(&mut self, worker: &Worker, exchange: &mut Exchange) -> Result<Carried, ProxyError> {
+        let pool = &self.table.table.pools()[self.choice.pool];
+        let answer = {
+            let attempts = pin!(attempt(worker, pool, self.choice.order, &mut self.outbound, exchange));
+            match pool.settings.timeouts.total {
+                None => attempts.await,
+                // In a box, because few pools have such a limit.
+                Some(total) => {
+                    let limited = Box::pin(tokio::time::timeout(total, attempts));
+                    limited.await.unwrap_or(Err(ProxyError::TotalTimeout))
+                }
+            }
+        };
+        pass_on(answer?, pool, self.asks_to_switch, exchange)
+    }
 }
 
 /// Which nodes to try, in which order.
@@ -113,6 +150,7 @@ struct Choice {
     order: Order,
 }
 
+#[derive(Clone, Copy)]
 enum Order {
     /// The candidates of a key's position.
     Key(u64),
@@ -198,12 +236,12 @@ fn copy_without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
 async fn attempt(
     worker: &Worker,
     pool: &PoolTable,
-    choice: Choice,
+    order: Order,
     outbound: &mut Outbound,
     exchange: &mut Exchange,
 ) -> Result<Response<Incoming>, ProxyError> {
     let mut failure = None;
-    for index in choice.order.candidates(&pool.placement).take(pool.settings.max_attempts) {
+    for index in order.candidates(&pool.placement).take(pool.settings.max_attempts) {
         let node = worker.node(pool.placed(index));
         if failure.is_some() {
             count_retry(worker, exchange, RetryReason::Connect);

@@ -1,7 +1,6 @@
 //! Serves one client connection: finds out its protocol, then lets hyper speak it under the configured limits.
 
 use crate::proxy::alarm::Alarm;
-use crate::proxy::body::ResponseBody;
 use crate::proxy::client::ClientState;
 use crate::proxy::client::ClientStream;
 use crate::proxy::client::Order;
@@ -13,9 +12,6 @@ use crate::proxy::tunnel::Tunnel;
 use crate::proxy::worker::Place;
 use crate::proxy::worker::Worker;
 use http::HeaderValue;
-use http::Request;
-use http::Response;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -23,7 +19,6 @@ use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use std::cell::Cell;
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::future::Future;
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -163,10 +158,7 @@ enum Http1 {
 
 async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStream) -> Result<Http1, ServeError> {
     let (state, limits) = (Rc::clone(&client.state), worker.table().table.server.limits.clone());
-    let service = service_fn(|request: Request<Incoming>| {
-        let (worker, client) = (Rc::clone(worker), Rc::clone(&client));
-        async move { Ok::<Response<ResponseBody>, Infallible>(forward::serve(&worker, &client, request).await) }
-    });
+    let service = service_fn(|request| forward::serve(worker, &client, request));
     let mut connection = http1_settings(&limits).serve_connection(TokioIo::new(stream), service);
     let follow = |order, connection: Pin<&mut http1::Connection<_, _>>| match order {
         Order::Serve => true,
@@ -199,13 +191,8 @@ async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
 
 async fn serve_http2(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStream) -> Result<(), ServeError> {
     let (state, limits) = (Rc::clone(&client.state), worker.table().table.server.limits.clone());
-    let service = service_fn(|request: Request<Incoming>| {
-        let (worker, client) = (Rc::clone(worker), Rc::clone(&client));
-        // In a box, because hyper moves it several times until the stream has a task of its own.
-        Box::pin(
-            async move { Ok::<Response<ResponseBody>, Infallible>(forward::serve(&worker, &client, request).await) },
-        )
-    });
+    // In a box, because hyper moves it several times until the stream has a task of its own.
+    let service = service_fn(|request| Box::pin(forward::serve(worker, &client, request)));
     let connection = pin!(http2_settings(&limits).serve_connection(TokioIo::new(stream), service));
     let follow = |order, connection: Pin<&mut http2::Connection<_, _, _>>| match order {
         Order::Serve | Order::Rest => true,
