@@ -19,7 +19,7 @@ use slab::Slab;
 use socket2::SockRef;
 use std::cell::Cell;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::future::poll_fn;
 use std::io;
@@ -226,7 +226,7 @@ pub(crate) struct Worker {
     id: usize,
     tables: RefCell<Cache<Arc<ArcSwap<RoutingTable>>, Arc<RoutingTable>>>,
     current: RefCell<Rc<LocalTable>>,
-    nodes: RefCell<HashMap<u64, Rc<LocalNode>>>,
+    nodes: RefCell<BTreeMap<u64, Rc<LocalNode>>>,
     clients: RefCell<Slab<Rc<ClientState>>>,
     phase: Cell<Phase>,
     spread: Arc<Spread>,
