@@ -20,10 +20,13 @@ use crate::proxy::worker::LocalTable;
 use crate::proxy::worker::Phase;
 use crate::proxy::worker::Worker;
 use crate::routing::key::RequestHead;
+use http::HeaderName;
 use http::HeaderValue;
+use http::Method;
 use http::Request;
 use http::Response;
 use http::StatusCode;
+use http::Uri;
 use http::Version;
 use http::header;
 use hyper::body::Incoming;
@@ -124,7 +127,7 @@ impl Errand {
         let (request, upload) = inbound.outbound(client, request, &pool.settings, patience);
         let is_replayable = is_idempotent && !asks_to_switch && upload.is_none();
         exchange.upload = upload;
-        Ok(Errand { table, choice, outbound: Outbound { is_replayable, request: Some(request) }, asks_to_switch })
+        Ok(Errand { table, choice, outbound: Outbound::new(request, is_replayable), asks_to_switch })
     }
 
     async fn carry(&mut self, worker: &Worker, exchange: &mut Exchange) -> Result<Carried, ProxyError> {
@@ -209,27 +212,50 @@ struct Outbound {
     /// Whether what may have been sent may be sent again: its method is idempotent (RFC 9110 section 9.2.2), and it
     /// has no body.
     is_replayable: bool,
-    /// `None` while it is under way and can only be sent once.
+    /// `None` while it is under way, and after that unless it may be sent again.
     request: Option<Request<RequestBody>>,
+    spare: Option<Spare>,
 }
 
 impl Outbound {
+    fn new(request: Request<RequestBody>, is_replayable: bool) -> Outbound {
+        Outbound { is_replayable, request: Some(request), spare: None }
+    }
+
     /// The request to send over a connection that carried others before, or over a new one.
     fn take(&mut self, is_reused: bool) -> Option<Request<RequestBody>> {
-        let request = self.request.take();
-        if is_reused && self.is_replayable {
-            self.request = request.as_ref().map(copy_without_body);
-        }
-        request
+        let request = self.request.take()?;
+        self.spare = (is_reused && self.is_replayable).then(|| Spare::of(&request));
+        Some(request)
+    }
+
+    /// It failed: what was `unsent` may be sent again, and so may what has a spare.
+    fn failed(&mut self, unsent: Option<Request<RequestBody>>) {
+        self.request = unsent.or_else(|| self.spare.take().map(Spare::into_request));
     }
 }
 
-fn copy_without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+/// A copy of a request without its body. Nearly all are thrown away, so that it is quick to make and not to use: a
+/// header map costs three times the list of its fields.
+struct Spare {
+    method: Method,
+    uri: Uri,
+    fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Spare {
+    fn of(request: &Request<RequestBody>) -> Spare {
+        let fields = request.headers().iter().map(|(name, value)| (name.clone(), value.clone()));
+        Spare { method: request.method().clone(), uri: request.uri().clone(), fields: fields.collect() }
+    }
+
+    fn into_request(self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::Empty);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        request.headers_mut().extend(self.fields);
+        request
+    }
 }
 
 /// Tries the candidates in order until one answers or the request may not be tried again.
@@ -305,7 +331,7 @@ async fn try_node(
             Some(Err(mut error)) => {
                 let unsent = error.take_message();
                 let is_unsent = unsent.is_some();
-                outbound.request = unsent.or(outbound.request.take());
+                outbound.failed(unsent);
                 if is_unsent && !connection.is_reused {
                     return Err(ProxyError::NodeClosed { node: name() });
                 }
@@ -313,10 +339,7 @@ async fn try_node(
                     return Err(broken(&error.into_error(), exchange, name()));
                 }
             }
-            None => {
-                outbound.request = None;
-                return Err(ProxyError::HeadTimeout { node: name() });
-            }
+            None => return Err(ProxyError::HeadTimeout { node: name() }),
         }
         count_retry(worker, exchange, RetryReason::StaleConnection);
         now = Instant::now();
@@ -416,4 +439,18 @@ fn problem(error: &ProxyError) -> Response<ResponseBody> {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spare_is_the_request_again_with_repeated_fields_in_order() {
+        let request = Request::builder().method("DELETE").uri("/a?b=c").header("x-one", "1").header("x-two", "2");
+        let request = request.header("x-one", "3").body(RequestBody::Empty).unwrap();
+        let again = Spare::of(&request).into_request();
+        assert_eq!((again.method(), again.uri()), (request.method(), request.uri()));
+        assert_eq!(again.headers(), request.headers());
+    }
 }
