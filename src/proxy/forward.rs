@@ -54,11 +54,11 @@ pub(crate) fn serve(
     let version = request.version();
     let log = worker.logs_access().then(|| Box::new(inbound::log_entry(client, &request)));
     let mut exchange = Exchange::begin(worker, client, log);
-    let mut errand = Errand::new(worker, client, request, &mut exchange);
+    let mut prepared = Prepared::new(worker, client, request, &mut exchange);
     let (worker, client) = (Rc::clone(worker), Rc::clone(client));
     async move {
-        let mut response = match &mut errand {
-            Ok(errand) => match errand.carry(&worker, &mut exchange).await {
+        let mut response = match &mut prepared {
+            Ok(prepared) => match prepared.carry(&worker, &mut exchange).await {
                 Ok(carried) => carried.deliver(&client, exchange),
                 Err(error) => refuse(&error, &mut exchange),
             },
@@ -103,20 +103,20 @@ impl Carried {
 }
 
 /// A request that is fit for the nodes of its pool.
-struct Errand {
+struct Prepared {
     table: Rc<LocalTable>,
     choice: Choice,
     outbound: Outbound,
     asks_to_switch: bool,
 }
 
-impl Errand {
+impl Prepared {
     fn new(
         worker: &Worker,
         client: &Client,
         request: Request<Incoming>,
         exchange: &mut Exchange,
-    ) -> Result<Errand, ProxyError> {
+    ) -> Result<Prepared, ProxyError> {
         let table = worker.table();
         let inbound = Inbound::accept(client, &request, &table.table.server)?;
         let choice = choose(worker, &table, inbound.head(&request), exchange)?;
@@ -127,7 +127,7 @@ impl Errand {
         let (request, upload) = inbound.outbound(client, request, &pool.settings, patience);
         let is_replayable = is_idempotent && !asks_to_switch && upload.is_none();
         exchange.upload = upload;
-        Ok(Errand { table, choice, outbound: Outbound::new(request, is_replayable), asks_to_switch })
+        Ok(Prepared { table, choice, outbound: Outbound::new(request, is_replayable), asks_to_switch })
     }
 
     async fn carry(&mut self, worker: &Worker, exchange: &mut Exchange) -> Result<Carried, ProxyError> {
