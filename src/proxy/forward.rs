@@ -65,10 +65,9 @@ pub(crate) fn serve(
             Err(error) => refuse(error, &mut exchange),
         };
         // HTTP/1 clients are told to leave response by response; HTTP/2 has GOAWAY.
-        if worker.phase() != Phase::Running
-            && version != Version::HTTP_2
-            && response.status() != StatusCode::SWITCHING_PROTOCOLS
-        {
+        if version == Version::HTTP_2 {
+            headers::detach(response.headers_mut());
+        } else if worker.phase() != Phase::Running && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)

@@ -1,5 +1,6 @@
 //! What a proxy must change in a message head: RFC 9110 section 7.6 and the X-Forwarded-* conventions.
 
+use bytes::BytesMut;
 use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
@@ -233,6 +234,19 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Copies all values into one buffer of their own. Those of a node's response are pieces of the buffer that it was read
+/// into, which they would keep for as long as an HPACK table remembers them: until the client leaves.
+pub(crate) fn detach(headers: &mut HeaderMap) {
+    let mut copy = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
+    headers.values().for_each(|value| copy.extend_from_slice(value.as_bytes()));
+    let mut copy = copy.freeze();
+    for value in headers.values_mut() {
+        if let Ok(own) = HeaderValue::from_maybe_shared(copy.split_to(value.len())) {
+            *value = own;
+        }
+    }
+}
+
 /// Removes from trailers what must not arrive there (RFC 9110 section 6.5.1): framing, routing and what this proxy
 /// strips or vouches for in a head.
 pub(crate) fn filter_trailers(trailers: &mut HeaderMap) {
@@ -251,6 +265,7 @@ pub(crate) fn filter_trailers(trailers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -371,5 +386,18 @@ mod tests {
         let mut trailers = map(&[("grpc-status", "0"), ("content-length", "3"), ("x-forwarded-for", "1.1.1.1")]);
         filter_trailers(&mut trailers);
         assert_eq!(names(&trailers), ["grpc-status"]);
+    }
+
+    #[test]
+    fn detached_values_are_the_same_and_let_go_of_the_buffer_they_came_in() {
+        let buffer = Bytes::from((b'a'..=b'z').collect::<Vec<u8>>());
+        let mut headers = HeaderMap::new();
+        for (name, range) in [("x-one", 0..3), ("x-two", 3..3), ("x-one", 9..20)] {
+            headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(range)).unwrap());
+        }
+        let before = format!("{headers:?}");
+        detach(&mut headers);
+        assert_eq!(format!("{headers:?}"), before);
+        assert!(buffer.is_unique(), "{headers:?} still holds it");
     }
 }
