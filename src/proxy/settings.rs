@@ -124,7 +124,7 @@ pub struct PoolSettings {
     pub decision_headers: bool,
     /// `timeouts = { connect, head, idle, total }`
     pub timeouts: Timeouts,
-    /// `max-idle-connections` 64: kept open per node and worker.
+    /// `max-idle-connections` 1,024: kept open per node and worker.
     pub max_idle_connections: usize,
     /// `max-attempts` 3 (1 to 16): distinct nodes tried per request.
     pub max_attempts: usize,
@@ -141,7 +141,7 @@ impl PoolSettings {
         let host = section.parse("host", parse_host_header);
         let decision_headers = section.boolean("decision-headers", false);
         let timeouts = section.section("timeouts", Timeouts::read);
-        let max_idle_connections = section.integer("max-idle-connections", 64, 0..=100_000);
+        let max_idle_connections = section.integer("max-idle-connections", 1024, 0..=100_000);
         let max_attempts = section.integer("max-attempts", 3, 1..=16);
         let WrittenKey { rule, sources, hash_tag } = key?;
         Some(PoolSettings {
