@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::fmt;
 use std::iter::FusedIterator;
-use std::iter::repeat_n;
 use std::ops::Range;
 use std::ops::RangeInclusive;
 
@@ -269,14 +268,14 @@ fn sort(owned_points: &[(u64, u16)]) -> Vec<(u64, u16)> {
 /// For each of `buckets` buckets, how many positions are in those before it.
 fn first_of_buckets(positions: impl Iterator<Item = u64>, buckets: usize) -> Box<[u32]> {
     let shift = bucket_shift(buckets);
-    // Zeroed here: of the allocator, memory this large would come fresh from the system, page fault by page fault.
-    let mut index: Box<[u32]> = repeat_n(0, buckets).collect();
+    // Counted from 1, because memory asked for as zeroed would come fresh from the system, page fault by page fault.
+    let mut index = vec![1; buckets].into_boxed_slice();
     for position in positions {
         index[bucket_of(position, shift)] += 1;
     }
     let mut first = 0;
     for bucket in &mut index {
-        let count = std::mem::replace(bucket, first);
+        let count = std::mem::replace(bucket, first) - 1;
         first += count;
     }
     index
