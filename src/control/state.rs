@@ -24,6 +24,7 @@ use crate::store::Store;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::PoisonError;
+use std::thread;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 use tokio::sync::oneshot;
@@ -125,7 +126,10 @@ impl State {
         }
         match self.store.append(&batch.events) {
             Ok(()) => {
+                // Workers that wait for a CPU go first, as in `Batch::decide`: a change is not that urgent.
+                thread::yield_now();
                 let table = self.fold_and_publish(batch, &served);
+                thread::yield_now();
                 waiting.into_iter().for_each(|answer| answer.send(&table));
                 self.compact();
             }
