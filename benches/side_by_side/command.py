@@ -63,6 +63,8 @@ class Options:
 
 def main() -> int:
     """Runs the command; returns its exit code: 0, 1 when a peer failed or nothing was measured, 130 after Ctrl-C."""
+    # A shell without job control lets what it starts in the background ignore SIGINT, and whom we start would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = _parser().parse_args()
     if arguments.list:
         for scenario in SCENARIOS:
