@@ -173,6 +173,21 @@ async fn writers_of_different_nodes_are_not_in_each_others_way() {
 }
 
 #[tokio::test]
+async fn of_writers_that_race_for_a_node_one_is_last_as_a_whole() {
+    let proxy = Proxy::start(ONE_POOL).await;
+    let client = proxy.client();
+    for turn in 0..20 {
+        let specs = [1, 2, 3].map(|writer| json!({ "address": format!("10.0.{turn}.{writer}:80"), "weight": writer }));
+        let writes = [0, 1, 2].map(|writer| put(&client, "a", &specs[writer]));
+        let [one, two, three] = writes;
+        tokio::join!(one, two, three);
+        let node = client.get(&format!("{NODES}/a")).await;
+        let is_left = |spec: &Value| node["address"] == spec["address"] && node["weight"] == spec["weight"];
+        assert!(specs.iter().any(is_left), "none of {specs:?} is left whole in {node}");
+    }
+}
+
+#[tokio::test]
 async fn a_dry_run_plans_and_changes_nothing() {
     let proxy = Proxy::start(ONE_POOL).await;
     let client = proxy.client();

@@ -128,8 +128,8 @@ pub(crate) async fn put(
     for _ in 0..ATTEMPTS_MAX {
         let changes = changes_to(&order, &spec)?;
         let is_new = order.pool.membership.node(&order.node).is_none();
-        // The changes set what they set whatever became of the other nodes, and are refused if this one came or went
-        // meanwhile. That it has the wanted placement-id is right for this state only.
+        // The changes make the node what it is to be whatever became of it or the others, and are refused if it came or
+        // went meanwhile. That it has the wanted placement-id is right for this state only.
         let is_bound = order.precondition.names_a_state() || (!is_new && spec.placement_id.is_some());
         let guard = is_bound.then(|| precondition::state(&order.pool));
         match carry_out(&api, &order, changes, guard).await {
@@ -243,12 +243,12 @@ fn changes_to(order: &Order, spec: &NodeSpec) -> Result<Vec<Change>, Fault> {
         return Err(Fault::new(Kind::Refused, detail).at("/placement_id"));
     }
     let NodeSpec { address, weight, zone, .. } = spec.clone();
-    let changes = [
-        (present.address != address).then(|| Change::Address { name: name(), address }),
-        (present.zone != zone).then(|| Change::Zone { name: name(), zone }),
-        (present.weight != weight).then(|| Change::Weight { name: name(), weight }),
-    ];
-    Ok(changes.into_iter().flatten().collect())
+    // All of them, those that change nothing too: somebody else may edit the node meanwhile.
+    Ok(vec![
+        Change::Address { name: name(), address },
+        Change::Zone { name: name(), zone },
+        Change::Weight { name: name(), weight },
+    ])
 }
 
 /// Whether a write was decided on a state in which `node` was not what it is now.
