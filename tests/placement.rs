@@ -43,9 +43,10 @@ fn memberships(count_max: usize) -> impl Strategy<Value = Vec<PlacedNode>> {
 
 /// Memberships of which two often have nodes in common, by name or by placement-id; sometimes without any node.
 fn overlapping_memberships() -> impl Strategy<Value = Vec<PlacedNode>> {
-    prop::collection::btree_map(0..12u32, (0..3u32, 1..=3u32), 0..8).prop_map(|nodes| {
+    (0..2u32, prop::collection::btree_map(0..12u32, (0..3u32, 1..=3u32), 0..8)).prop_map(|(swap, nodes)| {
+        // Where `swap` differs, neighbours have traded their names.
         let node = |(id, (rename, weight)): (&u32, &(u32, u32))| PlacedNode {
-            name: format!("name-{id}-{}", rename / 2),
+            name: format!("name-{}-{}", id ^ swap, rename / 2),
             placement_id: format!("id-{id}"),
             weight: *weight,
         };

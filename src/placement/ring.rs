@@ -65,17 +65,21 @@ impl Ring {
             }
         }
         let mut merged = (Vec::with_capacity(count), Vec::with_capacity(count));
+        self.merge(&sort(&new_points), &next_owners, &mut merged);
+        Ok(Ring::new(vnodes, nodes, merged.0, merged.1))
+    }
+
+    /// Puts the points whose node stays, with its next index, together with sorted new ones.
+    fn merge(&self, new_points: &[(u64, u16)], next_owners: &[Option<u16>], merged: &mut (Vec<u64>, Vec<u16>)) {
         let mut former = 0;
-        for (position, owner) in sort(&new_points) {
-            let before = self.points_before((position, owner), &next_owners);
-            self.take_over(former..before, &next_owners, &mut merged);
+        for new_point in new_points {
+            let before = self.points_before(*new_point, next_owners);
+            self.take_over(former..before, next_owners, merged);
             former = before;
-            merged.0.push(position);
-            merged.1.push(owner);
+            merged.0.push(new_point.0);
+            merged.1.push(new_point.1);
         }
-        self.take_over(former..self.points.len(), &next_owners, &mut merged);
-        let (points, owners) = merged;
-        Ok(Ring::new(vnodes, nodes, points, owners))
+        self.take_over(former..self.points.len(), next_owners, merged);
     }
 
     /// How many points come before `new_point`, of which none has its owner. Nodes that stay keep their order, so that
@@ -174,21 +178,20 @@ impl Ring {
         Stretches { ring: self, from }
     }
 
-    /// Where the points are of those nodes that `other` has not, or otherwise.
-    fn points_not_in(&self, other: &Ring) -> Vec<u64> {
+    /// The points of each node that `other` lacks, or has under another name or with other points.
+    fn sets_not_in(&self, other: &Ring) -> Vec<(&str, u32)> {
         let known: HashSet<_> = other.nodes.iter().map(|node| (&node.name, point_set(other.vnodes, node))).collect();
         let sets = self.nodes.iter().map(|node| (&node.name, point_set(self.vnodes, node)));
-        let missing = sets.filter(|set| !known.contains(set));
-        missing.flat_map(|(_, (placement_id, count))| hash::ring_points(placement_id, count)).collect()
+        sets.filter(|set| !known.contains(set)).map(|(_, set)| set).collect()
     }
 
     /// The ranges from each of `points`, which are points of the ring, up to those beside it.
-    fn surroundings(&self, points: &[u64]) -> Vec<RangeInclusive<u64>> {
-        let mut ranges = Vec::with_capacity(points.len());
+    fn surroundings(&self, points: impl IntoIterator<Item = u64>) -> Vec<RangeInclusive<u64>> {
+        let mut ranges = Vec::new();
         for here in points {
-            let run = self.first_from(*here);
+            let run = self.first_from(here);
             let (left, right) = (self.points[self.before(run)], self.points[self.next_run(run)]);
-            match left < *here && *here < right {
+            match left < here && here < right {
                 true => ranges.push(left..=right),
                 false => ranges.extend([left..=u64::MAX, 0..=right]),
             }
@@ -298,11 +301,16 @@ fn bucket_of(position: u64, shift: u32) -> usize {
 /// The ranges, ascending and apart, outside of which every position has the same owner in both rings.
 ///
 /// Who owns a position depends on the points to both sides of it. So the owner differs only next to a point of a node
-/// that the other ring has not, or has otherwise.
+/// that the other ring lacks, or has under another name or with other points.
 pub(crate) fn touched(before: &Ring, after: &Ring) -> Vec<RangeInclusive<u64>> {
-    let gone = before.surroundings(&before.points_not_in(after));
-    let new = after.surroundings(&after.points_not_in(before));
-    united([gone, new].concat())
+    let sets = [before.sets_not_in(after), after.sets_not_in(before)];
+    let differing: u64 = sets.iter().flatten().map(|(_, count)| u64::from(*count)).sum();
+    if differing * 2 > u64::try_from(before.points.len() + after.points.len()).unwrap_or(u64::MAX) {
+        // The ranges would be many, and all but cover the circle.
+        return vec![0..=u64::MAX];
+    }
+    let [gone, new] = sets.map(|sets| sets.into_iter().flat_map(|(id, count)| hash::ring_points(id, count)));
+    united([before.surroundings(gone), after.surroundings(new)].concat())
 }
 
 /// The same positions in ranges ascending and apart.
@@ -320,7 +328,7 @@ fn united(mut ranges: Vec<RangeInclusive<u64>>) -> Vec<RangeInclusive<u64>> {
 
 /// Pieces of the circle in order, each with its last position and its owner; neighbours may have the same owner. They
 /// end with the largest position.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Stretches<'a> {
     ring: &'a Ring,
     /// Where the next one starts, and the point that owns it.
@@ -576,6 +584,25 @@ mod tests {
         }
 
         #[test]
+        fn crowded_points_merge_as_they_sort(
+            former in prop::collection::vec((crowded_position(), 0..12u16), 0..30),
+            new in prop::collection::vec((crowded_position(), 0..12u16), 0..30),
+            stays in prop::array::uniform12(any::<bool>()),
+        ) {
+            // Nodes that stay take the even indexes, in their order, new ones the odd ones between them.
+            let next_owners: Vec<_> = (0u16..).zip(stays).map(|(owner, stays)| stays.then_some(owner * 2)).collect();
+            let new: Vec<_> = new.iter().map(|(position, owner)| (*position, owner * 2 + 1)).collect();
+            let kept = former.iter().filter(|(_, owner)| stays[usize::from(*owner)]);
+            let kept = kept.map(|(position, owner)| (*position, owner * 2));
+            let mut expected: Vec<(u64, u16)> = kept.chain(new.iter().copied()).collect();
+            expected.sort_unstable();
+            let mut merged = (Vec::new(), Vec::new());
+            ring(&former).merge(&sort(&new), &next_owners, &mut merged);
+            let merged: Vec<_> = merged.0.into_iter().zip(merged.1).collect();
+            prop_assert_eq!(merged, expected);
+        }
+
+        #[test]
         fn where_crowded_rings_differ_is_touched(
             common in prop::collection::vec(crowded_position(), 0..12),
             [only_before, only_after] in prop::array::uniform2(prop::collection::vec(crowded_position(), 0..4)),
@@ -588,7 +615,7 @@ mod tests {
                 filler.chain(common).chain(own.iter().map(|position| (*position, 12))).collect()
             };
             let (before, after) = (ring(&owned(&only_before)), ring(&owned(&only_after)));
-            let ranges = united([before.surroundings(&only_before), after.surroundings(&only_after)].concat());
+            let ranges = united([before.surroundings(only_before), after.surroundings(only_after)].concat());
             prop_assert!(ranges.is_sorted_by(|a, b| a.end() < b.start()), "{:?}", ranges);
             let is_touched = ranges.iter().any(|range| range.contains(&asked));
             prop_assert!(before.owner(asked) == after.owner(asked) || is_touched, "{:?}", ranges);
