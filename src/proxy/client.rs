@@ -90,7 +90,7 @@ impl ClientState {
         self.head_since.set(None);
     }
 
-    /// Whether the request of the moment is known to be the last one on its connection, all of which has come.
+    /// Told for every request whether it is the last one on its connection, see `Inbound::is_last`.
     pub(crate) fn expect_end(&self, is_last: bool) {
         self.is_last.set(is_last);
     }
@@ -320,15 +320,27 @@ struct BeforeEnd<'a>(&'a TcpStream);
 
 impl AsyncWrite for BeforeEnd<'_> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let (stream, flags) = (self.0, libc::MSG_MORE | libc::MSG_NOSIGNAL);
         loop {
             ready!(stream.poll_write_ready(cx))?;
-            let send = || SockRef::from(stream).send_with_flags(buf, flags);
+            let send = || SockRef::from(stream).send_vectored_with_flags(bufs, flags);
             match stream.try_io(Interest::WRITABLE, send) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
             }
         }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

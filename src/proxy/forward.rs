@@ -118,6 +118,7 @@ impl Prepared {
     ) -> Result<Prepared, ProxyError> {
         let table = worker.table();
         let inbound = Inbound::accept(client, &request, &table.table.server)?;
+        client.state.expect_end(inbound.is_last);
         let choice = choose(worker, &table, inbound.head(&request), exchange)?;
         let pool = &table.table.pools()[choice.pool];
         let patience = table.table.server.limits.body_timeout;
@@ -213,6 +214,7 @@ struct Outbound {
     is_replayable: bool,
     /// `None` while it is under way, and after that unless it may be sent again.
     request: Option<Request<RequestBody>>,
+    /// Only while what may be sent again is under way over a connection that carried others before.
     spare: Option<Spare>,
 }
 

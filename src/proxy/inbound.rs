@@ -38,6 +38,9 @@ pub(crate) struct Inbound {
     found: Survey,
     /// The protocol that the client asks to switch to.
     pub(crate) upgrade: Option<HeaderValue>,
+    /// Whether no other request follows on the connection and all of this one has come, so that hyper shuts the
+    /// connection down right after the response.
+    pub(crate) is_last: bool,
 }
 
 /// A host that requests are for. A connection remembers its last one, because most requests name it again.
@@ -58,7 +61,6 @@ impl Inbound {
     ) -> Result<Inbound, ProxyError> {
         check_size(request, server)?;
         let found = Survey::of(request.headers());
-        client.state.expect_end(request.body().is_end_stream() && is_last(request, found));
         if found.transfer_encoding && !headers::is_plainly_framed(request.headers()) {
             return Err(ProxyError::TransferCoding);
         }
@@ -77,7 +79,8 @@ impl Inbound {
         let peer = client.peer.to_canonical();
         let is_peer_trusted = trusted.iter().any(|network| network.contains(&peer));
         let client_ip = if is_peer_trusted { key::client_ip(peer, request.headers(), trusted) } else { peer };
-        Ok(Inbound { host, client_ip, is_peer_trusted, found, upgrade })
+        let is_last = request.body().is_end_stream() && forbids_another(request, found);
+        Ok(Inbound { host, client_ip, is_peer_trusted, found, upgrade, is_last })
     }
 
     /// What the pool's key rule may look at.
@@ -169,7 +172,7 @@ fn check_size(request: &Request<Incoming>, server: &ServerSettings) -> Result<()
 }
 
 /// Whether no other request may follow on the connection (RFC 9112 section 9.3).
-fn is_last(request: &Request<Incoming>, found: Survey) -> bool {
+fn forbids_another(request: &Request<Incoming>, found: Survey) -> bool {
     match request.version() {
         Version::HTTP_10 => !found.connection,
         Version::HTTP_11 => found.connection && headers::asks_to_close(request.headers()),

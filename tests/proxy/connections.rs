@@ -57,7 +57,9 @@ async fn the_last_response_of_a_connection_comes_whole() {
         })
         .await;
         let proxy = Setup::of(&[&node]).start();
-        for request in [get("/", "Connection: close\r\n"), get("/", "").replace("HTTP/1.1", "HTTP/1.0")] {
+        let requests =
+            ["Connection: close\r\n", "Connection: close\r\nConnection: keep-alive\r\n"].map(|field| get("/", field));
+        for request in requests.into_iter().chain([get("/", "").replace("HTTP/1.1", "HTTP/1.0")]) {
             let mut client = proxy.connect().await;
             client.write(format!("{request}{}", "y".repeat(behind))).await;
             let reply = client.response(true).await;
