@@ -16,7 +16,6 @@ use crate::placement::plan::Shift;
 use crate::proxy::table::PoolTable;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread;
 
 /// The state of one pool as the writes so far leave it.
 pub(crate) struct Draft {
@@ -99,8 +98,6 @@ impl Batch {
             let (before, after) = ((&draft.membership, &*draft.placement), (&membership, &placement));
             check_safe(before, after).map_err(WriteError::Refused)?;
         }
-        // On a machine without a CPU to spare, a worker waits for less than all of this.
-        thread::yield_now();
         let Shift { moved_ratio, shares } = plan::shift(&draft.placement, &draft.shares, &placement);
         draft.moved_ratio = moved_ratio;
         draft.shares = shares;

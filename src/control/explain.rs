@@ -3,7 +3,7 @@
 use crate::cluster::node::Node;
 use crate::control::pool_at::PoolAt;
 use crate::placement::Fingerprint;
-use crate::placement::POSITIONS;
+use crate::placement::ratio;
 use crate::proxy::settings::NoKey;
 use crate::proxy::settings::PoolSettings;
 use crate::routing::key::RequestHead;
@@ -291,7 +291,7 @@ fn candidates(at: &PoolAt, position: u64) -> Vec<Candidate> {
             name: node.name.to_string(),
             address: node.address.to_string(),
             zone: node.zone.clone(),
-            share: shares[index] as f64 / POSITIONS as f64,
+            share: ratio(shares[index]),
             state: node.state().to_owned(),
         })
     };

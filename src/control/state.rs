@@ -126,7 +126,7 @@ impl State {
         }
         match self.store.append(&batch.events) {
             Ok(()) => {
-                // Workers that wait for a CPU go first, as in `Batch::decide`: a change is not that urgent.
+                // Where no CPU is to spare, a worker that waits for one goes first: a change is not that urgent.
                 thread::yield_now();
                 let table = self.fold_and_publish(batch, &served);
                 thread::yield_now();

@@ -183,6 +183,11 @@ fn in_index_order(mut nodes: Vec<PlacedNode>) -> Result<Box<[PlacedNode]>, Build
     }
 }
 
+/// So many positions as a part of all, 0 to 1.
+pub fn ratio(positions: u128) -> f64 {
+    positions as f64 / POSITIONS as f64
+}
+
 /// Where each name stands in `nodes`.
 fn indexes_by_name(nodes: &[PlacedNode]) -> HashMap<&str, usize> {
     nodes.iter().enumerate().map(|(index, node)| (node.name.as_str(), index)).collect()

@@ -1,9 +1,9 @@
-//! What a change of placement moves, exactly: ownership is compared arc by arc, not sampled.
+//! What a change of placement moves, exactly: ownership is compared stretch by stretch, not sampled.
 
-use crate::placement::POSITIONS;
 use crate::placement::PlacedNode;
 use crate::placement::Placement;
 use crate::placement::indexes_by_name;
+use crate::placement::ratio;
 use crate::placement::ring;
 use serde::Deserialize;
 use serde::Serialize;
@@ -149,16 +149,20 @@ pub fn shift(before: &Placement, shares_before: &[u128], after: &Placement) -> S
     if before.nodes().is_empty() || after.nodes().is_empty() {
         return Shift { moved_ratio: 0.0, shares: after.shares() };
     }
-    let next = former_indexes(after.nodes(), before.nodes());
+    let next = indexes_in(after.nodes(), before.nodes());
     let mut shares = vec![0; after.nodes().len()];
     for (share, next) in shares_before.iter().zip(&next) {
-        next.iter().for_each(|next| shares[*next] = *share);
+        if let Some(next) = next {
+            shares[*next] = *share;
+        }
     }
     let mut moved = 0;
     for_each_move(before, after, |from, to, positions| {
         moved += positions;
         shares[to] += positions;
-        next[from].iter().for_each(|next| shares[*next] -= positions);
+        if let Some(from) = next[from] {
+            shares[from] -= positions;
+        }
     });
     Shift { moved_ratio: ratio(moved), shares }
 }
@@ -176,7 +180,7 @@ fn for_each_move(before: &Placement, after: &Placement, mut tell: impl FnMut(usi
     if before.nodes().is_empty() || after.nodes().is_empty() {
         return;
     }
-    let former = former_indexes(before.nodes(), after.nodes());
+    let former = indexes_in(before.nodes(), after.nodes());
     for range in touched(before, after) {
         let (mut start, end) = range.into_inner();
         let mut sides = [before, after].map(|side| side.stretches(start).peekable());
@@ -199,10 +203,10 @@ fn for_each_move(before: &Placement, after: &Placement, mut tell: impl FnMut(usi
     }
 }
 
-/// The index that each node of `after` has in `before`, if it is there.
-fn former_indexes(before: &[PlacedNode], after: &[PlacedNode]) -> Vec<Option<usize>> {
-    let indexes = indexes_by_name(before);
-    after.iter().map(|node| indexes.get(node.name.as_str()).copied()).collect()
+/// The index in `others` of each of `nodes`, by its name.
+fn indexes_in(others: &[PlacedNode], nodes: &[PlacedNode]) -> Vec<Option<usize>> {
+    let indexes = indexes_by_name(others);
+    nodes.iter().map(|node| indexes.get(node.name.as_str()).copied()).collect()
 }
 
 /// Ranges apart from each other that hold every position whose owner differs.
@@ -242,10 +246,6 @@ fn optimal_ratio(before: &[PlacedNode], after: &[PlacedNode]) -> f64 {
 
 fn nodes_by_name(nodes: &[PlacedNode]) -> HashMap<&str, &PlacedNode> {
     nodes.iter().map(|node| (node.name.as_str(), node)).collect()
-}
-
-fn ratio(positions: u128) -> f64 {
-    positions as f64 / POSITIONS as f64
 }
 
 #[cfg(test)]

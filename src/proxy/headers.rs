@@ -241,9 +241,10 @@ pub(crate) fn detach(headers: &mut HeaderMap) {
     headers.values().for_each(|value| copy.extend_from_slice(value.as_bytes()));
     let mut copy = copy.freeze();
     for value in headers.values_mut() {
-        if let Ok(own) = HeaderValue::from_maybe_shared(copy.split_to(value.len())) {
-            *value = own;
-        }
+        let is_sensitive = value.is_sensitive();
+        let own = HeaderValue::from_maybe_shared(copy.split_to(value.len()));
+        *value = own.expect("the bytes of a value are a value");
+        value.set_sensitive(is_sensitive);
     }
 }
 

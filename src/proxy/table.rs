@@ -6,8 +6,8 @@ use crate::cluster::node::NodeAddress;
 use crate::metrics::stats::NodeStats;
 use crate::metrics::stats::PoolStats;
 use crate::placement::Fingerprint;
-use crate::placement::POSITIONS;
 use crate::placement::Placement;
+use crate::placement::ratio;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
 use crate::routing::pool_match::PoolMatch;
@@ -162,11 +162,6 @@ impl PoolTable {
         let ticket = (u128::from(random) * u128::from(total)) >> 64;
         Some(self.weight_sums.partition_point(|sum| u128::from(*sum) <= ticket))
     }
-}
-
-/// Positions as a part of all.
-fn ratio(positions: u128) -> f64 {
-    positions as f64 / POSITIONS as f64
 }
 
 /// The handles for `membership`: kept where name and address are as before, marked retired where they are not.
