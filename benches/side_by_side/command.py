@@ -216,6 +216,8 @@ def _round(bench: Bench, results: Results, entrants: list[Peer], turn: int) -> d
             samples[peer.name] = scenario.measure(bench, peer, turn)
             print(f"  round {turn + 1}  {peer.name:8} {report.glance(scenario, samples[peer.name])}", flush=True)
         except BenchError as error:
-            results.failed[peer.name] = f"in round {turn + 1}: {error}"
+            # What the program wrote may name paths of this machine, which are nothing to publish.
+            reason = str(error).splitlines()[0].removesuffix("; its last lines:")
+            results.failed[peer.name] = f"in round {turn + 1}: {reason}"
             print(f"  round {turn + 1}  {peer.name:8} FAILED: {error}", flush=True)
     return samples
