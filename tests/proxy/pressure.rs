@@ -23,8 +23,9 @@ const PIECE: usize = 64 << 10;
 const TOTAL: usize = 128 << 20;
 
 /// What may be on its way when the reader stops: the windows and buffers of the proxy, well below 2 MiB, and what the
-/// system keeps for two sockets that adjust themselves, up to 10 MiB with its defaults.
-const ON_THE_WAY_MAX: usize = 16 << 20;
+/// system keeps for two sockets that adjust themselves, up to 32 MiB to read and 4 MiB to write each with the defaults
+/// of a recent kernel.
+const ON_THE_WAY_MAX: usize = 80 << 20;
 
 /// A writer that waits this long for room is taken to be stopped. Where that is wrong, less is demanded and nothing
 /// breaks.
