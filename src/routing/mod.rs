@@ -1,5 +1,7 @@
 //! What to do with one request, as pure decisions.
 
+pub mod attempts;
 pub mod key;
 pub mod pool_match;
 pub mod source;
+pub mod window;
