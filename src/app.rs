@@ -11,6 +11,7 @@ use crate::control::Start;
 use crate::metrics::Metrics;
 use crate::metrics::stats::ServerStats;
 use crate::proxy::access_log::AccessLog;
+use crate::proxy::health_report;
 use crate::proxy::worker::Phase;
 use crate::proxy::worker::Shared;
 use crate::proxy::worker::Workers;
@@ -118,11 +119,16 @@ impl App {
         let (controller, control_thread, warnings) = Controller::start(start)?;
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let (phase, phases) = watch::channel(Phase::Running);
+        let (reports, reported) = health_report::channel();
+        controller
+            .watch_health(reported)
+            .map_err(|source| StartError::Io { doing: "start the health thread", source })?;
         let shared = Arc::new(Shared {
             tables: Arc::clone(controller.tables()),
             stats: Arc::clone(&stats),
             access_log: access_log.clone(),
             phase: phases.clone(),
+            reports,
         });
         let workers = Workers::start(worker_count, &listeners, &shared)
             .map_err(|source| StartError::Io { doing: "start the workers", source })?;

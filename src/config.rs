@@ -236,20 +236,16 @@ const NOT_YET: &str = "is not available yet; remove it";
 /// Settings that have a name already and come later: refused as such rather than as unknown.
 const TOP_LATER: [&str; 4] = ["fleet", "forwarded", "tls", "tracing"];
 
-const POOL_LATER: [&str; 16] = [
+const POOL_LATER: [&str; 12] = [
     "fallback",
-    "health",
     "linger",
     "load-bound",
     "max-key-body",
     "min-epoch",
     "moved-connections",
-    "on-down",
     "protocol",
     "replicas",
     "resolve",
-    "retry-budget",
-    "retry-on",
     "tls",
     "transition",
     "warm-up",

@@ -3,6 +3,7 @@
 mod collector;
 mod process;
 pub mod stats;
+pub mod vital;
 
 use arc_swap::ArcSwap;
 use prometheus::Encoder;
@@ -12,6 +13,8 @@ use stats::NodeStats;
 use stats::PoolStats;
 use stats::ServerStats;
 use std::sync::Arc;
+use vital::NodeVital;
+use vital::PoolVital;
 
 /// What is known of one pool at scrape time. `control` publishes a new list with every routing table, so that a
 /// node's series leave with the node.
@@ -29,6 +32,8 @@ pub struct PoolView {
     pub imbalance_ratio: f64,
     /// The pool's own counters.
     pub stats: Arc<PoolStats>,
+    /// Whether enough of its nodes are well.
+    pub vital: Arc<PoolVital>,
     /// Its nodes, placed or draining.
     pub nodes: Vec<NodeView>,
 }
@@ -44,6 +49,8 @@ pub struct NodeView {
     pub ownership_ratio: f64,
     /// The node's own counters.
     pub stats: Arc<NodeStats>,
+    /// Whether it is well.
+    pub vital: Arc<NodeVital>,
 }
 
 /// The registry of the process.

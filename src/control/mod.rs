@@ -6,7 +6,9 @@
 
 mod batch;
 pub mod explain;
+mod health;
 pub mod pool_at;
+mod probe;
 pub mod settings;
 mod state;
 pub mod write;
@@ -20,6 +22,7 @@ use crate::control::write::Write;
 use crate::control::write::WriteError;
 use crate::control::write::Written;
 use crate::metrics::Metrics;
+use crate::proxy::health_report::HealthReport;
 use crate::proxy::settings::ServerSettings;
 use crate::proxy::table::PoolTable;
 use crate::proxy::table::RoutingTable;
@@ -34,6 +37,7 @@ use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::thread;
 use std::thread::JoinHandle;
+use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
@@ -89,6 +93,8 @@ pub struct Controller {
 /// What is read without asking the control thread.
 struct Shared {
     tables: Arc<ArcSwap<RoutingTable>>,
+    /// Told after every new table.
+    changed: Arc<Notify>,
     /// Never read by the data plane.
     pools: RwLock<BTreeMap<String, PoolRecord>>,
 }
@@ -118,7 +124,11 @@ impl Controller {
     pub fn start(start: Start<'_>) -> Result<(Controller, JoinHandle<()>, Vec<String>), ControlError> {
         let (store, histories) = Store::open(start.store).map_err(|error| ControlError::Store(Arc::new(error)))?;
         let empty = RoutingTable::new(Arc::new(start.server.clone()), Vec::new());
-        let shared = Arc::new(Shared { tables: Arc::new(ArcSwap::from_pointee(empty)), pools: RwLock::default() });
+        let shared = Arc::new(Shared {
+            tables: Arc::new(ArcSwap::from_pointee(empty)),
+            changed: Arc::default(),
+            pools: RwLock::default(),
+        });
         let mut state = State::new(store, histories, start.workers, start.metrics, Arc::clone(&shared));
         let warnings = state.configure(start.server, start.pools)?;
         let (commands, queue) = mpsc::channel(QUEUE_WRITES);
@@ -129,6 +139,14 @@ impl Controller {
     /// The swap that workers read.
     pub fn tables(&self) -> &Arc<ArcSwap<RoutingTable>> {
         &self.shared.tables
+    }
+
+    /// Starts the thread that checks nodes and hears `reports` of them; it ends when all senders of those are gone.
+    ///
+    /// # Errors
+    /// When the operating system refuses it.
+    pub fn watch_health(&self, reports: mpsc::Receiver<HealthReport>) -> io::Result<()> {
+        health::start(Arc::clone(&self.shared.tables), Arc::clone(&self.shared.changed), reports)
     }
 
     /// The table of the moment.

@@ -264,6 +264,7 @@ impl State {
                 }
             }
         }
+        self.shared.changed.notify_one();
         self.metrics.publish(table.pools().iter().map(|pool| view(pool)).collect());
         self.retired.push(before);
         self.retired.retain(|table| Arc::strong_count(table) > 1);
@@ -293,6 +294,7 @@ fn view(pool: &PoolTable) -> PoolView {
             state: node.state(),
             ownership_ratio: shares.get(name).copied().unwrap_or_default(),
             stats: Arc::clone(&pool.upstreams()[name].stats),
+            vital: Arc::clone(&pool.upstreams()[name].vital),
         }
     });
     PoolView {
@@ -302,6 +304,7 @@ fn view(pool: &PoolTable) -> PoolView {
         moved_ratio: pool.moved_ratio,
         imbalance_ratio: pool.imbalance_ratio(),
         stats: Arc::clone(&pool.stats),
+        vital: Arc::clone(&pool.vital),
         nodes: nodes.collect(),
     }
 }
@@ -356,7 +359,7 @@ mod tests {
         let (store, histories) = Store::open(&StoreSettings { kind, path, keep_events: 5 }).unwrap();
         let table = RoutingTable::new(Arc::new(server()), Vec::new());
         let tables = Arc::new(arc_swap::ArcSwap::from_pointee(table));
-        let shared = Arc::new(Shared { tables, pools: std::sync::RwLock::default() });
+        let shared = Arc::new(Shared { tables, changed: Arc::default(), pools: std::sync::RwLock::default() });
         let metrics = Arc::new(Metrics::new(Arc::new(ServerStats::new(1))));
         let mut state = State::new(store, histories, 1, metrics, shared);
         state.configure(server(), pools).unwrap();

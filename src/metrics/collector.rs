@@ -1,5 +1,6 @@
 //! Turns the counters into metric families: every metric name of the product is in this file.
 
+use crate::cluster::health::Mark;
 use crate::metrics::PoolView;
 use crate::metrics::Shared;
 use crate::metrics::process::Process;
@@ -34,6 +35,7 @@ impl prometheus::core::Collector for Collector {
         let mut families = requests(&self.shared, &pools);
         families.extend(decisions(&pools));
         families.extend(nodes(&pools));
+        families.extend(health(&pools));
         families.extend(placement(&pools));
         families.extend(server(&self.shared));
         families.extend(process());
@@ -95,6 +97,9 @@ fn decisions(pools: &[PoolView]) -> Vec<Family> {
         for (reason, count) in [
             ("connect", stats.sum(|stripe| &stripe.retries_connect)),
             ("stale-connection", stats.sum(|stripe| &stripe.retries_stale)),
+            ("closed", stats.sum(|stripe| &stripe.retries_closed)),
+            ("timeout", stats.sum(|stripe| &stripe.retries_timeout)),
+            ("status", stats.sum(|stripe| &stripe.retries_status)),
         ] {
             retries.add(&[("pool", &pool.name), ("reason", reason)], count as f64);
         }
@@ -122,6 +127,35 @@ fn nodes(pools: &[PoolView]) -> Vec<Family> {
         }
     }
     vec![inflight, state, connections]
+}
+
+fn health(pools: &[PoolView]) -> Vec<Family> {
+    let mut up = Family::gauge("ringway_node_up", "1 while requests are sent to a node, 0 while it is ill.");
+    let mut falls = Family::counter("ringway_node_falls_total", "How often a node went from well to ill.");
+    let mut failures =
+        Family::counter("ringway_node_failures_total", "Requests that failed by the fault of their node.");
+    let mut panicking =
+        Family::gauge("ringway_pool_panic", "1 while so few nodes are well that requests are sent to all.");
+    let mut waiting = Family::gauge("ringway_waiting_requests", "Requests that wait for a node.");
+    let mut held = Family::counter("ringway_held_requests_total", "Requests that waited for a node.");
+    let mut refused = Family::counter(
+        "ringway_retries_refused_total",
+        "Requests that were not sent again because the retry budget was spent.",
+    );
+    for pool in pools {
+        let labels = [("pool", pool.name.as_str())];
+        for node in &pool.nodes {
+            let labels = [labels[0], ("node", node.name.as_str())];
+            up.add(&labels, f64::from(u8::from(node.vital.mark() == Mark::Well)));
+            falls.add(&labels, node.vital.falls() as f64);
+            failures.add(&labels, node.stats.sum(|stripe| &stripe.failures) as f64);
+        }
+        panicking.add(&labels, f64::from(u8::from(pool.vital.is_panicking())));
+        waiting.add(&labels, pool.vital.waiting() as f64);
+        held.add(&labels, pool.stats.sum(|stripe| &stripe.held) as f64);
+        refused.add(&labels, pool.stats.sum(|stripe| &stripe.retries_refused) as f64);
+    }
+    vec![up, falls, failures, panicking, waiting, held, refused]
 }
 
 fn placement(pools: &[PoolView]) -> Vec<Family> {

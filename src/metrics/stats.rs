@@ -197,6 +197,10 @@ pub struct NodeStripe {
     pub idle_connections: Gauge,
     /// From the request sent to the response head.
     pub upstream_duration: Histogram,
+    /// Requests that the node answered to the end.
+    pub successes: Counter,
+    /// Requests that failed by the node's own fault.
+    pub failures: Counter,
 }
 
 /// What one worker counts about one pool.
@@ -214,6 +218,16 @@ pub struct PoolStripe {
     pub retries_connect: Counter,
     /// Attempts made because a kept connection had been closed.
     pub retries_stale: Counter,
+    /// Attempts made because a node had closed the connection, or answered with what is not HTTP.
+    pub retries_closed: Counter,
+    /// Attempts made because a node had not answered in time.
+    pub retries_timeout: Counter,
+    /// Attempts made because a node had answered with one of the statuses in `retry-on`.
+    pub retries_status: Counter,
+    /// Requests that would have been sent again, had the budget allowed it.
+    pub retries_refused: Counter,
+    /// Requests that waited for a node.
+    pub held: Counter,
     /// Requests in which no key was found, spread or rejected.
     pub keyless: Counter,
     /// From the request head to the last byte of the response, without upgrades.

@@ -1,5 +1,6 @@
 //! Bodies on their way through: watched for silence and blame, never held whole.
 
+use crate::cluster::health::LiveFailure;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
@@ -335,6 +336,7 @@ impl NodeBody {
             Poll::Ready(Some(Err(_))) => {
                 // What came before is written first: the client is to see what there is.
                 self.is_truncated = true;
+                self.exchange.broke_off(LiveFailure::Closed);
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -349,6 +351,7 @@ impl NodeBody {
                 };
                 let silence = self.silence.get_or_insert_with(|| Box::new(Silence::new(patience)));
                 ready!(silence.poll_over(cx));
+                self.exchange.broke_off(LiveFailure::TimedOut);
                 Poll::Ready(Some(Err(ResponseBroken::Silent)))
             }
         }

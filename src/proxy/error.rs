@@ -1,5 +1,6 @@
 //! Every way a request can fail in the data plane: its status, its Proxy-Status and whether it may be tried again.
 
+use crate::proxy::body::UploadFailure;
 use http::StatusCode;
 use std::fmt::Write;
 use std::io;
@@ -51,6 +52,18 @@ pub enum ProxyError {
         /// The pool.
         pool: String,
     },
+    /// The node that owns the key is ill, and the pool does not let its keys go elsewhere (`on-down = "fail"`).
+    #[error("{node} is down, and its keys go nowhere else")]
+    NodeDown {
+        /// The node.
+        node: String,
+    },
+    /// All nodes are ill, and the pool does not use ill nodes.
+    #[error("all nodes of pool {pool} are down")]
+    NodesDown {
+        /// The pool.
+        pool: String,
+    },
     /// No pool matches the host and path.
     #[error("no pool matches this host and path")]
     NoPool,
@@ -72,6 +85,12 @@ pub enum ProxyError {
     /// A transfer coding that this proxy does not know (RFC 9112 section 6.1).
     #[error("the request has a transfer coding other than chunked")]
     TransferCoding,
+    /// As many requests as may wait for a node of the pool do (`max-waiting`).
+    #[error("too many requests wait for a node of pool {pool}")]
+    TooManyWaiting {
+        /// The pool.
+        pool: String,
+    },
     /// All attempts together took longer than `timeouts.total`.
     #[error("no node answered within the total time")]
     TotalTimeout,
@@ -109,6 +128,15 @@ impl From<io::Error> for ConnectFailure {
     }
 }
 
+impl From<UploadFailure> for ProxyError {
+    fn from(failure: UploadFailure) -> ProxyError {
+        match failure {
+            UploadFailure::Broken => Self::ClientBody,
+            UploadFailure::Silent => Self::ClientBodyTimeout,
+        }
+    }
+}
+
 impl ProxyError {
     /// The status the client gets.
     pub fn status(&self) -> StatusCode {
@@ -120,7 +148,9 @@ impl ProxyError {
             Self::Connect { .. } | Self::NodeClosed { .. } | Self::NodeProtocol { .. } => StatusCode::BAD_GATEWAY,
             Self::HeadTimeout { .. } | Self::TotalTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::HeadersTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::NoNode { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoNode { .. } | Self::NodeDown { .. } | Self::NodesDown { .. } | Self::TooManyWaiting { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::NoPool => StatusCode::NOT_FOUND,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
@@ -144,7 +174,8 @@ impl ProxyError {
             Self::Connect { cause: ConnectFailure::TimedOut, .. } => "connection_timeout",
             Self::Connect { cause: ConnectFailure::Unreachable, .. } => "destination_ip_unroutable",
             Self::HeadTimeout { .. } | Self::TotalTimeout => "http_response_timeout",
-            Self::NoNode { .. } => "destination_unavailable",
+            Self::NoNode { .. } | Self::NodeDown { .. } | Self::NodesDown { .. } => "destination_unavailable",
+            Self::TooManyWaiting { .. } => "connection_limit_reached",
             Self::NoPool => "destination_not_found",
             Self::NodeClosed { .. } => "connection_terminated",
             Self::NodeProtocol { .. } => "http_protocol_error",
@@ -157,6 +188,7 @@ impl ProxyError {
             Self::Connect { node, .. }
             | Self::HeadTimeout { node }
             | Self::NodeClosed { node }
+            | Self::NodeDown { node }
             | Self::NodeProtocol { node } => Some(node),
             _ => None,
         }
@@ -181,10 +213,16 @@ impl ProxyError {
 /// Why another attempt was made; the label `reason` of `ringway_retries_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryReason {
-    /// The node could not be connected to; the next candidate was tried.
+    /// The node closed the connection before it had answered, or answered with what is not HTTP.
+    Closed,
+    /// The node could not be connected to.
     Connect,
     /// A kept connection had been closed; the same node was tried on another connection.
     StaleConnection,
+    /// The node answered with a status of `retry-on`.
+    Status,
+    /// The node did not begin its response in time.
+    Timeout,
 }
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! One request from its head to the last byte of its response: counted, logged and settled exactly once.
 
+use crate::cluster::health::LiveFailure;
+use crate::cluster::health::Note;
 use crate::proxy::access_log::Entry;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::body::Upload;
+use crate::proxy::error::RetryReason;
+use crate::proxy::local::LocalPool;
 use crate::proxy::server::Client;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::upstream::Connection;
 use crate::proxy::upstream::LocalNode;
-use crate::proxy::worker::LocalPool;
 use crate::proxy::worker::Worker;
+use crate::routing::attempts::BudgetSettings;
 use std::rc::Rc;
 use std::task::Context;
 use std::task::Poll;
@@ -61,12 +65,22 @@ pub(crate) struct Exchange {
     status: u16,
     bytes_out: u64,
     is_tunnel: bool,
+    /// Nodes that were tried, this one included.
+    tried: usize,
 }
 
 /// The node that answers, and the connection it answers on.
 struct AtNode {
     node: Rc<LocalNode>,
     connection: Option<Box<Connection>>,
+    /// When the request came to it.
+    since: Instant,
+    /// Whether this request is to find out if the node is well again.
+    is_trial: bool,
+    /// Whether the node has failed this request.
+    is_blamed: bool,
+    /// Failures in a row after which the node is reported; 0 is never.
+    max_failures: u32,
     /// Connections that are kept for the next request.
     max_idle: usize,
     /// How long an upload may go on that the node has answered early.
@@ -91,15 +105,105 @@ impl Exchange {
             status: CLIENT_LEFT,
             bytes_out: 0,
             is_tunnel: false,
+            tried: 0,
         })
     }
 
     /// Counts the request as in flight at `node` from now on (and no longer at the node before).
-    pub(crate) fn enter_node(&mut self, node: &Rc<LocalNode>, settings: &PoolSettings) {
+    pub(crate) fn enter_node(&mut self, node: &Rc<LocalNode>, settings: &PoolSettings, is_trial: bool) {
         self.leave_node();
         node.stats().inflight.add(1);
-        let (max_idle, linger) = (settings.max_idle_connections, settings.timeouts.idle);
-        self.node = Some(AtNode { node: Rc::clone(node), connection: None, max_idle, linger });
+        let since = if self.tried == 0 { self.started } else { Instant::now() };
+        self.tried += 1;
+        self.node = Some(AtNode {
+            node: Rc::clone(node),
+            connection: None,
+            since,
+            is_trial,
+            is_blamed: false,
+            max_failures: settings.ejection.failures,
+            max_idle: settings.max_idle_connections,
+            linger: settings.timeouts.idle,
+        });
+    }
+
+    /// When the request came to the node it is at.
+    pub(crate) fn entered(&self) -> Instant {
+        self.node.as_ref().map_or(self.started, |at| at.since)
+    }
+
+    /// The key is served elsewhere than at its owner.
+    pub(crate) fn has_left_owner(&mut self) {
+        if self.decision == Some(Decision::Owner) {
+            self.decision = Some(Decision::Failover);
+        }
+    }
+
+    /// Takes note that the node failed this request by its own fault.
+    pub(crate) fn blame(&mut self, failure: LiveFailure) {
+        let Some(at) = self.node.as_mut().filter(|at| !at.is_blamed) else { return };
+        at.is_blamed = true;
+        at.node.stats().failures.increment();
+        let in_a_row = at.node.upstream.vital.failed();
+        let is_limit = at.max_failures != 0 && in_a_row >= at.max_failures;
+        let note = match at.is_trial {
+            true => Note::TrialFailed(failure),
+            false if is_limit => Note::FailedInARow(failure),
+            false => return,
+        };
+        self.worker.report(at.node.upstream.id, note);
+    }
+
+    /// Takes note of an answer, whose status may count as a failure of the node.
+    pub(crate) fn judge(&mut self, is_failure: bool) {
+        if is_failure {
+            return self.blame(LiveFailure::Status(self.status));
+        }
+        if let Some(at) = self.node.as_ref().filter(|at| at.is_trial) {
+            self.worker.report(at.node.upstream.id, Note::TrialPassed);
+        }
+    }
+
+    /// The response broke off, or nothing of it came for too long. While the client was still sending, that may be its
+    /// fault.
+    pub(crate) fn broke_off(&mut self, failure: LiveFailure) {
+        if self.upload.as_ref().is_none_or(|upload| upload.complete.get()) {
+            self.blame(failure);
+        }
+    }
+
+    /// There is no time left for an answer. It is the fault of the node if that had all of it.
+    pub(crate) fn ran_out(&mut self) {
+        if self.tried == 1 && self.upload.as_ref().is_none_or(|upload| !upload.awaits_client.get()) {
+            self.blame(LiveFailure::TimedOut);
+        }
+    }
+
+    /// Whether the budget of the pool allows to send a request again that may have reached a node; takes from it.
+    pub(crate) fn may_repeat(&self, budget: BudgetSettings) -> bool {
+        let Some(pool) = &self.pool else { return false };
+        let is_allowed = self.worker.spend(pool, budget);
+        if !is_allowed {
+            pool.of(self.worker.id()).retries_refused.increment();
+        }
+        is_allowed
+    }
+
+    /// Counts an attempt after one that failed.
+    pub(crate) fn count_retry(&mut self, reason: RetryReason) {
+        if let Some(log) = &mut self.log {
+            log.attempts += 1;
+        }
+        let Some(pool) = &self.pool else { return };
+        let stats = pool.of(self.worker.id());
+        let counter = match reason {
+            RetryReason::Closed => &stats.retries_closed,
+            RetryReason::Connect => &stats.retries_connect,
+            RetryReason::StaleConnection => &stats.retries_stale,
+            RetryReason::Status => &stats.retries_status,
+            RetryReason::Timeout => &stats.retries_timeout,
+        };
+        counter.increment();
     }
 
     /// Takes the request off the node it was counted at.
@@ -163,6 +267,10 @@ impl Exchange {
     pub(crate) fn complete(&mut self) {
         let Some(at) = &mut self.node else { return };
         let Some(connection) = at.connection.take() else { return };
+        if !at.is_blamed {
+            at.node.stats().successes.increment();
+            at.node.upstream.vital.succeeded();
+        }
         if self.upload.as_ref().is_none_or(|upload| upload.complete.get()) {
             at.node.keep(connection, at.max_idle);
         } else {

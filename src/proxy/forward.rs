@@ -1,46 +1,36 @@
 //! Carries one request: finds its pool and key, tries candidates in order, passes the response on.
 
-use crate::placement::Placement;
-use crate::proxy::body::RequestBody;
+use crate::proxy::attempt;
+use crate::proxy::attempt::Outbound;
 use crate::proxy::body::ResponseBody;
-use crate::proxy::body::UploadFailure;
 use crate::proxy::error::ProxyError;
-use crate::proxy::error::RetryReason;
 use crate::proxy::exchange::Decision;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
 use crate::proxy::headers::Survey;
 use crate::proxy::inbound;
 use crate::proxy::inbound::Inbound;
+use crate::proxy::local::LocalTable;
+use crate::proxy::pick::Order;
 use crate::proxy::server::Client;
 use crate::proxy::settings::NoKey;
 use crate::proxy::table::PoolTable;
-use crate::proxy::upstream::LocalNode;
-use crate::proxy::worker::LocalTable;
 use crate::proxy::worker::Phase;
 use crate::proxy::worker::Worker;
 use crate::routing::key::RequestHead;
-use http::HeaderName;
 use http::HeaderValue;
-use http::Method;
 use http::Request;
 use http::Response;
 use http::StatusCode;
-use http::Uri;
 use http::Version;
 use http::header;
 use hyper::body::Incoming;
 use serde_json::json;
 use std::convert::Infallible;
 use std::future::Future;
-use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Context;
-use std::task::Poll;
-use std::task::Waker;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Answers one request; failures are answers too.
 ///
@@ -123,17 +113,17 @@ impl Prepared {
         let pool = &table.table.pools()[choice.pool];
         let patience = table.table.server.limits.body_timeout;
         let asks_to_switch = inbound.upgrade.is_some();
-        let is_idempotent = request.method().is_idempotent();
+        let is_idempotent = request.method().is_idempotent() && !asks_to_switch;
         let (request, upload) = inbound.outbound(client, request, &pool.settings, patience);
-        let is_replayable = is_idempotent && !asks_to_switch && upload.is_none();
+        let outbound = Outbound::new(request, is_idempotent, upload.is_none());
         exchange.upload = upload;
-        Ok(Prepared { table, choice, outbound: Outbound::new(request, is_replayable), asks_to_switch })
+        Ok(Prepared { table, choice, outbound, asks_to_switch })
     }
 
     async fn carry(&mut self, worker: &Worker, exchange: &mut Exchange) -> Result<Carried, ProxyError> {
         let pool = &self.table.table.pools()[self.choice.pool];
         let answer = {
-            let attempts = pin!(attempt(worker, pool, self.choice.order, &mut self.outbound, exchange));
+            let attempts = pin!(attempt::attempt(worker, pool, self.choice.order, &mut self.outbound, exchange));
             match pool.settings.timeouts.total {
                 None => attempts.await,
                 // In a box, because few pools have such a limit.
@@ -143,33 +133,17 @@ impl Prepared {
                 }
             }
         };
+        if let Err(ProxyError::TotalTimeout) = answer {
+            exchange.ran_out();
+        }
         pass_on(answer?, pool, self.asks_to_switch, exchange)
     }
 }
 
-/// Which nodes to try, in which order.
+/// The pool of a request, and which of its nodes to try in which order.
 struct Choice {
     pool: usize,
     order: Order,
-}
-
-#[derive(Clone, Copy)]
-enum Order {
-    /// The candidates of a key's position.
-    Key(u64),
-    /// A node drawn by weight, then the candidates of a random position.
-    Spread { first: usize, position: u64 },
-}
-
-impl Order {
-    fn candidates(self, placement: &Placement) -> impl Iterator<Item = usize> {
-        let (first, position) = match self {
-            Order::Key(position) => (None, position),
-            Order::Spread { first, position } => (Some(first), position),
-        };
-        let rest = placement.candidates(position).filter(move |node| Some(*node) != first);
-        first.into_iter().chain(rest)
-    }
 }
 
 /// Finds the pool and the key of a request.
@@ -205,168 +179,6 @@ fn choose(
         }
     };
     Ok(Choice { pool: index, order })
-}
-
-/// A request that is bound for a node, and is sent as often as it must and may be.
-struct Outbound {
-    /// Whether what may have been sent may be sent again: its method is idempotent (RFC 9110 section 9.2.2), and it
-    /// has no body.
-    is_replayable: bool,
-    /// `None` while it is under way, and after that unless it may be sent again.
-    request: Option<Request<RequestBody>>,
-    /// Only while what may be sent again is under way over a connection that carried others before.
-    spare: Option<Spare>,
-}
-
-impl Outbound {
-    fn new(request: Request<RequestBody>, is_replayable: bool) -> Outbound {
-        Outbound { is_replayable, request: Some(request), spare: None }
-    }
-
-    /// The request to send over a connection that carried others before, or over a new one.
-    fn take(&mut self, is_reused: bool) -> Option<Request<RequestBody>> {
-        let request = self.request.take()?;
-        self.spare = (is_reused && self.is_replayable).then(|| Spare::of(&request));
-        Some(request)
-    }
-
-    /// It failed: what was `unsent` may be sent again, and so may what has a spare.
-    fn failed(&mut self, unsent: Option<Request<RequestBody>>) {
-        self.request = unsent.or_else(|| self.spare.take().map(Spare::into_request));
-    }
-}
-
-/// A copy of a request without its body. Nearly all are thrown away, so that it is quick to make and not to use: a
-/// header map costs three times the list of its fields.
-struct Spare {
-    method: Method,
-    uri: Uri,
-    fields: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Spare {
-    fn of(request: &Request<RequestBody>) -> Spare {
-        let fields = request.headers().iter().map(|(name, value)| (name.clone(), value.clone()));
-        Spare { method: request.method().clone(), uri: request.uri().clone(), fields: fields.collect() }
-    }
-
-    fn into_request(self) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::Empty);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        request.headers_mut().extend(self.fields);
-        request
-    }
-}
-
-/// Tries the candidates in order until one answers or the request may not be tried again.
-async fn attempt(
-    worker: &Worker,
-    pool: &PoolTable,
-    order: Order,
-    outbound: &mut Outbound,
-    exchange: &mut Exchange,
-) -> Result<Response<Incoming>, ProxyError> {
-    let mut failure = None;
-    for index in order.candidates(&pool.placement).take(pool.settings.max_attempts) {
-        let node = worker.node(pool.placed(index));
-        if failure.is_some() {
-            count_retry(worker, exchange, RetryReason::Connect);
-            if exchange.decision == Some(Decision::Owner) {
-                exchange.decision = Some(Decision::Failover);
-            }
-        }
-        exchange.enter_node(&node, &pool.settings);
-        match try_node(worker, pool, &node, outbound, exchange).await {
-            Err(error) if outbound.request.is_some() => failure = Some(error),
-            answer => return answer,
-        }
-    }
-    exchange.leave_node();
-    Err(failure.unwrap_or_else(|| ProxyError::NoNode { pool: pool.settings.name.clone() }))
-}
-
-/// Sends a request to one node: over a kept connection while there is one, else over a new one.
-///
-/// A kept connection may turn out closed. What was not sent then goes over the next connection, and so does what may
-/// have been sent if it is replayable. After an error, a request that is still there may go to another node.
-async fn try_node(
-    worker: &Worker,
-    pool: &PoolTable,
-    node: &Rc<LocalNode>,
-    outbound: &mut Outbound,
-    exchange: &mut Exchange,
-) -> Result<Response<Incoming>, ProxyError> {
-    let name = || node.upstream.name.clone();
-    let timeouts = &pool.settings.timeouts;
-    let mut now = exchange.started;
-    loop {
-        let mut connection = match node.ready_connection(now) {
-            Some(connection) => connection,
-            None => {
-                // In a box, because few requests need what that takes.
-                let connected = Box::pin(node.connection(timeouts.connect)).await;
-                now = Instant::now();
-                connected.map_err(|cause| ProxyError::Connect { node: name(), cause })?
-            }
-        };
-        let Some(request) = outbound.take(connection.is_reused) else {
-            return Err(ProxyError::NodeClosed { node: name() });
-        };
-        let mut answer = pin!(connection.send(request));
-        let mut since = now;
-        let answered = poll_fn(|cx| {
-            // The answer only ever comes while the connection is driven, so that it need wake nobody.
-            connection.drive(cx);
-            if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                connection.wake_nobody();
-                return Poll::Ready(Some(answer));
-            }
-            exchange.poll_silent(&mut since, timeouts.head, cx).map(|()| None)
-        });
-        match answered.await {
-            Some(Ok(response)) => {
-                exchange.answered(connection, response.status().as_u16(), now.elapsed());
-                return Ok(response);
-            }
-            Some(Err(mut error)) => {
-                let unsent = error.take_message();
-                let is_unsent = unsent.is_some();
-                outbound.failed(unsent);
-                if is_unsent && !connection.is_reused {
-                    return Err(ProxyError::NodeClosed { node: name() });
-                }
-                if outbound.request.is_none() {
-                    return Err(broken(&error.into_error(), exchange, name()));
-                }
-            }
-            None => return Err(ProxyError::HeadTimeout { node: name() }),
-        }
-        count_retry(worker, exchange, RetryReason::StaleConnection);
-        now = Instant::now();
-    }
-}
-
-/// Whose fault it is that the connection to `node` failed with some of the request sent.
-fn broken(error: &hyper::Error, exchange: &Exchange, node: String) -> ProxyError {
-    match exchange.upload.as_ref().and_then(|upload| upload.failure.get()) {
-        Some(UploadFailure::Broken) => ProxyError::ClientBody,
-        Some(UploadFailure::Silent) => ProxyError::ClientBodyTimeout,
-        None if error.is_parse() => ProxyError::NodeProtocol { node },
-        None => ProxyError::NodeClosed { node },
-    }
-}
-
-fn count_retry(worker: &Worker, exchange: &mut Exchange, reason: RetryReason) {
-    if let Some(log) = &mut exchange.log {
-        log.attempts += 1;
-    }
-    let Some(pool) = &exchange.pool else { return };
-    let stats = pool.of(worker.id());
-    match reason {
-        RetryReason::Connect => stats.retries_connect.increment(),
-        RetryReason::StaleConnection => stats.retries_stale.increment(),
-    }
 }
 
 /// Makes a node's response the client's.
@@ -440,18 +252,4 @@ fn problem(error: &ProxyError) -> Response<ResponseBody> {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_spare_is_the_request_again_with_repeated_fields_in_order() {
-        let request = Request::builder().method("DELETE").uri("/a?b=c").header("x-one", "1").header("x-two", "2");
-        let request = request.header("x-one", "3").body(RequestBody::Empty).unwrap();
-        let again = Spare::of(&request).into_request();
-        assert_eq!((again.method(), again.uri()), (request.method(), request.uri()));
-        assert_eq!(again.headers(), request.headers());
-    }
 }

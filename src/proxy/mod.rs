@@ -2,6 +2,7 @@
 
 pub mod access_log;
 mod alarm;
+mod attempt;
 mod body;
 mod client;
 pub mod error;
@@ -9,10 +10,13 @@ mod exchange;
 mod forward;
 mod gather;
 pub mod headers;
+pub mod health_report;
 mod inbound;
+mod local;
+mod pick;
 mod server;
 pub mod settings;
 pub mod table;
 mod tunnel;
-mod upstream;
+pub(crate) mod upstream;
 pub mod worker;

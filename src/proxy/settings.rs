@@ -1,5 +1,12 @@
 //! The data plane's part of the config file.
 
+use crate::cluster::health::settings::EjectionSettings;
+use crate::cluster::health::settings::HealthSettings;
+use crate::cluster::health::settings::OnDown;
+use crate::cluster::health::settings::StatusRange;
+use crate::cluster::health::settings::print_statuses;
+use crate::cluster::health::settings::read_statuses;
+use crate::routing::attempts::BudgetSettings;
 use crate::routing::key::KeyRule;
 use crate::routing::pool_match::PoolMatch;
 use crate::section::Mistake;
@@ -128,6 +135,18 @@ pub struct PoolSettings {
     pub max_idle_connections: usize,
     /// `max-attempts` 3 (1 to 16): distinct nodes tried per request.
     pub max_attempts: usize,
+    /// `retry-on`: statuses of a node after which a request is sent to the next one, if it may be sent again.
+    pub retry_on: Vec<StatusRange>,
+    /// `retry-budget = { percent, min-per-second }`: how many requests that may have reached a node are sent again.
+    pub retry_budget: BudgetSettings,
+    /// `on-down`: what becomes of the keys of a node that is ill. Default spill.
+    pub on_down: OnDown,
+    /// `max-waiting` 1,024: requests that may wait for a node.
+    pub max_waiting: usize,
+    /// `health = { ... }`: how nodes are checked.
+    pub health: HealthSettings,
+    /// `ejection = { ... }`: which failures take a node out.
+    pub ejection: EjectionSettings,
 }
 
 impl PoolSettings {
@@ -143,6 +162,12 @@ impl PoolSettings {
         let timeouts = section.section("timeouts", Timeouts::read);
         let max_idle_connections = section.integer("max-idle-connections", 1024, 0..=100_000);
         let max_attempts = section.integer("max-attempts", 3, 1..=16);
+        let retry_on = read_statuses(section, "retry-on").unwrap_or_default();
+        let retry_budget = section.section("retry-budget", read_budget);
+        let on_down = section.parse("on-down", OnDown::parse).unwrap_or(OnDown::Spill);
+        let max_waiting = section.integer("max-waiting", 1024, 0..=1_000_000);
+        let health = section.section("health", HealthSettings::read);
+        let ejection = section.section("ejection", EjectionSettings::read);
         let WrittenKey { rule, sources, hash_tag } = key?;
         Some(PoolSettings {
             name: name?,
@@ -156,6 +181,12 @@ impl PoolSettings {
             timeouts,
             max_idle_connections,
             max_attempts,
+            retry_on,
+            retry_budget,
+            on_down,
+            max_waiting,
+            health,
+            ejection,
         })
     }
 
@@ -170,6 +201,9 @@ impl PoolSettings {
         printer.set("decision-headers", self.decision_headers);
         printer.set_count("max-idle-connections", self.max_idle_connections);
         printer.set_count("max-attempts", self.max_attempts);
+        printer.set("retry-on", print_statuses(&self.retry_on));
+        printer.set("on-down", self.on_down.to_string());
+        printer.set_count("max-waiting", self.max_waiting);
     }
 
     /// Writes the sub-tables of a pool, which TOML wants after its other settings.
@@ -184,6 +218,18 @@ impl PoolSettings {
         if let Some(total) = self.timeouts.total {
             printer.set_duration("total", total);
         }
+        printer.table("[pool.retry-budget]");
+        printer.set("percent", self.retry_budget.percent);
+        printer.set("min-per-second", self.retry_budget.min_per_second);
+        self.health.print(printer);
+        self.ejection.print(printer);
+    }
+}
+
+fn read_budget(section: &mut Section<'_>) -> BudgetSettings {
+    BudgetSettings {
+        percent: section.integer("percent", 20, 0..=1000),
+        min_per_second: section.integer("min-per-second", 10, 0..=1_000_000),
     }
 }
 

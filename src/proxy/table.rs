@@ -5,6 +5,8 @@ use crate::cluster::node::Node;
 use crate::cluster::node::NodeAddress;
 use crate::metrics::stats::NodeStats;
 use crate::metrics::stats::PoolStats;
+use crate::metrics::vital::NodeVital;
+use crate::metrics::vital::PoolVital;
 use crate::placement::Fingerprint;
 use crate::placement::Placement;
 use crate::placement::ratio;
@@ -68,6 +70,8 @@ pub struct PoolTable {
     pub routes: Fingerprint,
     /// Counters that outlive tables.
     pub stats: Arc<PoolStats>,
+    /// How the pool as a whole is doing; outlives tables too.
+    pub vital: Arc<PoolVital>,
     /// Share of keys the change to this epoch moved, 0 to 1.
     pub moved_ratio: f64,
     /// Handles of the placed nodes, by their index in the placement.
@@ -116,6 +120,7 @@ impl PoolTable {
             fingerprint: parts.fingerprint,
             routes: parts.membership.routes(),
             stats: previous.map_or_else(|| Arc::new(PoolStats::new(workers)), |pool| Arc::clone(&pool.stats)),
+            vital: previous.map_or_else(Arc::default, |pool| Arc::clone(&pool.vital)),
             moved_ratio: parts.moved_ratio,
             weight_sums: weight_sums.collect(),
             placed,
@@ -192,6 +197,8 @@ pub struct Upstream {
     pub address: NodeAddress,
     /// The node's counters, kept when its address changes.
     pub stats: Arc<NodeStats>,
+    /// Whether the node is well, at this address.
+    pub vital: Arc<NodeVital>,
     retired: AtomicBool,
 }
 
@@ -203,6 +210,7 @@ impl Upstream {
             name: node.name.as_str().to_owned(),
             address: node.address.clone(),
             stats,
+            vital: Arc::default(),
             retired: AtomicBool::new(false),
         }
     }

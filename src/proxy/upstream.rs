@@ -158,12 +158,16 @@ impl LocalNode {
         Some(last.connection)
     }
 
-    /// A kept connection that gets ready, if any, else a new one; for when none is ready. One that takes longer than
-    /// `patience`, because its node has yet to read the end of the request before, is given up; a new one may take as
-    /// long.
-    pub(crate) async fn connection(self: &Rc<Self>, patience: Duration) -> Result<Box<Connection>, ConnectFailure> {
+    /// A kept connection that gets ready, if there is one and it `may_reuse` it, else a new one; for when none is
+    /// ready. One that takes longer than `patience`, because its node has yet to read the end of the request before, is
+    /// given up; a new one may take as long.
+    pub(crate) async fn connection(
+        self: &Rc<Self>,
+        patience: Duration,
+        may_reuse: bool,
+    ) -> Result<Box<Connection>, ConnectFailure> {
         loop {
-            let Some(mut idle) = self.idle.borrow_mut().pop() else {
+            let Some(mut idle) = self.idle.borrow_mut().pop_if(|_| may_reuse) else {
                 return self.connect(patience).await;
             };
             self.stats().idle_connections.add(-1);
@@ -330,7 +334,8 @@ impl Drop for OpenConnection {
     }
 }
 
-async fn open(address: &NodeAddress) -> Result<NodeStream, ConnectFailure> {
+/// Connects to a node.
+pub(crate) async fn open(address: &NodeAddress) -> Result<NodeStream, ConnectFailure> {
     let tcp = match address {
         NodeAddress::Ip(address) => TcpStream::connect(address).await,
         NodeAddress::Host { name, port } => {

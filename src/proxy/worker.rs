@@ -1,18 +1,20 @@
 //! One data-plane thread: its runtime, its share of the clients, its own connections to nodes.
 
-use crate::metrics::stats::PoolStats;
-use crate::metrics::stats::PoolStripe;
+use crate::cluster::health::Note;
 use crate::metrics::stats::ServerStats;
 use crate::metrics::stats::ServerStripe;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::access_log::Entry;
 use crate::proxy::client::ClientState;
+use crate::proxy::health_report::HealthReport;
+use crate::proxy::local::LocalPool;
+use crate::proxy::local::LocalTable;
 use crate::proxy::server;
-use crate::proxy::table::PoolTable;
 use crate::proxy::table::RoutingTable;
 use crate::proxy::table::Upstream;
 use crate::proxy::upstream::LocalNode;
 use crate::proxy::upstream::keepalive;
+use crate::routing::attempts::BudgetSettings;
 use arc_swap::ArcSwap;
 use arc_swap::Cache;
 use slab::Slab;
@@ -41,6 +43,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Where the process is in its life; it only ever moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +68,8 @@ pub struct Shared {
     pub access_log: Option<AccessLog>,
     /// The life of the process.
     pub phase: watch::Receiver<Phase>,
+    /// Where what is learned about nodes is told.
+    pub reports: mpsc::Sender<HealthReport>,
 }
 
 /// The running data plane.
@@ -186,41 +191,6 @@ impl Drop for Place {
     }
 }
 
-/// One worker's counters of a pool; outlives tables without pinning one.
-pub(crate) struct LocalPool {
-    pub(crate) name: String,
-    stats: Arc<PoolStats>,
-}
-
-impl LocalPool {
-    fn new(pool: &PoolTable) -> LocalPool {
-        LocalPool { name: pool.settings.name.clone(), stats: Arc::clone(&pool.stats) }
-    }
-
-    /// The stripe of worker `worker`.
-    pub(crate) fn of(&self, worker: usize) -> &PoolStripe {
-        self.stats.of(worker)
-    }
-}
-
-/// A routing table with this worker's own handles beside it.
-pub(crate) struct LocalTable {
-    pub(crate) table: Arc<RoutingTable>,
-    pools: Vec<Rc<LocalPool>>,
-}
-
-impl LocalTable {
-    fn new(table: Arc<RoutingTable>) -> LocalTable {
-        let pools = table.pools().iter().map(|pool| Rc::new(LocalPool::new(pool))).collect();
-        LocalTable { table, pools }
-    }
-
-    /// The pool with this index in the table.
-    pub(crate) fn pool(&self, index: usize) -> &Rc<LocalPool> {
-        &self.pools[index]
-    }
-}
-
 /// The state of one data-plane thread.
 pub(crate) struct Worker {
     id: usize,
@@ -234,6 +204,8 @@ pub(crate) struct Worker {
     stats: Arc<ServerStats>,
     access_log: Option<AccessLog>,
     random: RefCell<fastrand::Rng>,
+    reports: mpsc::Sender<HealthReport>,
+    started: Instant,
 }
 
 impl Worker {
@@ -242,7 +214,7 @@ impl Worker {
         Worker {
             id,
             tables: RefCell::new(Cache::new(Arc::clone(&shared.tables))),
-            current: RefCell::new(Rc::new(LocalTable::new(table))),
+            current: RefCell::new(Rc::new(LocalTable::new(table, &[]))),
             nodes: RefCell::default(),
             clients: RefCell::default(),
             phase: Cell::new(Phase::Running),
@@ -251,6 +223,8 @@ impl Worker {
             stats: Arc::clone(&shared.stats),
             access_log: shared.access_log.clone(),
             random: RefCell::new(fastrand::Rng::new()),
+            reports: shared.reports.clone(),
+            started: Instant::now(),
         }
     }
 
@@ -274,6 +248,16 @@ impl Worker {
         self.random.borrow_mut().u64(..)
     }
 
+    /// Tells what was learned about a node. When nobody listens fast enough it is lost, and learned again.
+    pub(crate) fn report(&self, node: u64, note: Note) {
+        self.reports.try_send(HealthReport { node, note }).unwrap_or_default();
+    }
+
+    /// Takes from the retry budget of a pool; `false` when nothing is left.
+    pub(crate) fn spend(&self, pool: &LocalPool, budget: BudgetSettings) -> bool {
+        pool.spend(self.id, self.started.elapsed(), budget, self.spread.open.len())
+    }
+
     /// Whether requests are logged.
     pub(crate) fn logs_access(&self) -> bool {
         self.access_log.is_some()
@@ -293,7 +277,8 @@ impl Worker {
         let mut tables = self.tables.borrow_mut();
         let latest = tables.load();
         if !Arc::ptr_eq(latest, &self.current.borrow().table) {
-            self.current.replace(Rc::new(LocalTable::new(Arc::clone(latest))));
+            let next = LocalTable::new(Arc::clone(latest), self.current.borrow().pools());
+            self.current.replace(Rc::new(next));
         }
         Rc::clone(&self.current.borrow())
     }
@@ -438,6 +423,7 @@ impl Worker {
                     client.order(order);
                 }
             }
+            table.pools().iter().for_each(|pool| pool.sample(self.id, self.started.elapsed()));
             let mut nodes = self.nodes.borrow_mut();
             nodes.values().for_each(|node| node.sweep());
             nodes.retain(|_, node| !node.upstream.is_retired());

@@ -192,7 +192,7 @@ fn assert_labels(prometheus: &mut Prometheus) {
 }
 
 /// The labels of each metric that has any, in alphabetical order.
-const LABELS: [(&str, &[&str]); 19] = [
+const LABELS: [(&str, &[&str]); 26] = [
     ("ringway_requests_total", &["code", "node", "pool"]),
     ("ringway_request_duration_seconds_count", &["pool"]),
     ("ringway_request_duration_seconds_bucket", &["le", "pool"]),
@@ -201,6 +201,13 @@ const LABELS: [(&str, &[&str]); 19] = [
     ("ringway_decisions_total", &["decision", "pool"]),
     ("ringway_retries_total", &["pool", "reason"]),
     ("ringway_keyless_requests_total", &["pool"]),
+    ("ringway_retries_refused_total", &["pool"]),
+    ("ringway_waiting_requests", &["pool"]),
+    ("ringway_held_requests_total", &["pool"]),
+    ("ringway_node_up", &["node", "pool"]),
+    ("ringway_node_falls_total", &["node", "pool"]),
+    ("ringway_node_failures_total", &["node", "pool"]),
+    ("ringway_pool_panic", &["pool"]),
     ("ringway_inflight_requests", &["node", "pool"]),
     ("ringway_node_state", &["node", "pool", "state"]),
     ("ringway_upstream_connections", &["node", "pool", "state"]),

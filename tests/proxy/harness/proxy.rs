@@ -14,6 +14,7 @@ use ringway::control::write::WriteAction;
 use ringway::metrics::Metrics;
 use ringway::metrics::stats::ServerStats;
 use ringway::proxy::access_log::AccessLog;
+use ringway::proxy::health_report;
 use ringway::proxy::worker::Phase;
 use ringway::proxy::worker::Shared;
 use ringway::proxy::worker::Workers;
@@ -116,11 +117,14 @@ impl Setup {
         listener.set_nonblocking(true).expect("a bound socket");
         let (phase, phases) = watch::channel(Phase::Running);
         let access_log = self.access_log.map(|path| AccessLog::open(&path).expect("a file to write"));
+        let (reports, reported) = health_report::channel();
+        controller.watch_health(reported).expect("a thread");
         let shared = Arc::new(Shared {
             tables: Arc::clone(controller.tables()),
             stats: Arc::clone(&stats),
             access_log: access_log.clone(),
             phase: phases,
+            reports,
         });
         let address = listener.local_addr().expect("a bound socket");
         let workers = Workers::start(self.workers, &[listener], &shared).expect("threads");

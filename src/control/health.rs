@@ -1,0 +1,277 @@
+//! The health thread: checks nodes, hears what live requests learn of them, and is the only one to set their marks.
+
+use crate::cluster::health::Change;
+use crate::cluster::health::Flip;
+use crate::cluster::health::Note;
+use crate::cluster::health::PoolHealth;
+use crate::cluster::health::Subject;
+use crate::control::probe;
+use crate::control::probe::Outcome;
+use crate::proxy::health_report::HealthReport;
+use crate::proxy::settings::PoolSettings;
+use crate::proxy::table::PoolTable;
+use crate::proxy::table::RoutingTable;
+use crate::proxy::table::Upstream;
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
+use tokio::runtime::Builder;
+use tokio::runtime::LocalOptions;
+use tokio::sync::Notify;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// How often the counters of live requests are looked at for the share that failed.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Checks that may be under way at once, of all pools; more wait.
+const CONCURRENT_CHECKS: usize = 256;
+
+/// Starts the thread. It ends when all senders of `reports` are gone.
+///
+/// # Errors
+/// When the operating system refuses a thread or its runtime.
+pub(crate) fn start(
+    tables: Arc<ArcSwap<RoutingTable>>,
+    changed: Arc<Notify>,
+    reports: mpsc::Receiver<HealthReport>,
+) -> io::Result<()> {
+    let (started, failure) = std::sync::mpsc::channel();
+    thread::Builder::new().name("health".into()).spawn(move || {
+        match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => {
+                drop(started);
+                runtime.block_on(Health::new(tables, changed).run(reports));
+            }
+            Err(error) => started.send(error).unwrap_or_default(),
+        }
+    })?;
+    // Without an error, its sender is dropped.
+    failure.recv().map_or(Ok(()), Err)
+}
+
+/// A node that is followed.
+struct Followed {
+    pool: String,
+    upstream: Arc<Upstream>,
+    /// Whether a check of it is under way or waits for its time.
+    is_checked: bool,
+}
+
+/// A pool as far as its health goes.
+struct FollowedPool {
+    table: Arc<PoolTable>,
+    health: PoolHealth,
+}
+
+struct Health {
+    tables: Arc<ArcSwap<RoutingTable>>,
+    changed: Arc<Notify>,
+    started: Instant,
+    pools: BTreeMap<String, FollowedPool>,
+    nodes: BTreeMap<u64, Followed>,
+    checks: JoinSet<(u64, Outcome)>,
+    slots: Arc<Semaphore>,
+    random: fastrand::Rng,
+}
+
+impl Health {
+    fn new(tables: Arc<ArcSwap<RoutingTable>>, changed: Arc<Notify>) -> Health {
+        Health {
+            tables,
+            changed,
+            started: Instant::now(),
+            pools: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            checks: JoinSet::new(),
+            slots: Arc::new(Semaphore::new(CONCURRENT_CHECKS)),
+            random: fastrand::Rng::new(),
+        }
+    }
+
+    async fn run(mut self, mut reports: mpsc::Receiver<HealthReport>) {
+        let changed = Arc::clone(&self.changed);
+        let mut samples = tokio::time::interval(SAMPLE_EVERY);
+        self.follow();
+        loop {
+            let next_tick = self.next_tick();
+            tokio::select! {
+                report = reports.recv() => match report {
+                    Some(HealthReport { node, note }) => self.note(node, note),
+                    None => return,
+                },
+                Some(checked) = self.checks.join_next() => match checked {
+                    Ok((node, outcome)) => self.checked(node, outcome),
+                    Err(error) => tracing::error!(%error, "a health check panicked"),
+                },
+                () = changed.notified() => self.follow(),
+                () = until(next_tick) => self.tick(),
+                _ = samples.tick() => self.sample(),
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Takes over the pools and nodes of the table of the moment.
+    fn follow(&mut self) {
+        let (table, now) = (self.tables.load_full(), self.now());
+        let mut before = std::mem::take(&mut self.nodes);
+        let mut pools = std::mem::take(&mut self.pools);
+        for pool in table.pools() {
+            let name = &pool.settings.name;
+            let mut followed = match pools.remove(name) {
+                Some(followed) => FollowedPool { table: Arc::clone(pool), ..followed },
+                None => FollowedPool { table: Arc::clone(pool), health: new_health(&pool.settings) },
+            };
+            let settings = &pool.settings;
+            followed.health.follow(now, &subjects(pool));
+            let changes = followed.health.set(now, settings.health.clone(), settings.ejection.clone());
+            for upstream in pool.upstreams().values() {
+                let is_checked = before.remove(&upstream.id).is_some_and(|node| node.is_checked);
+                let node = Followed { pool: name.clone(), upstream: Arc::clone(upstream), is_checked };
+                self.nodes.insert(upstream.id, node);
+            }
+            self.pools.insert(name.clone(), followed);
+            self.apply(name, changes);
+        }
+        let unchecked = self.nodes.iter().filter(|(_, node)| !node.is_checked).map(|(id, _)| *id);
+        for id in unchecked.collect::<Vec<_>>() {
+            // At the start all nodes would be checked in the same moment.
+            let wait = Duration::from_millis(self.random.u64(..FIRST_CHECKS_MS));
+            self.check_after(id, wait);
+        }
+    }
+
+    /// Plans the next check of a node, if its pool has checks.
+    fn check_after(&mut self, id: u64, wait: Duration) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let settings = &self.pools[&node.pool].table.settings.health;
+        node.is_checked = settings.check.is_some();
+        let Some(check) = settings.check.clone() else { return };
+        let (address, timeout, slots) = (node.upstream.address.clone(), settings.timeout, Arc::clone(&self.slots));
+        self.checks.spawn_local(async move {
+            tokio::time::sleep(wait).await;
+            // The semaphore is never closed; without a slot the check would only come too early.
+            let _slot = slots.acquire().await;
+            (id, probe::probe(&address, &check, timeout).await)
+        });
+    }
+
+    fn checked(&mut self, id: u64, outcome: Outcome) {
+        match outcome {
+            Some(Ok(())) => self.note(id, Note::CheckPassed),
+            Some(Err(failure)) => self.note(id, Note::CheckFailed(failure)),
+            None => tracing::warn!("a health check could not be made: this process has no files or ports left"),
+        }
+        let Some(node) = self.nodes.get(&id) else { return };
+        let pool = &self.pools[&node.pool];
+        let wait = pool.health.next_check_after(id);
+        let jitter = f64::from(pool.table.settings.health.jitter_percent) / 100.0;
+        let wait = wait.mul_f64(1.0 + jitter * (2.0 * self.random.f64() - 1.0));
+        self.check_after(id, wait);
+    }
+
+    fn note(&mut self, id: u64, note: Note) {
+        let now = self.now();
+        let Some(node) = self.nodes.get(&id) else { return };
+        let name = node.pool.clone();
+        let change = self.pools.get_mut(&name).and_then(|pool| pool.health.note(now, id, note));
+        self.apply(&name, change.into_iter().collect());
+    }
+
+    fn next_tick(&self) -> Option<Instant> {
+        let next = self.pools.values().filter_map(|pool| pool.health.next_tick()).min()?;
+        Some(self.started + next)
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        for name in self.pools.keys().cloned().collect::<Vec<_>>() {
+            let changes = self.pools.get_mut(&name).map(|pool| pool.health.tick(now)).unwrap_or_default();
+            self.apply(&name, changes);
+        }
+    }
+
+    fn sample(&mut self) {
+        let now = self.now();
+        let mut changes = Vec::new();
+        for (id, node) in &self.nodes {
+            let stats = &node.upstream.stats;
+            let failures = stats.sum(|stripe| &stripe.failures);
+            let requests = failures + stats.sum(|stripe| &stripe.successes);
+            let pool = self.pools.get_mut(&node.pool);
+            if let Some(change) = pool.and_then(|pool| pool.health.sample(now, *id, requests, failures)) {
+                changes.push((node.pool.clone(), change));
+            }
+        }
+        changes.into_iter().for_each(|(pool, change)| self.apply(&pool, vec![change]));
+    }
+
+    /// Sets the marks that changed, and tells of nodes that went from well to ill or back.
+    fn apply(&self, pool: &str, changes: Vec<Change>) {
+        let Some(followed) = self.pools.get(pool) else { return };
+        for Change { id, mark, flip } in changes {
+            let Some(node) = self.nodes.get(&id) else { continue };
+            let cause = followed.health.state(id).and_then(|(_, cause)| cause);
+            node.upstream.vital.set(mark, cause);
+            let name = &node.upstream.name;
+            match flip {
+                None => continue,
+                Some(Flip::Down(cause)) => tracing::warn!(pool, node = %name, %cause, "node is down"),
+                Some(Flip::Up(after)) => {
+                    let after = humantime::format_duration(Duration::from_millis(
+                        u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                    ));
+                    tracing::info!(pool, node = %name, %after, "node is up");
+                }
+            }
+            node.upstream.vital.flipped(now_ms(), matches!(flip, Some(Flip::Down(_))));
+        }
+        let (well, all) = (followed.health.well_weight(), followed.health.weight());
+        let is_panicking = followed.health.is_panicking();
+        if followed.table.vital.set_panicking(is_panicking) {
+            match is_panicking {
+                true => tracing::warn!(pool, well, all, "too few nodes are well: requests are sent to all"),
+                false => tracing::info!(pool, well, all, "enough nodes are well: ill ones are skipped again"),
+            }
+        }
+    }
+}
+
+/// First checks are spread over so many milliseconds.
+const FIRST_CHECKS_MS: u64 = 100;
+
+fn new_health(settings: &PoolSettings) -> PoolHealth {
+    PoolHealth::new(settings.health.clone(), settings.ejection.clone())
+}
+
+fn subjects(pool: &PoolTable) -> Vec<Subject> {
+    let nodes = pool.membership.nodes().iter().map(|node| Subject {
+        id: pool.upstreams()[node.name.as_str()].id,
+        weight: if node.is_placed() { u64::from(node.weight) } else { 0 },
+    });
+    nodes.collect()
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

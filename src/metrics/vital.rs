@@ -1,0 +1,139 @@
+//! How nodes and pools are doing, in cells that the health thread writes and every pick reads.
+
+use crate::cluster::health::Cause;
+use crate::cluster::health::Mark;
+use arc_swap::ArcSwapOption;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What monotonic times count from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The health of a node at one address. Only the health thread sets the mark; a request on trial takes it away.
+#[derive(Debug, Default)]
+pub struct NodeVital {
+    mark: AtomicU8,
+    /// Requests in a row that failed, over all workers.
+    failures: AtomicU32,
+    /// How often it went from well to ill.
+    falls: AtomicU64,
+    /// Since when it is ill, in milliseconds since [`START`], plus 1; 0 while it is well.
+    ill_since: AtomicU64,
+    /// When it last went from well to ill or back, in milliseconds since 1970; 0 while it never did.
+    flipped_ms: AtomicU64,
+    /// Why it is ill.
+    cause: ArcSwapOption<Cause>,
+}
+
+impl NodeVital {
+    /// What a request may do with the node.
+    pub fn mark(&self) -> Mark {
+        match self.mark.load(Relaxed) {
+            mark if mark == Mark::Well as u8 => Mark::Well,
+            mark if mark == Mark::Trial as u8 => Mark::Trial,
+            mark if mark == Mark::OpenTrial as u8 => Mark::OpenTrial,
+            _ => Mark::Ill,
+        }
+    }
+
+    /// Takes the trial that was offered as `mark`; of several requests only one gets it.
+    pub fn take_trial(&self, mark: Mark) -> bool {
+        self.mark.compare_exchange(mark as u8, Mark::Ill as u8, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Counts a failed request; returns how many in a row that makes.
+    pub fn failed(&self) -> u32 {
+        self.failures.fetch_add(1, Relaxed).saturating_add(1)
+    }
+
+    /// A request was answered as it should be. Hardly ever writes, so that workers share the cell for nothing.
+    pub fn succeeded(&self) {
+        if self.failures.load(Relaxed) != 0 {
+            self.failures.store(0, Relaxed);
+        }
+    }
+
+    /// Sets the mark, and why it is no better.
+    pub fn set(&self, mark: Mark, cause: Option<Cause>) {
+        self.cause.store(cause.map(Arc::new));
+        if mark == Mark::Well {
+            self.ill_since.store(0, Relaxed);
+        } else if self.ill_since.load(Relaxed) == 0 {
+            let now_ms = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.ill_since.store(now_ms.saturating_add(1), Relaxed);
+        }
+        self.mark.store(mark as u8, Relaxed);
+    }
+
+    /// Takes note that it went from well to ill or back at `now_ms` since 1970.
+    pub fn flipped(&self, now_ms: u64, fell: bool) {
+        self.falls.fetch_add(u64::from(fell), Relaxed);
+        self.flipped_ms.store(now_ms, Relaxed);
+        self.failures.store(0, Relaxed);
+    }
+
+    /// Since when it is ill.
+    pub fn ill_since(&self) -> Option<Instant> {
+        let since_ms = self.ill_since.load(Relaxed).checked_sub(1)?;
+        Some(*START + Duration::from_millis(since_ms))
+    }
+
+    /// Why it is ill.
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause.load().as_deref().copied()
+    }
+
+    /// How often it went from well to ill.
+    pub fn falls(&self) -> u64 {
+        self.falls.load(Relaxed)
+    }
+
+    /// When it last went from well to ill or back, in milliseconds since 1970.
+    pub fn flipped_ms(&self) -> Option<u64> {
+        Some(self.flipped_ms.load(Relaxed)).filter(|flipped| *flipped != 0)
+    }
+}
+
+/// The health of a pool as a whole; outlives routing tables.
+#[derive(Debug, Default)]
+pub struct PoolVital {
+    is_panicking: AtomicBool,
+    /// Requests that wait for a node.
+    waiting: AtomicUsize,
+}
+
+impl PoolVital {
+    /// Whether so few nodes are well that all are to be used.
+    pub fn is_panicking(&self) -> bool {
+        self.is_panicking.load(Relaxed)
+    }
+
+    /// Sets whether all nodes are to be used; returns whether that is news.
+    pub fn set_panicking(&self, is_panicking: bool) -> bool {
+        self.is_panicking.swap(is_panicking, Relaxed) != is_panicking
+    }
+
+    /// Lets one more request wait unless `max` do; it must leave again by [`PoolVital::leave`].
+    pub fn try_wait(&self, max: usize) -> bool {
+        let one_more = |waiting| (waiting < max).then_some(waiting + 1);
+        self.waiting.fetch_update(Relaxed, Relaxed, one_more).is_ok()
+    }
+
+    /// One waits no longer.
+    pub fn leave(&self) {
+        self.waiting.fetch_sub(1, Relaxed);
+    }
+
+    /// Requests that wait for a node.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+}

@@ -1,0 +1,334 @@
+//! The attempts at one request: sends it to the nodes that are picked, until one answers or it may not be sent again.
+
+use crate::cluster::health::LiveFailure;
+use crate::cluster::health::settings::StatusRange;
+use crate::metrics::vital::PoolVital;
+use crate::proxy::body::RequestBody;
+use crate::proxy::body::Upload;
+use crate::proxy::error::ConnectFailure;
+use crate::proxy::error::ProxyError;
+use crate::proxy::error::RetryReason;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::pick;
+use crate::proxy::pick::Order;
+use crate::proxy::pick::Pick;
+use crate::proxy::settings::PoolSettings;
+use crate::proxy::table::PoolTable;
+use crate::proxy::upstream::LocalNode;
+use crate::proxy::worker::Worker;
+use crate::routing::attempts::Attempts;
+use crate::routing::attempts::Failure;
+use crate::routing::attempts::Next;
+use crate::routing::attempts::Situation;
+use http::HeaderName;
+use http::HeaderValue;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::Uri;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use std::future::Future;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a request that waits for a node waits before it looks again.
+const HOLD_STEP: Duration = Duration::from_millis(50);
+
+/// A request that is bound for a node, and is sent as often as it must and may be.
+pub(crate) struct Outbound {
+    /// Whether doing it twice is as good as once (RFC 9110 section 9.2.2).
+    is_idempotent: bool,
+    /// Whether all of it can be sent again: it has no body.
+    is_repeatable: bool,
+    /// `None` while it is under way, and after that unless it may be sent again.
+    request: Option<Request<RequestBody>>,
+    /// Only while what may be sent again is under way.
+    spare: Option<Spare>,
+}
+
+impl Outbound {
+    /// A request that has not been sent yet; `is_repeatable` if there is no more to it than its head.
+    pub(crate) fn new(request: Request<RequestBody>, is_idempotent: bool, is_repeatable: bool) -> Outbound {
+        Outbound { is_idempotent, is_repeatable, request: Some(request), spare: None }
+    }
+
+    /// Whether it may be sent again after it may have reached a node.
+    fn may_repeat(&self) -> bool {
+        self.is_idempotent && self.is_repeatable
+    }
+
+    /// The request to send.
+    fn take(&mut self) -> Option<Request<RequestBody>> {
+        let request = self.request.take()?;
+        self.spare = self.may_repeat().then(|| Spare::of(&request));
+        Some(request)
+    }
+
+    /// It failed: what was `unsent` may be sent again, and so may what has a spare.
+    fn failed(&mut self, unsent: Option<Request<RequestBody>>) {
+        self.request = unsent.or_else(|| self.spare.take().map(Spare::into_request));
+    }
+
+    /// It can never be complete, because its client has failed.
+    fn give_up(&mut self) {
+        (self.request, self.spare) = (None, None);
+    }
+}
+
+/// A copy of a request without its body. Nearly all are thrown away, so that it is quick to make and not to use: a
+/// header map costs three times the list of its fields.
+struct Spare {
+    method: Method,
+    uri: Uri,
+    fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Spare {
+    fn of(request: &Request<RequestBody>) -> Spare {
+        let fields = request.headers().iter().map(|(name, value)| (name.clone(), value.clone()));
+        Spare { method: request.method().clone(), uri: request.uri().clone(), fields: fields.collect() }
+    }
+
+    fn into_request(self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::Empty);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        request.headers_mut().extend(self.fields);
+        request
+    }
+}
+
+/// An attempt that brought no answer.
+struct Failed {
+    failure: Failure,
+    error: ProxyError,
+    /// What the node is blamed for, if it was its fault.
+    blame: Option<LiveFailure>,
+}
+
+impl Failed {
+    /// No connection came about. That a name does not resolve, or that this process has no more files, says nothing of
+    /// the node.
+    fn to_connect(node: String, cause: ConnectFailure) -> Failed {
+        let blame = match cause {
+            ConnectFailure::Refused | ConnectFailure::TimedOut | ConnectFailure::Unreachable => {
+                Some(LiveFailure::Connect)
+            }
+            ConnectFailure::Local | ConnectFailure::Name => None,
+        };
+        Failed { failure: Failure::Unsent, error: ProxyError::Connect { node, cause }, blame }
+    }
+
+    /// The connection ended before an answer came.
+    fn to_answer(
+        node: String,
+        is_reused: bool,
+        mut error: TrySendError<Request<RequestBody>>,
+        outbound: &mut Outbound,
+        upload: Option<&Upload>,
+    ) -> Failed {
+        let unsent = error.take_message();
+        let is_unsent = unsent.is_some();
+        outbound.failed(unsent);
+        let client = upload.and_then(|upload| upload.failure.get());
+        let is_all_sent = upload.is_none_or(|upload| upload.complete.get());
+        let closed = ProxyError::NodeClosed { node: node.clone() };
+        let (failure, error, blame) = match client {
+            _ if is_unsent && is_reused => (Failure::UnsentOnKept, closed, None),
+            _ if is_unsent => (Failure::Unsent, closed, Some(LiveFailure::Closed)),
+            Some(failed) => {
+                outbound.give_up();
+                (Failure::Lost, failed.into(), None)
+            }
+            None if error.into_error().is_parse() => {
+                (Failure::Lost, ProxyError::NodeProtocol { node }, Some(LiveFailure::Protocol))
+            }
+            None if is_reused => (Failure::LostOnKept, closed, None),
+            // A node that closes while it is sent a body may have found fault with that.
+            None => (Failure::Lost, closed, is_all_sent.then_some(LiveFailure::Closed)),
+        };
+        Failed { failure, error, blame }
+    }
+
+    /// The node was silent for too long.
+    fn in_time(node: String, outbound: &mut Outbound) -> Failed {
+        outbound.failed(None);
+        let error = ProxyError::HeadTimeout { node };
+        Failed { failure: Failure::Lost, error, blame: Some(LiveFailure::TimedOut) }
+    }
+
+    fn reason(&self) -> RetryReason {
+        match (self.failure, &self.error) {
+            (Failure::UnsentOnKept | Failure::LostOnKept, _) => RetryReason::StaleConnection,
+            (_, ProxyError::Connect { .. }) => RetryReason::Connect,
+            (_, ProxyError::HeadTimeout { .. }) => RetryReason::Timeout,
+            (_, _) => RetryReason::Closed,
+        }
+    }
+}
+
+/// Tries the candidates in order until one answers or the request may not be sent again.
+pub(crate) async fn attempt(
+    worker: &Worker,
+    pool: &PoolTable,
+    order: Order,
+    outbound: &mut Outbound,
+    exchange: &mut Exchange,
+) -> Result<Response<Incoming>, ProxyError> {
+    let settings = &*pool.settings;
+    let mut attempts = Attempts::new(settings.max_attempts, settings.timeouts.total, outbound.is_idempotent);
+    let mut picker = pick::picker(pool, order, outbound.may_repeat());
+    let mut pick = picker.pick();
+    let mut before = None;
+    let mut may_reuse = true;
+    loop {
+        let (upstream, is_trial) = match pick {
+            Pick::Node { node, is_trial } => (node, is_trial),
+            Pick::Hold { until } => {
+                exchange.leave_node();
+                if let Err(full) = Box::pin(hold(pool, until)).await {
+                    return Err(before.unwrap_or(full));
+                }
+                pick = picker.pick();
+                continue;
+            }
+            Pick::Nobody(error) => {
+                exchange.leave_node();
+                return Err(before.unwrap_or(error));
+            }
+        };
+        if picker.has_passed() {
+            exchange.has_left_owner();
+        }
+        let node = worker.node(upstream);
+        exchange.enter_node(&node, settings, is_trial);
+        let sent = send(&node, settings, outbound, exchange, may_reuse).await;
+        if let Some(blame) = sent.as_ref().err().and_then(|failed| failed.blame) {
+            exchange.blame(blame);
+        }
+        let (failure, reason) = match &sent {
+            Ok(response) if !is_any(&settings.retry_on, response.status()) => {
+                return sent.map_err(|failed| failed.error);
+            }
+            Ok(_) => {
+                outbound.failed(None);
+                (Failure::Status, RetryReason::Status)
+            }
+            Err(failed) => (failed.failure, failed.reason()),
+        };
+        let (now, is_held) = (exchange.started.elapsed(), outbound.request.is_some());
+        let situation = Situation { now, is_held, detour: picker.detour() };
+        let next = attempts.after(failure, situation, || exchange.may_repeat(settings.retry_budget));
+        pick = match next {
+            Next::SameNode => Pick::Node { node: upstream, is_trial },
+            Next::NextNode => picker.pick_next(),
+            Next::Wait => Pick::Hold { until: picker.held_until() },
+            Next::GiveUp => Pick::Nobody(ProxyError::TotalTimeout),
+        };
+        let is_over = next == Next::GiveUp || !matches!(pick, Pick::Node { .. } | Pick::Hold { .. });
+        if is_over {
+            if failure == Failure::Unsent {
+                exchange.leave_node();
+            }
+            return sent.map_err(|failed| failed.error);
+        }
+        may_reuse = next != Next::SameNode;
+        before = sent.err().map(|failed| failed.error);
+        exchange.count_retry(reason);
+    }
+}
+
+/// Waits a moment for a node, unless too many do.
+async fn hold(pool: &PoolTable, until: Instant) -> Result<(), ProxyError> {
+    let Some(_waiting) = Waiting::enter(pool) else {
+        return Err(ProxyError::TooManyWaiting { pool: pool.settings.name.clone() });
+    };
+    tokio::time::sleep_until(until.min(Instant::now() + HOLD_STEP)).await;
+    Ok(())
+}
+
+/// Counts a request that waits until it is dropped.
+struct Waiting<'a>(&'a PoolVital);
+
+impl Waiting<'_> {
+    fn enter(pool: &PoolTable) -> Option<Waiting<'_>> {
+        pool.vital.try_wait(pool.settings.max_waiting).then(|| Waiting(&pool.vital))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// Sends a request to one node, over a kept connection if it `may_reuse` one and there is one, else over a new one.
+async fn send(
+    node: &Rc<LocalNode>,
+    settings: &PoolSettings,
+    outbound: &mut Outbound,
+    exchange: &mut Exchange,
+    may_reuse: bool,
+) -> Result<Response<Incoming>, Failed> {
+    let timeouts = &settings.timeouts;
+    let name = || node.upstream.name.clone();
+    let mut now = exchange.entered();
+    let kept = if may_reuse { node.ready_connection(now) } else { None };
+    let mut connection = match kept {
+        Some(connection) => connection,
+        None => {
+            // In a box, because few requests need what that takes.
+            let connected = Box::pin(node.connection(timeouts.connect, may_reuse)).await;
+            now = Instant::now();
+            connected.map_err(|cause| Failed::to_connect(name(), cause))?
+        }
+    };
+    let is_reused = connection.is_reused;
+    let request = outbound.take().expect("a request is only sent while it is held");
+    let mut answer = pin!(connection.send(request));
+    let mut since = now;
+    let answered = poll_fn(|cx| {
+        // The answer only ever comes while the connection is driven, so that it need wake nobody.
+        connection.drive(cx);
+        if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            connection.wake_nobody();
+            return Poll::Ready(Some(answer));
+        }
+        exchange.poll_silent(&mut since, timeouts.head, cx).map(|()| None)
+    });
+    match answered.await {
+        Some(Ok(response)) => {
+            exchange.answered(connection, response.status().as_u16(), now.elapsed());
+            exchange.judge(is_any(&settings.ejection.statuses, response.status()));
+            Ok(response)
+        }
+        Some(Err(error)) => Err(Failed::to_answer(name(), is_reused, error, outbound, exchange.upload.as_deref())),
+        None => Err(Failed::in_time(name(), outbound)),
+    }
+}
+
+fn is_any(statuses: &[StatusRange], status: StatusCode) -> bool {
+    statuses.iter().any(|range| range.contains(status.as_u16()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spare_is_the_request_again_with_repeated_fields_in_order() {
+        let request = Request::builder().method("DELETE").uri("/a?b=c").header("x-one", "1").header("x-two", "2");
+        let request = request.header("x-one", "3").body(RequestBody::Empty).unwrap();
+        let again = Spare::of(&request).into_request();
+        assert_eq!((again.method(), again.uri()), (request.method(), request.uri()));
+        assert_eq!(again.headers(), request.headers());
+    }
+}
