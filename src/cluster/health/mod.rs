@@ -408,8 +408,9 @@ impl NodeHealth {
             well -= time(self.ejections);
             self.ejections -= 1;
         }
-        self.ejection = Some(Ejection { next: now + time(self.ejections), offers: 0, cause });
-        self.ejections += 1;
+        let lasts = time(self.ejections);
+        self.ejection = Some(Ejection { next: now + lasts, offers: 0, cause });
+        self.ejections += u32::from(lasts < settings.max_time);
     }
 
     fn offer(&mut self, now: Duration, settings: &EjectionSettings) {
@@ -423,6 +424,211 @@ impl NodeHealth {
         if self.ejection.take().is_some() {
             self.readmitted = now;
             self.window = Window::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::section;
+    use proptest::prelude::*;
+
+    const REFUSED: Note = Note::CheckFailed(CheckFailure::Refused);
+    const FAILED: Note = Note::FailedInARow(LiveFailure::Connect);
+
+    /// A pool of nodes 0, 1, 2... with these weights, checks that are on, and other settings as by default.
+    fn pool(weights: &[u64]) -> PoolHealth {
+        let health = section::read("path = '/healthz'", &|_| None, |section| Some(HealthSettings::read(section)));
+        let ejection = section::read("", &|_| None, |section| Some(EjectionSettings::read(section)));
+        let mut pool = PoolHealth::new(health.value.unwrap(), ejection.value.unwrap());
+        let subjects: Vec<Subject> = (0..).zip(weights).map(|(id, weight)| Subject { id, weight: *weight }).collect();
+        pool.follow(Duration::ZERO, &subjects);
+        pool
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn mark(pool: &PoolHealth, id: u64) -> Mark {
+        pool.state(id).unwrap().0
+    }
+
+    #[test]
+    fn the_first_check_decides_and_later_ones_must_agree() {
+        let mut pool = pool(&[1, 1]);
+        let found =
+            [(1, REFUSED), (2, Note::CheckPassed), (3, REFUSED), (4, Note::CheckPassed), (5, Note::CheckPassed)].map(
+                |(second, note)| {
+                    pool.note(seconds(second), 0, note);
+                    mark(&pool, 0)
+                },
+            );
+        assert_eq!(found, [Mark::Ill, Mark::Ill, Mark::Ill, Mark::Ill, Mark::Well]);
+        let found = [REFUSED, REFUSED, Note::CheckPassed, REFUSED, REFUSED, REFUSED].map(|note| {
+            pool.note(seconds(9), 0, note);
+            mark(&pool, 0)
+        });
+        assert_eq!(found, [Mark::Well, Mark::Well, Mark::Well, Mark::Well, Mark::Well, Mark::Ill]);
+    }
+
+    #[test]
+    fn every_flip_is_told_once_with_its_cause_and_how_long_it_took() {
+        let mut pool = pool(&[1, 1]);
+        let down = pool.note(seconds(3), 0, REFUSED).unwrap();
+        assert_eq!(down.flip, Some(Flip::Down(Cause::Check(CheckFailure::Refused))));
+        assert_eq!(pool.note(seconds(4), 0, REFUSED), None, "it is down already");
+        assert_eq!(pool.note(seconds(5), 0, Note::CheckPassed), None, "one of two");
+        let up = pool.note(seconds(7), 0, Note::CheckPassed).unwrap();
+        assert_eq!((up.mark, up.flip), (Mark::Well, Some(Flip::Up(seconds(4)))));
+    }
+
+    #[test]
+    fn checks_are_faster_while_the_answers_contradict_the_state() {
+        let mut pool = pool(&[1, 1]);
+        let (every, doubtful) = (seconds(2), Duration::from_millis(500));
+        assert_eq!(pool.next_check_after(0), doubtful, "nothing is known yet");
+        let found = [Note::CheckPassed, REFUSED, REFUSED, REFUSED, Note::CheckPassed, Note::CheckPassed].map(|note| {
+            pool.note(seconds(1), 0, note);
+            pool.next_check_after(0)
+        });
+        assert_eq!(found, [every, doubtful, doubtful, every, doubtful, every]);
+    }
+
+    #[test]
+    fn an_ejected_node_is_tried_by_one_request_before_it_is_used_again() {
+        let mut pool = pool(&[1, 1, 1]);
+        assert_eq!(pool.note(seconds(10), 0, FAILED).unwrap().mark, Mark::Ill);
+        assert_eq!(pool.next_tick(), Some(seconds(11)), "the first ejection takes a second");
+        assert!(pool.tick(Duration::from_millis(10_999)).is_empty());
+        let offered = pool.tick(seconds(11));
+        assert_eq!(offered, [Change { id: 0, mark: Mark::Trial, flip: None }]);
+        let up = pool.note(seconds(12), 0, Note::TrialPassed).unwrap();
+        assert_eq!((up.mark, up.flip), (Mark::Well, Some(Flip::Up(seconds(2)))));
+        assert_eq!(pool.next_tick(), None);
+    }
+
+    #[test]
+    fn a_trial_that_nobody_took_is_offered_again_to_any_request() {
+        let mut pool = pool(&[1, 1, 1]);
+        pool.note(seconds(10), 0, FAILED);
+        let offers: Vec<Mark> =
+            (11..14).flat_map(|second| pool.tick(seconds(second))).map(|change| change.mark).collect();
+        assert_eq!(offers, [Mark::Trial, Mark::OpenTrial, Mark::OpenTrial]);
+    }
+
+    #[test]
+    fn each_ejection_takes_twice_as_long_until_the_node_has_been_well_for_that_time() {
+        let mut pool = pool(&[1, 1, 1]);
+        let (mut now, mut lasted) = (seconds(100), Vec::new());
+        pool.note(now, 0, FAILED);
+        for _ in 0..8 {
+            let over = pool.next_tick().unwrap();
+            lasted.push((over - now).as_secs());
+            now = over;
+            pool.tick(now);
+            pool.note(now, 0, Note::TrialFailed(LiveFailure::TimedOut));
+        }
+        assert_eq!(lasted, [1, 2, 4, 8, 16, 32, 60, 60]);
+        pool.tick(pool.next_tick().unwrap());
+        pool.note(seconds(1000), 0, Note::TrialPassed);
+        for (later, expected) in [(1010, 60), (1150, 32)] {
+            pool.note(seconds(later), 0, FAILED);
+            assert_eq!(pool.next_tick(), Some(seconds(later + expected)), "at {later} s");
+            pool.note(seconds(later + expected), 0, Note::TrialPassed);
+        }
+    }
+
+    #[test]
+    fn checks_that_bring_a_node_back_end_its_ejection_too() {
+        let mut pool = pool(&[1, 1, 1]);
+        pool.note(seconds(1), 0, Note::CheckPassed);
+        pool.note(seconds(2), 0, FAILED);
+        (0..3).for_each(|_| assert_eq!(pool.note(seconds(2), 0, REFUSED), None, "it is out already"));
+        pool.note(Duration::from_millis(2100), 0, Note::CheckPassed);
+        let back = pool.note(Duration::from_millis(2200), 0, Note::CheckPassed).unwrap();
+        assert_eq!(back.mark, Mark::Trial, "long before its second is over");
+    }
+
+    #[test]
+    fn no_more_weight_is_ejected_at_once_than_allowed_but_one_node_of_several_always_is() {
+        let mut heavy = pool(&[5, 1, 1]);
+        assert!(heavy.note(seconds(1), 0, FAILED).is_some(), "the first may be of any weight");
+        assert_eq!(heavy.note(seconds(1), 1, FAILED), None, "6 of 7 are more than a half");
+        let mut equal = pool(&[1, 1, 1, 1]);
+        let ejected = (0..4).filter(|id| equal.note(seconds(1), *id, FAILED).is_some()).count();
+        assert_eq!(ejected, 2);
+        let mut lonely = pool(&[1]);
+        assert_eq!(lonely.note(seconds(1), 0, FAILED), None, "there would be nobody left");
+    }
+
+    #[test]
+    fn with_too_few_nodes_well_all_are_used() {
+        let mut pool = pool(&[1, 1, 1, 1]);
+        let found = [0, 1, 2, 3].map(|id| {
+            pool.note(seconds(1), id, REFUSED);
+            (pool.well_weight(), pool.is_panicking())
+        });
+        assert_eq!(found, [(3, false), (2, false), (1, false), (0, true)]);
+        pool.note(seconds(2), 0, Note::CheckPassed);
+        pool.note(seconds(2), 0, Note::CheckPassed);
+        assert!(!pool.is_panicking(), "a quarter is well again");
+    }
+
+    #[test]
+    fn a_share_of_failed_requests_ejects_only_when_there_were_enough() {
+        let mut pool = pool(&[1, 1, 1]);
+        assert_eq!(pool.sample(seconds(1), 0, 0, 0), None);
+        assert_eq!(pool.sample(seconds(2), 0, 19, 19), None, "19 requests say nothing");
+        let ejected = pool.sample(seconds(3), 0, 40, 20).unwrap();
+        assert_eq!(ejected.flip, Some(Flip::Down(Cause::Share(50))));
+    }
+
+    #[test]
+    fn a_node_that_leaves_is_forgotten_and_one_that_drains_counts_for_nothing() {
+        let mut pool = pool(&[1, 1]);
+        pool.note(seconds(1), 0, REFUSED);
+        pool.follow(seconds(2), &[Subject { id: 0, weight: 0 }, Subject { id: 7, weight: 3 }]);
+        assert_eq!((pool.well_weight(), pool.weight()), (3, 3));
+        assert_eq!(pool.state(1), None);
+        assert_eq!(pool.note(seconds(3), 1, REFUSED), None);
+        assert_eq!(mark(&pool, 0), Mark::Ill, "draining or not");
+    }
+
+    fn notes() -> impl Strategy<Value = Note> {
+        prop_oneof![
+            Just(Note::CheckPassed),
+            Just(REFUSED),
+            Just(FAILED),
+            Just(Note::TrialPassed),
+            Just(Note::TrialFailed(LiveFailure::Closed)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_flips_alternate_and_the_ceiling_holds(
+            steps in proptest::collection::vec((0_u64..4, notes(), 0_u64..3000), 1..200),
+        ) {
+            let mut pool = pool(&[1, 1, 1, 1]);
+            let (mut now, mut is_up) = (Duration::ZERO, [true; 4]);
+            for (id, note, wait_ms) in steps {
+                now += Duration::from_millis(wait_ms);
+                let changes: Vec<Change> = pool.tick(now).into_iter().chain(pool.note(now, id, note)).collect();
+                for change in changes {
+                    let was_up = &mut is_up[usize::try_from(change.id).unwrap()];
+                    match change.flip {
+                        Some(Flip::Up(_)) => prop_assert!(!std::mem::replace(was_up, true)),
+                        Some(Flip::Down(_)) => prop_assert!(std::mem::replace(was_up, false)),
+                        None => {}
+                    }
+                    prop_assert_eq!(*was_up, change.mark == Mark::Well);
+                }
+                let ejected = pool.nodes.values().filter(|node| node.ejection.is_some()).count();
+                prop_assert!(ejected <= 2, "{} of 4 ejected", ejected);
+                prop_assert!(pool.next_tick().is_none_or(|next| next > now));
+            }
         }
     }
 }
