@@ -193,10 +193,8 @@ pub(crate) async fn attempt(
         let (upstream, is_trial) = match pick {
             Pick::Node { node, is_trial } => (node, is_trial),
             Pick::Hold { until } => {
-                exchange.leave_node();
-                if let Err(full) = Box::pin(hold(pool, until)).await {
-                    return Err(before.unwrap_or(full));
-                }
+                exchange.wait();
+                Box::pin(hold(pool, until)).await?;
                 pick = picker.pick();
                 continue;
             }

@@ -67,6 +67,8 @@ pub(crate) struct Exchange {
     is_tunnel: bool,
     /// Nodes that were tried, this one included.
     tried: usize,
+    /// Whether it had to wait for a node.
+    has_waited: bool,
 }
 
 /// The node that answers, and the connection it answers on.
@@ -106,6 +108,7 @@ impl Exchange {
             bytes_out: 0,
             is_tunnel: false,
             tried: 0,
+            has_waited: false,
         })
     }
 
@@ -125,6 +128,16 @@ impl Exchange {
             max_idle: settings.max_idle_connections,
             linger: settings.timeouts.idle,
         });
+    }
+
+    /// The request is at no node, and waits for one.
+    pub(crate) fn wait(&mut self) {
+        self.leave_node();
+        if !std::mem::replace(&mut self.has_waited, true)
+            && let Some(pool) = &self.pool
+        {
+            pool.of(self.worker.id()).held.increment();
+        }
     }
 
     /// When the request came to the node it is at.

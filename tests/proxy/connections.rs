@@ -3,12 +3,12 @@
 use crate::harness::eventually;
 use crate::harness::h2;
 use crate::harness::node::Node;
-use crate::harness::proxy::Proxy;
 use crate::harness::proxy::Setup;
 use crate::harness::proxy::get;
+use crate::harness::proxy::key_of;
+use crate::harness::proxy::keyed;
 use crate::harness::proxy::post;
 use ringway::cluster::membership::Change;
-use ringway::control::pool_at::PoolAt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -16,18 +16,6 @@ use std::sync::atomic::Ordering::SeqCst;
 use tokio::sync::Semaphore;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-
-/// A key that these nodes own in this order, as far as they are named.
-fn key_of(proxy: &Proxy, order: &[&str]) -> String {
-    let pool = PoolAt::of(&proxy.controller.pool("p").unwrap());
-    let mut keys = (0..10_000).map(|number| format!("key-{number}"));
-    let is_in_order = |key: &String| pool.locate(key.as_bytes()).candidates.iter().zip(order).all(|(a, b)| a == b);
-    keys.find(is_in_order).expect("one of so many keys")
-}
-
-fn keyed(key: &str) -> String {
-    get("/", &format!("X-Key: {key}\r\n"))
-}
 
 #[tokio::test]
 async fn few_long_connections_spread_evenly_over_the_workers() {

@@ -5,6 +5,7 @@
 mod access_log;
 mod bodies;
 mod connections;
+mod failover;
 mod forwarding;
 mod harness;
 mod limits;

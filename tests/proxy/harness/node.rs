@@ -63,9 +63,20 @@ impl Node {
         Node::serve(name, address, Either::Right(listener), |seen| move |wire| echo(name, wire, Arc::clone(&seen)))
     }
 
-    /// Refuses every connection.
+    /// Refuses every connection until it is made to [`Node::rise`].
     pub(crate) fn refusing(name: &'static str) -> Node {
         Node::unheard(name, None)
+    }
+
+    /// Another node at the address of one that refused so far, which answers as [`Node::echo`] does.
+    pub(crate) async fn rise(self) -> Node {
+        let address: SocketAddr = self.address.parse().expect("an address");
+        let name = self.name;
+        drop(self);
+        let listener = TcpListener::bind(address).await.expect("a port that was just given up");
+        Node::serve(name, address.to_string(), Either::Left(listener), |seen| {
+            move |wire| echo(name, wire, Arc::clone(&seen))
+        })
     }
 
     /// Neither accepts nor refuses: its backlog is full, so the system drops what asks to connect.

@@ -9,6 +9,7 @@ use ringway::cluster::membership::Change;
 use ringway::config::Config;
 use ringway::control::Controller;
 use ringway::control::Start;
+use ringway::control::pool_at::PoolAt;
 use ringway::control::write::Write;
 use ringway::control::write::WriteAction;
 use ringway::metrics::Metrics;
@@ -215,4 +216,17 @@ pub(crate) fn get(target: &str, fields: &str) -> String {
 /// A POST of a body of known length.
 pub(crate) fn post(target: &str, fields: &str, body: &str) -> String {
     format!("POST {target} HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n{fields}\r\n{body}", body.len())
+}
+
+/// A key that these nodes own in this order, as far as they are named.
+pub(crate) fn key_of(proxy: &Proxy, order: &[&str]) -> String {
+    let pool = PoolAt::of(&proxy.controller.pool("p").unwrap());
+    let mut keys = (0..10_000).map(|number| format!("key-{number}"));
+    let is_in_order = |key: &String| pool.locate(key.as_bytes()).candidates.iter().zip(order).all(|(a, b)| a == b);
+    keys.find(is_in_order).expect("one of so many keys")
+}
+
+/// A GET whose key this is.
+pub(crate) fn keyed(key: &str) -> String {
+    get("/", &format!("X-Key: {key}\r\n"))
 }
