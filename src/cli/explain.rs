@@ -166,7 +166,8 @@ fn candidates(candidates: &[Candidate]) -> Vec<(&'static str, String)> {
 
 fn describe(candidate: &Candidate) -> String {
     let zone = candidate.zone.as_deref().map(|zone| format!(", zone {zone}")).unwrap_or_default();
-    format!("{} at {}{zone}", candidate.name, candidate.address)
+    let ill = candidate.ill.as_deref().map(|ill| format!(", down: {ill}")).unwrap_or_default();
+    format!("{} at {}{zone}{ill}", candidate.name, candidate.address)
 }
 
 /// Nodes that are shown to people.

@@ -1,11 +1,14 @@
 //! Why a request goes where it goes: pool, key, hash, owner and the order of the other nodes, as one answer.
 
+use crate::cluster::health::Mark;
+use crate::cluster::health::settings::OnDown;
 use crate::cluster::node::Node;
 use crate::control::pool_at::PoolAt;
 use crate::placement::Fingerprint;
 use crate::placement::ratio;
 use crate::proxy::settings::NoKey;
 use crate::proxy::settings::PoolSettings;
+use crate::proxy::table::PoolTable;
 use crate::routing::key::RequestHead;
 use crate::routing::key::normal_host;
 use crate::routing::pool_match::PoolMatch;
@@ -86,6 +89,9 @@ pub struct Explanation {
     /// The node that the key belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// The node that the health of the moment sends it to; absent offline and where nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_by: Option<String>,
     /// All placed nodes in the order in which they would be tried; empty without a key.
     pub candidates: Vec<Candidate>,
     /// Nodes that are in the pool and never tried.
@@ -112,6 +118,12 @@ pub struct Matched {
 pub enum Verdict {
     /// It goes to the owner of its key, and on to the next candidates if that cannot be reached.
     Owner,
+    /// The owner of its key is ill, so it goes to the next candidate that is well.
+    Failover,
+    /// The owner is ill, and it waits for that (`on-down = "hold"`) before it goes to the next candidate.
+    Held,
+    /// The owner is ill, or all nodes are, and nobody else is asked: 503.
+    Down,
     /// It has no key and goes to a random node, by weight.
     NoKey,
     /// It has no key and is answered with 400.
@@ -138,6 +150,9 @@ pub struct Candidate {
     pub share: f64,
     /// `active`.
     pub state: String,
+    /// Why the node is skipped for the moment, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ill: Option<String>,
 }
 
 /// A node that is never tried.
@@ -219,6 +234,7 @@ impl Explanation {
             decision: Verdict::NoNode,
             why: format!("pool {} has no node that takes keys; clients get 503", at.pool),
             owner: None,
+            served_by: None,
             candidates: Vec::new(),
             skipped: skipped.map(Skipped::of).collect(),
         }
@@ -235,6 +251,41 @@ impl Explanation {
             self.why = format!("node {} owns the key", owner.name);
             self.owner = Some(owner.name.clone());
         }
+        self
+    }
+
+    /// Adds what the health of the moment makes of it, as the requests of `pool` find it.
+    pub fn with_health(mut self, pool: &PoolTable) -> Explanation {
+        for candidate in &mut self.candidates {
+            let vital = pool.upstreams().get(&candidate.name).map(|upstream| &upstream.vital);
+            let vital = vital.filter(|vital| vital.mark() != Mark::Well);
+            candidate.ill = vital.map(|vital| vital.cause().map_or("ill".to_owned(), |cause| cause.to_string()));
+        }
+        let Some(owner) = self.candidates.first().filter(|_| self.decision == Verdict::Owner) else { return self };
+        let well = self.candidates.iter().find(|candidate| candidate.ill.is_none());
+        let next = well.map(|candidate| candidate.name.clone());
+        let Some(ill) = &owner.ill else {
+            self.served_by = next;
+            return self;
+        };
+        let owned = format!("node {} owns the key and is down ({ill})", owner.name);
+        (self.decision, self.why, self.served_by) = match (pool.settings.on_down, next) {
+            _ if pool.vital.is_panicking() => {
+                let why = format!("{owned}, but so few nodes are well that all are used");
+                (Verdict::Owner, why, self.owner.clone())
+            }
+            (OnDown::Fail, _) => {
+                (Verdict::Down, format!("{owned}; its keys go nowhere else, so clients get 503"), None)
+            }
+            (_, None) => (Verdict::Down, format!("{owned}, as are all others, so clients get 503"), None),
+            (OnDown::Spill, Some(next)) => {
+                (Verdict::Failover, format!("{owned}, so it goes to node {next}"), Some(next))
+            }
+            (OnDown::Hold(time), Some(next)) => {
+                let time = humantime::format_duration(time);
+                (Verdict::Held, format!("{owned}; it waits up to {time} for it, then goes to node {next}"), Some(next))
+            }
+        };
         self
     }
 
@@ -293,6 +344,7 @@ fn candidates(at: &PoolAt, position: u64) -> Vec<Candidate> {
             zone: node.zone.clone(),
             share: ratio(shares[index]),
             state: node.state().to_owned(),
+            ill: None,
         })
     };
     at.placement.candidates(position).filter_map(candidate).collect()

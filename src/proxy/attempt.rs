@@ -208,36 +208,37 @@ pub(crate) async fn attempt(
         }
         let node = worker.node(upstream);
         exchange.enter_node(&node, settings, is_trial);
-        let sent = send(&node, settings, outbound, exchange, may_reuse).await;
-        if let Some(blame) = sent.as_ref().err().and_then(|failed| failed.blame) {
-            exchange.blame(blame);
-        }
+        // What is nearly always returned is moved about as little as can be.
+        let sent = match send(&node, settings, outbound, exchange, may_reuse).await {
+            Ok(response) if !is_any(&settings.retry_on, response.status()) => return Ok(response),
+            sent => sent,
+        };
         let (failure, reason) = match &sent {
-            Ok(response) if !is_any(&settings.retry_on, response.status()) => {
-                return sent.map_err(|failed| failed.error);
-            }
             Ok(_) => {
                 outbound.failed(None);
                 (Failure::Status, RetryReason::Status)
             }
-            Err(failed) => (failed.failure, failed.reason()),
+            Err(failed) => {
+                failed.blame.into_iter().for_each(|blame| exchange.blame(blame));
+                (failed.failure, failed.reason())
+            }
         };
         let (now, is_held) = (exchange.started.elapsed(), outbound.request.is_some());
         let situation = Situation { now, is_held, detour: picker.detour() };
         let next = attempts.after(failure, situation, || exchange.may_repeat(settings.retry_budget));
-        pick = match next {
-            Next::SameNode => Pick::Node { node: upstream, is_trial },
-            Next::NextNode => picker.pick_next(),
-            Next::Wait => Pick::Hold { until: picker.held_until() },
-            Next::GiveUp => Pick::Nobody(ProxyError::TotalTimeout),
+        let onward = match next {
+            Next::SameNode => Some(Pick::Node { node: upstream, is_trial }),
+            Next::NextNode => Some(picker.pick_next()).filter(|pick| !matches!(pick, Pick::Nobody(_))),
+            Next::Wait => Some(Pick::Hold { until: picker.held_until() }),
+            Next::GiveUp => None,
         };
-        let is_over = next == Next::GiveUp || !matches!(pick, Pick::Node { .. } | Pick::Hold { .. });
-        if is_over {
+        let Some(onward) = onward else {
             if failure == Failure::Unsent {
                 exchange.leave_node();
             }
             return sent.map_err(|failed| failed.error);
-        }
+        };
+        pick = onward;
         may_reuse = next != Next::SameNode;
         before = sent.err().map(|failed| failed.error);
         exchange.count_retry(reason);

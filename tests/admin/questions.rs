@@ -4,6 +4,7 @@ use crate::ONE_POOL;
 use crate::client::Proxy;
 use serde_json::Value;
 use serde_json::json;
+use std::net::TcpListener;
 
 #[tokio::test]
 async fn a_key_is_located_the_same_alone_and_among_many() {
@@ -70,6 +71,50 @@ async fn an_explanation_agrees_with_locate_and_shows_what_is_skipped() {
     assert_eq!((&keyless["decision"], keyless.get("owner")), (&json!("no-key"), None));
     let bad = client.call("POST", "/v1/pools/rooms/explain").json(&json!({ "headers": ["no colon"] })).send().await;
     assert_eq!((bad.problem().as_str(), &bad.json()["field"]), ("bad-request", &json!("/headers/0")));
+}
+
+/// A proxy whose node `a` refuses connections and whose node `b` does not, with their listeners.
+async fn with_an_ill_node(pool: &str) -> (Proxy, TcpListener) {
+    let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let (a, b) = (listen(), listen());
+    let config = format!(
+        "listen = '127.0.0.1:0'\nworkers = 1\nadmin.listen = '127.0.0.1:0'\nstore.kind = 'memory'\n[[pool]]\nname = \
+         'p'\nkey = 'query:k'\nhealth = {{ tcp = true, every = '10ms' }}\n{pool}\ninitial-nodes = [{{ name = 'a', \
+         address = '{}' }}, {{ name = 'b', address = '{}' }}]",
+        a.local_addr().unwrap(),
+        b.local_addr().unwrap()
+    );
+    drop(a);
+    (Proxy::start(&config).await, b)
+}
+
+#[tokio::test]
+async fn an_explanation_says_that_the_owner_is_ill_and_what_becomes_of_its_keys() {
+    for (pool, decision, served_by) in [
+        ("on-down = 'spill'", "failover", Some("b")),
+        ("on-down = 'hold 5s'", "held", Some("b")),
+        ("on-down = 'fail'", "down", None),
+    ] {
+        let (proxy, _b) = with_an_ill_node(pool).await;
+        let client = proxy.client();
+        let mut owned = (0..).map(|number| json!({ "key": format!("key-{number}") }));
+        // A new node counts as well until its first check.
+        let answer = loop {
+            let question = owned.next().unwrap();
+            let answer = client.post("/v1/pools/p/explain", question).await;
+            if answer["owner"] == "a" && answer["decision"] != "owner" {
+                break answer;
+            }
+            assert!(answer["served_by"].is_string(), "{answer}");
+        };
+        assert_eq!(
+            (answer["decision"].as_str(), answer["served_by"].as_str()),
+            (Some(decision), served_by),
+            "{answer}"
+        );
+        assert_eq!(answer["candidates"][0]["ill"], "check: connection refused", "{answer}");
+        assert!(answer["why"].as_str().unwrap().starts_with("node a owns the key and is down"), "{answer}");
+    }
 }
 
 #[tokio::test]

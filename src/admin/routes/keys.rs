@@ -100,7 +100,7 @@ pub(crate) async fn explain_one(
     let table = api.controller.table();
     let explained = api.heavy(move || {
         let settings: Vec<_> = table.pools().iter().map(|pool| &*pool.settings).collect();
-        explain(&settings, &PoolAt::of(&pool), &question)
+        explain(&settings, &PoolAt::of(&pool), &question).map(|explained| explained.with_health(&pool))
     });
     let explained = explained.await;
     explained.map(axum::Json).map_err(|bad| Fault::new(Kind::BadRequest, bad.message).at(bad.field))
