@@ -1,6 +1,8 @@
 //! What to do with one request, as pure decisions.
 
 pub mod attempts;
+pub mod json_pointer;
+pub mod json_reader;
 pub mod key;
 pub mod pool_match;
 pub mod source;
