@@ -236,11 +236,10 @@ const NOT_YET: &str = "is not available yet; remove it";
 /// Settings that have a name already and come later: refused as such rather than as unknown.
 const TOP_LATER: [&str; 4] = ["fleet", "forwarded", "tls", "tracing"];
 
-const POOL_LATER: [&str; 12] = [
+const POOL_LATER: [&str; 11] = [
     "fallback",
     "linger",
     "load-bound",
-    "max-key-body",
     "min-epoch",
     "moved-connections",
     "protocol",

@@ -43,6 +43,9 @@ fn the_reference_stands_at_the_defaults() {
 
     let (shown, default) = (&reference.pools[0], &minimal.pools[0]);
     assert_eq!(shown.settings.no_key, default.settings.no_key);
+    assert_eq!(shown.settings.max_key_body, default.settings.max_key_body);
+    assert_eq!(shown.settings.key_body_over, default.settings.key_body_over);
+    assert_eq!(shown.settings.max_replay_body, default.settings.max_replay_body);
     assert_eq!(shown.settings.host, default.settings.host);
     assert_eq!(shown.settings.decision_headers, default.settings.decision_headers);
     assert_eq!(shown.settings.max_idle_connections, default.settings.max_idle_connections);

@@ -10,7 +10,7 @@ use ringway::control::explain::explain;
 use ringway::control::pool_at::PoolAt;
 use ringway::control::settings::PoolConfig;
 
-/// Two pools as a file, and the question as JSON.
+/// Three pools as a file, and the question as JSON.
 fn ask(pool: &str, question: &str) -> Result<Explanation, BadQuestion> {
     let config = Config::parse("test.toml", FILE).unwrap_or_else(|errors| panic!("{errors}"));
     let PoolConfig { settings, source } = config.pool(pool).unwrap().clone();
@@ -35,6 +35,13 @@ const FILE: &str = r#"
     key = ["header:x-tenant"]
     no-key = "reject"
     initial-nodes = []
+    [[pool]]
+    name = "llm"
+    match = { path = "/v1/" }
+    key = ["header:x-session", "json:/session", "query:session"]
+    max-key-body = "1KiB"
+    key-body-over = "reject"
+    initial-nodes = [{ name = "gpu", address = "g:80" }]
 "#;
 
 #[test]
@@ -80,6 +87,24 @@ fn without_a_key_the_rule_of_the_pool_decides() {
 }
 
 #[test]
+fn a_key_in_the_body_is_asked_for_only_where_it_decides() {
+    let found = |question: &str| {
+        let answer = ask("llm", question).unwrap();
+        (answer.decision, answer.key_source.map(|source| format!("{source} {}", answer.key.unwrap())))
+    };
+    let of = |source: &str| (Verdict::Owner, Some(source.to_owned()));
+    assert_eq!(found(r#"{"path":"/v1/","headers":["x-session: s"]}"#), of("header:x-session s"));
+    assert_eq!(found(r#"{"path":"/v1/","body":"{\"session\":7}"}"#), of("json:/session 7"));
+    assert_eq!(found(r#"{"path":"/v1/?session=q","body":"{}"}"#), of("query:session q"));
+    assert_eq!(found(r#"{"path":"/v1/","body":""}"#), (Verdict::NoKey, None));
+    let untold = ask("llm", r#"{"path":"/v1/?session=q"}"#).unwrap_err();
+    assert_eq!((untold.field.as_str(), untold.message.contains("may be in its body")), ("/body", true), "{untold}");
+    let large = format!(r#"{{"path":"/v1/","body":"[{}"}}"#, " ".repeat(1024));
+    let refused = ask("llm", &large).unwrap();
+    assert_eq!((refused.decision, refused.why.contains("413")), (Verdict::Rejected, true), "{}", refused.why);
+}
+
+#[test]
 fn questions_that_are_none_name_their_field() {
     for (question, field) in [
         (r#"{"host":"chat.example.com"}"#, "/client_ip"),
@@ -89,6 +114,7 @@ fn questions_that_are_none_name_their_field() {
         (r#"{"headers":["a: b","c"]}"#, "/headers/1"),
         (r#"{"headers":[": b"]}"#, "/headers/0"),
         (r#"{"key":"a","path":"/"}"#, "/path"),
+        (r#"{"key":"a","body":""}"#, "/body"),
     ] {
         let answer = ask("rooms", question).map(|answer| answer.why);
         assert_eq!(answer.as_ref().map_err(|bad| bad.field.as_str()), Err(field), "{question}: {answer:?}");

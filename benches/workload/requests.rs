@@ -9,6 +9,7 @@ use http::Version;
 use ringway::proxy::headers;
 use ringway::proxy::headers::Forwarded;
 use ringway::proxy::headers::Survey;
+use ringway::routing::key::Extracted;
 use ringway::routing::key::KeyRule;
 use ringway::routing::key::RequestHead;
 use ringway::routing::pool_match::PoolMatch;
@@ -92,7 +93,10 @@ pub(crate) fn key_length(rule: &KeyRule, request: &Request<()>) -> usize {
         host: "chat.example.com",
         client_ip: CLIENT,
     };
-    rule.extract(&head).map_or(0, |key| key.bytes.len())
+    match rule.extract(&head) {
+        Extracted::Key(key) => key.bytes.len(),
+        Extracted::Absent | Extracted::InBody(_) => 0,
+    }
 }
 
 /// Eight pools, told apart by host and path.

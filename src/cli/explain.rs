@@ -26,6 +26,7 @@ use std::net::IpAddr;
 Examples:
   ringway explain 'GET /ws?room=9'
   ringway explain /ws -H 'x-room: 9' --host chat.example.com --client-ip 10.1.2.3
+  ringway explain 'POST /v1/chat/completions' --body '{\"prompt_cache_key\": \"9\"}'
   ringway explain -c ringway.toml --pool rooms --key 9")]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
@@ -34,7 +35,7 @@ pub(super) struct ExplainArgs {
     #[arg(long)]
     json: bool,
     /// The key itself, in place of a request
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["request", "headers", "host", "client_ip"])]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["request", "headers", "host", "client_ip", "body"])]
     key: Option<String>,
     /// The request: 'METHOD PATH', or only a path or URL for a GET
     #[arg(value_name = "REQUEST", required_unless_present = "key")]
@@ -48,6 +49,9 @@ pub(super) struct ExplainArgs {
     /// The address of the client
     #[arg(long, value_name = "IP")]
     client_ip: Option<IpAddr>,
+    /// The body of the request, or its beginning; empty for none
+    #[arg(long, value_name = "TEXT")]
+    body: Option<String>,
 }
 
 /// Asks the pool that is named, or else the one that the request falls under.
@@ -78,6 +82,7 @@ fn question(args: &ExplainArgs) -> Question {
         path: path.map(str::to_owned),
         headers: args.headers.clone(),
         client_ip: args.client_ip,
+        body: args.body.clone(),
     }
 }
 

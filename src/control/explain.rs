@@ -6,9 +6,14 @@ use crate::cluster::node::Node;
 use crate::control::pool_at::PoolAt;
 use crate::placement::Fingerprint;
 use crate::placement::ratio;
+use crate::proxy::settings::KeyBodyOver;
 use crate::proxy::settings::NoKey;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::table::PoolTable;
+use crate::routing::body_search::BodySearch;
+use crate::routing::body_search::Sought;
+use crate::routing::key::Extracted;
+use crate::routing::key::Key;
 use crate::routing::key::RequestHead;
 use crate::routing::key::normal_host;
 use crate::routing::pool_match::PoolMatch;
@@ -47,6 +52,10 @@ pub struct Question {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub client_ip: Option<IpAddr>,
+    /// The body, or as much of it as the key rule may look at; empty for a request without one. Needed only where the
+    /// key depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
 }
 
 /// A question that cannot be answered.
@@ -126,7 +135,7 @@ pub enum Verdict {
     Down,
     /// It has no key and goes to a random node, by weight.
     NoKey,
-    /// It has no key and is answered with 400.
+    /// It is answered with 400 because it has no key, or with 413 because that would be too far into its body.
     Rejected,
     /// The pool has no node that takes keys: 503.
     NoNode,
@@ -186,7 +195,23 @@ pub fn explain(pools: &[&PoolSettings], at: &PoolAt, question: &Question) -> Res
     let head = request.head(question.client_ip);
     let mut answer = Explanation::of_pool(at);
     answer.matched = Some(matched);
-    let answer = match at.key.extract(&head) {
+    let settings = pools.iter().find(|settings| settings.name == at.pool);
+    let key = match at.key.extract(&head) {
+        Extracted::Absent => None,
+        Extracted::Key(key) => Some(key),
+        Extracted::InBody(search) => {
+            let over = settings.map_or(KeyBodyOver::Absent, |settings| settings.key_body_over);
+            match key_in_body(search, question.body.as_deref(), over) {
+                Ok(key) => key,
+                Err(NoKeyInBody::TooLarge) => return Ok(answer.too_large().decide(Some(taken_by.as_deref()))),
+                Err(NoKeyInBody::Untold) => {
+                    let message = "the key of this request may be in its body; give that, empty if there is none";
+                    return Err(bad("/body", message));
+                }
+            }
+        }
+    };
+    let answer = match key {
         Some(key) => {
             let source = at.key.source_name(key.source);
             if question.client_ip.is_none() && source.split('+').any(|part| part == "client-ip") {
@@ -194,12 +219,31 @@ pub fn explain(pools: &[&PoolSettings], at: &PoolAt, question: &Question) -> Res
             }
             answer.with_key(at, &key.bytes, Some(source))
         }
-        None => {
-            let settings = pools.iter().find(|settings| settings.name == at.pool);
-            answer.without_key(settings.map_or(NoKey::Spread, |settings| settings.no_key))
-        }
+        None => answer.without_key(settings.map_or(NoKey::Spread, |settings| settings.no_key)),
     };
     Ok(answer.decide(Some(taken_by.as_deref())))
+}
+
+/// Why it cannot be told what key is in a body.
+enum NoKeyInBody {
+    /// It may come after the part that is looked at.
+    TooLarge,
+    /// The question does not say what the body is.
+    Untold,
+}
+
+fn key_in_body(
+    mut search: BodySearch,
+    body: Option<&str>,
+    over: KeyBodyOver,
+) -> Result<Option<Key<'static>>, NoKeyInBody> {
+    match (search.feed(body.ok_or(NoKeyInBody::Untold)?.as_bytes()), over) {
+        (Sought::Absent, _) => Ok(None),
+        (Sought::Found(key), _) => Ok(Some(key)),
+        (Sought::NeedMore, _) => Ok(search.end()),
+        (Sought::TooLarge, KeyBodyOver::Absent) => Ok(search.give_up()),
+        (Sought::TooLarge, KeyBodyOver::Reject) => Err(NoKeyInBody::TooLarge),
+    }
 }
 
 impl Question {
@@ -211,6 +255,7 @@ impl Question {
             ("/path", self.path.is_some()),
             ("/headers", !self.headers.is_empty()),
             ("/client_ip", self.client_ip.is_some()),
+            ("/body", self.body.is_some()),
         ];
         match given.into_iter().find(|(_, given)| *given) {
             Some((field, _)) => Err(bad(field, "give either `key` or the parts of a request, not both")),
@@ -300,6 +345,14 @@ impl Explanation {
                 (Verdict::NoKey, format!("the request has none of {rule}, so it goes to a random node, by weight"))
             }
         };
+        self
+    }
+
+    fn too_large(mut self) -> Explanation {
+        self.decision = Verdict::Rejected;
+        self.why = "the key is not in the first `max-key-body` bytes of the body, and `key-body-over = \"reject\"` \
+                    answers it with 413"
+            .to_owned();
         self
     }
 

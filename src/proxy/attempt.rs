@@ -3,8 +3,6 @@
 use crate::cluster::health::LiveFailure;
 use crate::cluster::health::settings::StatusRange;
 use crate::metrics::vital::PoolVital;
-use crate::proxy::body::RequestBody;
-use crate::proxy::body::Upload;
 use crate::proxy::error::ConnectFailure;
 use crate::proxy::error::ProxyError;
 use crate::proxy::error::RetryReason;
@@ -12,6 +10,9 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::pick;
 use crate::proxy::pick::Order;
 use crate::proxy::pick::Pick;
+use crate::proxy::request_body::ClientBody;
+use crate::proxy::request_body::RequestBody;
+use crate::proxy::request_body::Upload;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::table::PoolTable;
 use crate::proxy::upstream::LocalNode;
@@ -27,6 +28,7 @@ use http::Request;
 use http::Response;
 use http::StatusCode;
 use http::Uri;
+use http::header;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use std::future::Future;
@@ -46,8 +48,6 @@ const HOLD_STEP: Duration = Duration::from_millis(50);
 pub(crate) struct Outbound {
     /// Whether doing it twice is as good as once (RFC 9110 section 9.2.2).
     is_idempotent: bool,
-    /// Whether all of it can be sent again: it has no body.
-    is_repeatable: bool,
     /// `None` while it is under way, and after that unless it may be sent again.
     request: Option<Request<RequestBody>>,
     /// Only while what may be sent again is under way.
@@ -55,26 +55,31 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// A request that has not been sent yet; `is_repeatable` if there is no more to it than its head.
-    pub(crate) fn new(request: Request<RequestBody>, is_idempotent: bool, is_repeatable: bool) -> Outbound {
-        Outbound { is_idempotent, is_repeatable, request: Some(request), spare: None }
+    /// A request that has not been sent yet.
+    pub(crate) fn new(request: Request<RequestBody>, is_idempotent: bool) -> Outbound {
+        Outbound { is_idempotent, request: Some(request), spare: None }
     }
 
-    /// Whether it may be sent again after it may have reached a node.
+    /// What its client sends, if anything.
+    pub(crate) fn client_body(&self) -> Option<&ClientBody> {
+        self.request.as_ref().and_then(|request| request.body().client())
+    }
+
+    /// Whether it may be sent again after it may have reached a node: it is idempotent, and its body, if any, is held
+    /// for that.
     fn may_repeat(&self) -> bool {
-        self.is_idempotent && self.is_repeatable
+        self.is_idempotent && self.request.as_ref().is_some_and(|request| request.body().is_replayable())
     }
 
     /// The request to send.
     fn take(&mut self) -> Option<Request<RequestBody>> {
-        let request = self.request.take()?;
-        self.spare = self.may_repeat().then(|| Spare::of(&request));
-        Some(request)
+        self.spare = self.request.as_ref().filter(|_| self.may_repeat()).map(Spare::of);
+        self.request.take()
     }
 
     /// It failed: what was `unsent` may be sent again, and so may what has a spare.
     fn failed(&mut self, unsent: Option<Request<RequestBody>>) {
-        self.request = unsent.or_else(|| self.spare.take().map(Spare::into_request));
+        self.request = unsent.or_else(|| self.spare.take().and_then(Spare::into_request));
     }
 
     /// It can never be complete, because its client has failed.
@@ -83,26 +88,31 @@ impl Outbound {
     }
 }
 
-/// A copy of a request without its body. Nearly all are thrown away, so that it is quick to make and not to use: a
-/// header map costs three times the list of its fields.
+/// A copy of a request, but for its body, which is shared. Nearly all are thrown away, so that it is quick to make and
+/// not to use: a header map costs three times the list of its fields.
 struct Spare {
     method: Method,
     uri: Uri,
     fields: Vec<(HeaderName, HeaderValue)>,
+    body: RequestBody,
 }
 
 impl Spare {
     fn of(request: &Request<RequestBody>) -> Spare {
         let fields = request.headers().iter().map(|(name, value)| (name.clone(), value.clone()));
-        Spare { method: request.method().clone(), uri: request.uri().clone(), fields: fields.collect() }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Spare { method, uri, fields: fields.collect(), body: request.body().clone() }
     }
 
-    fn into_request(self) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::Empty);
+    /// The request once more; `None` when its body is no longer held.
+    fn into_request(self) -> Option<Request<RequestBody>> {
+        let mut request = Request::new(self.body.again()?);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         request.headers_mut().extend(self.fields);
-        request
+        // The body is not held back again, so that there is nothing for the node to say about it.
+        request.headers_mut().remove(header::EXPECT);
+        Some(request)
     }
 }
 
@@ -326,7 +336,7 @@ mod tests {
     fn a_spare_is_the_request_again_with_repeated_fields_in_order() {
         let request = Request::builder().method("DELETE").uri("/a?b=c").header("x-one", "1").header("x-two", "2");
         let request = request.header("x-one", "3").body(RequestBody::Empty).unwrap();
-        let again = Spare::of(&request).into_request();
+        let again = Spare::of(&request).into_request().unwrap();
         assert_eq!((again.method(), again.uri()), (request.method(), request.uri()));
         assert_eq!(again.headers(), request.headers());
     }

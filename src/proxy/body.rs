@@ -1,4 +1,4 @@
-//! Bodies on their way through: watched for silence and blame, never held whole.
+//! Response bodies on their way through, never held whole; and how all bodies are watched for silence.
 
 use crate::cluster::health::LiveFailure;
 use crate::proxy::alarm::Alarm;
@@ -10,188 +10,16 @@ use http_body::Frame;
 use http_body::SizeHint;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use std::cell::Cell;
-use std::cell::RefCell;
-use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
 use std::task::ready;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How far the client's body has got: written by the body, read by the attempt that sends it. A request without a body
-/// has none.
-#[derive(Debug, Default)]
-pub(crate) struct Upload {
-    /// Set when the body cannot be completed.
-    pub(crate) failure: Cell<Option<UploadFailure>>,
-    /// Whether all of it was handed over.
-    pub(crate) complete: Cell<bool>,
-    /// Bytes handed over.
-    pub(crate) bytes: Cell<u64>,
-    /// When the last piece was handed over.
-    pub(crate) progress: Cell<Option<Instant>>,
-    /// Whether the next piece is asked for and the client has yet to send it.
-    pub(crate) awaits_client: Cell<bool>,
-    /// Whether the node has begun its response.
-    is_answered: Cell<bool>,
-    /// Whether the response was over before the body was asked for.
-    is_unwanted: Cell<bool>,
-    /// What the body waits for while it is held back.
-    gate: RefCell<Option<Arc<Notify>>>,
-}
-
-impl Upload {
-    /// The node has begun its response: a body that is held back stays so.
-    pub(crate) fn answered(&self) {
-        self.is_answered.set(true);
-    }
-
-    /// The response is over: a body that is still held back is given up unread, and its connections with it.
-    pub(crate) fn settled(&self) {
-        if let Some(gate) = self.gate.borrow().as_ref() {
-            self.is_unwanted.set(true);
-            gate.notify_one();
-        }
-    }
-}
-
-/// What went wrong on the client's side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UploadFailure {
-    /// It ended early or was malformed.
-    Broken,
-    /// Nothing came for `limits.body-timeout`.
-    Silent,
-}
-
-/// The body of a request towards a node.
-pub(crate) enum RequestBody {
-    /// No body at all.
-    Empty,
-    /// The client's, as it comes.
-    Client(Box<ClientBody>),
-}
-
-/// A request body that reports its progress.
-pub(crate) struct ClientBody {
-    incoming: Incoming,
-    upload: Rc<Upload>,
-    silence: Silence,
-    /// Holds the body back until the node says `100 Continue` (RFC 9110 section 10.1.1).
-    gate: Option<Pin<Box<dyn Future<Output = ()>>>>,
-}
-
-/// How long a node may take to say `100 Continue` before the body is sent anyway: RFC 9110 section 10.1.1 forbids
-/// waiting forever, and a second is what curl waits.
-const CONTINUE_WAIT: Duration = Duration::from_secs(1);
-
-impl RequestBody {
-    /// Wraps what the client sends, if anything; `go_ahead` is notified when the node answers `100 Continue`, for
-    /// requests that expect it.
-    pub(crate) fn new(
-        incoming: Incoming,
-        patience: Duration,
-        go_ahead: Option<Arc<Notify>>,
-    ) -> (RequestBody, Option<Rc<Upload>>) {
-        if incoming.is_end_stream() {
-            return (RequestBody::Empty, None);
-        }
-        let upload = Rc::<Upload>::default();
-        let gate = go_ahead.map(|notify| -> Pin<Box<dyn Future<Output = ()>>> {
-            upload.gate.replace(Some(Arc::clone(&notify)));
-            Box::pin(hold_back(Rc::clone(&upload), notify))
-        });
-        let silence = Silence::new(patience);
-        let body = ClientBody { incoming, upload: Rc::clone(&upload), silence, gate };
-        (RequestBody::Client(Box::new(body)), Some(upload))
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = UploadError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        match self.get_mut() {
-            RequestBody::Empty => Poll::Ready(None),
-            RequestBody::Client(body) => body.poll(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            RequestBody::Empty => true,
-            RequestBody::Client(body) => body.incoming.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Client(body) => body.incoming.size_hint(),
-        }
-    }
-}
-
-impl ClientBody {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        if let Some(gate) = &mut self.gate {
-            ready!(gate.as_mut().poll(cx));
-            self.gate = None;
-            self.upload.gate.take();
-        }
-        if self.upload.is_unwanted.get() {
-            return Poll::Ready(Some(Err(UploadError)));
-        }
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        self.upload.awaits_client.set(polled.is_pending());
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.silence.broken();
-                self.upload.progress.set(Some(Instant::now()));
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                self.upload.bytes.set(self.upload.bytes.get() + length as u64);
-                self.upload.complete.set(self.incoming.is_end_stream());
-                Poll::Ready(Some(Ok(without_forbidden_trailers(frame))))
-            }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.fail(UploadFailure::Broken)))),
-            Poll::Ready(None) => {
-                self.upload.complete.set(true);
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                ready!(self.silence.poll_over(cx));
-                Poll::Ready(Some(Err(self.fail(UploadFailure::Silent))))
-            }
-        }
-    }
-
-    fn fail(&self, failure: UploadFailure) -> UploadError {
-        self.upload.failure.set(Some(failure));
-        UploadError
-    }
-}
-
-/// Ends when the body may be sent, or when it is clear that it never will be.
-async fn hold_back(upload: Rc<Upload>, go_ahead: Arc<Notify>) {
-    let silent = tokio::time::timeout(CONTINUE_WAIT, go_ahead.notified()).await.is_err();
-    if silent && upload.is_answered.get() {
-        go_ahead.notified().await;
-    }
-}
-
-/// Tells hyper to give the request up; why is in [`Upload`].
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the client's body cannot be completed")]
-pub(crate) struct UploadError;
-
-fn without_forbidden_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+/// A frame without trailers that may not pass.
+pub(super) fn without_forbidden_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             headers::filter_trailers(&mut trailers);
@@ -202,24 +30,25 @@ fn without_forbidden_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
 }
 
 /// Measures silence, looking at the clock only when there is some.
-struct Silence {
+pub(super) struct Silence {
     patience: Duration,
     since: Option<Instant>,
     alarm: Alarm,
 }
 
 impl Silence {
-    fn new(patience: Duration) -> Silence {
+    /// Nothing is waited for yet.
+    pub(super) fn new(patience: Duration) -> Silence {
         Silence { patience, since: None, alarm: Alarm::default() }
     }
 
     /// Something came.
-    fn broken(&mut self) {
+    pub(super) fn broken(&mut self) {
         self.since = None;
     }
 
     /// Ready when nothing came for longer than the patience.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = *self.since.get_or_insert_with(Instant::now);
         self.alarm.poll(since + self.patience, cx)
     }

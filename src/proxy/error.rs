@@ -1,6 +1,5 @@
 //! Every way a request can fail in the data plane: its status, its Proxy-Status and whether it may be tried again.
 
-use crate::proxy::body::UploadFailure;
 use http::StatusCode;
 use std::fmt::Write;
 use std::io;
@@ -40,6 +39,12 @@ pub enum ProxyError {
     /// More header fields than `limits.max-headers`.
     #[error("the request has too many header fields")]
     HeadersTooMany,
+    /// The key may be beyond the first `max-key-body` bytes of the body, and the pool says `key-body-over = "reject"`.
+    #[error("the request's key is not in the first {max} bytes of its body")]
+    KeyBodyTooLarge {
+        /// The pool's `max-key-body`.
+        max: usize,
+    },
     /// No key in the request and the pool says `no-key = "reject"`.
     #[error("the request has no key: {expected}")]
     KeyMissing {
@@ -128,15 +133,6 @@ impl From<io::Error> for ConnectFailure {
     }
 }
 
-impl From<UploadFailure> for ProxyError {
-    fn from(failure: UploadFailure) -> ProxyError {
-        match failure {
-            UploadFailure::Broken => Self::ClientBody,
-            UploadFailure::Silent => Self::ClientBodyTimeout,
-        }
-    }
-}
-
 impl ProxyError {
     /// The status the client gets.
     pub fn status(&self) -> StatusCode {
@@ -151,6 +147,7 @@ impl ProxyError {
             Self::NoNode { .. } | Self::NodeDown { .. } | Self::NodesDown { .. } | Self::TooManyWaiting { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::KeyBodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoPool => StatusCode::NOT_FOUND,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
@@ -165,6 +162,7 @@ impl ProxyError {
             | Self::ClientBodyTimeout
             | Self::ConnectMethod
             | Self::HeadersTooMany
+            | Self::KeyBodyTooLarge { .. }
             | Self::KeyMissing { .. }
             | Self::TargetTooLong
             | Self::TransferCoding => "http_request_error",
@@ -206,7 +204,14 @@ impl ProxyError {
 
     /// Whether the client would otherwise go on sending a body nobody reads: the connection must end.
     pub fn poisons_client_connection(&self) -> bool {
-        matches!(self, Self::ClientBody | Self::ClientBodyTimeout | Self::BadRequest(_) | Self::TransferCoding)
+        matches!(
+            self,
+            Self::ClientBody
+                | Self::ClientBodyTimeout
+                | Self::BadRequest(_)
+                | Self::KeyBodyTooLarge { .. }
+                | Self::TransferCoding
+        )
     }
 }
 

@@ -4,9 +4,9 @@ use crate::cluster::health::LiveFailure;
 use crate::cluster::health::Note;
 use crate::proxy::access_log::Entry;
 use crate::proxy::alarm::Alarm;
-use crate::proxy::body::Upload;
 use crate::proxy::error::RetryReason;
 use crate::proxy::local::LocalPool;
+use crate::proxy::request_body::Upload;
 use crate::proxy::server::Client;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::upstream::Connection;
@@ -61,6 +61,8 @@ pub(crate) struct Exchange {
     /// The timer of the client's connection, for as long as this request needs one.
     alarm: Alarm,
     pub(crate) started: Instant,
+    /// Since when nothing but a node is needed: from the start, unless the key was in the body.
+    pub(crate) ready: Instant,
     upstream_duration: Option<Duration>,
     status: u16,
     bytes_out: u64,
@@ -93,6 +95,7 @@ impl Exchange {
     /// Begins with the request head.
     pub(crate) fn begin(worker: &Rc<Worker>, client: &Rc<Client>, log: Option<Box<Entry>>) -> Box<Exchange> {
         client.state.request_began();
+        let now = Instant::now();
         Box::new(Exchange {
             worker: Rc::clone(worker),
             client: Rc::clone(client),
@@ -102,7 +105,8 @@ impl Exchange {
             decision: None,
             log,
             alarm: client.alarm.take(),
-            started: Instant::now(),
+            started: now,
+            ready: now,
             upstream_duration: None,
             status: CLIENT_LEFT,
             bytes_out: 0,
@@ -116,7 +120,7 @@ impl Exchange {
     pub(crate) fn enter_node(&mut self, node: &Rc<LocalNode>, settings: &PoolSettings, is_trial: bool) {
         self.leave_node();
         node.stats().inflight.add(1);
-        let since = if self.tried == 0 { self.started } else { Instant::now() };
+        let since = if self.tried == 0 { self.ready } else { Instant::now() };
         self.tried += 1;
         self.node = Some(AtNode {
             node: Rc::clone(node),
@@ -142,7 +146,7 @@ impl Exchange {
 
     /// When the request came to the node it is at.
     pub(crate) fn entered(&self) -> Instant {
-        self.node.as_ref().map_or(self.started, |at| at.since)
+        self.node.as_ref().map_or(self.ready, |at| at.since)
     }
 
     /// The key is served elsewhere than at its owner.

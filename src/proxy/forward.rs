@@ -10,20 +10,25 @@ use crate::proxy::headers;
 use crate::proxy::headers::Survey;
 use crate::proxy::inbound;
 use crate::proxy::inbound::Inbound;
+use crate::proxy::key_body;
 use crate::proxy::local::LocalTable;
 use crate::proxy::pick::Order;
+use crate::proxy::request_body::BodyTerms;
 use crate::proxy::server::Client;
 use crate::proxy::settings::NoKey;
 use crate::proxy::table::PoolTable;
 use crate::proxy::worker::Phase;
 use crate::proxy::worker::Worker;
-use crate::routing::key::RequestHead;
+use crate::routing::body_search::BodySearch;
+use crate::routing::key::Extracted;
+use crate::routing::key::Key;
 use http::HeaderValue;
 use http::Request;
 use http::Response;
 use http::StatusCode;
 use http::Version;
 use http::header;
+use http_body::Body;
 use hyper::body::Incoming;
 use serde_json::json;
 use std::convert::Infallible;
@@ -31,6 +36,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Answers one request; failures are answers too.
 ///
@@ -109,21 +115,29 @@ impl Prepared {
         let table = worker.table();
         let inbound = Inbound::accept(client, &request, &table.table.server)?;
         client.state.expect_end(inbound.is_last);
-        let choice = choose(worker, &table, inbound.head(&request), exchange)?;
+        let choice = choose(worker, &table, &inbound, &request, exchange)?;
         let pool = &table.table.pools()[choice.pool];
-        let patience = table.table.server.limits.body_timeout;
         let asks_to_switch = inbound.upgrade.is_some();
-        let is_idempotent = request.method().is_idempotent() && !asks_to_switch;
-        let (request, upload) = inbound.outbound(client, request, &pool.settings, patience);
-        let outbound = Outbound::new(request, is_idempotent, upload.is_none());
+        let may_repeat = request.method().is_idempotent() && !asks_to_switch;
+        let terms = BodyTerms {
+            patience: table.table.server.limits.body_timeout,
+            replay_max: if may_repeat { pool.settings.max_replay_body } else { 0 },
+            is_read_ahead: matches!(choice.aim, Aim::InBody(_)),
+        };
+        let (request, upload) = inbound.outbound(client, request, &pool.settings, terms);
         exchange.upload = upload;
-        Ok(Prepared { table, choice, outbound, asks_to_switch })
+        Ok(Prepared { table, choice, outbound: Outbound::new(request, may_repeat), asks_to_switch })
     }
 
     async fn carry(&mut self, worker: &Worker, exchange: &mut Exchange) -> Result<Carried, ProxyError> {
         let pool = &self.table.table.pools()[self.choice.pool];
+        let order = match &mut self.choice.aim {
+            Aim::At(order) => *order,
+            // In a box, because few requests need what that takes.
+            Aim::InBody(search) => Box::pin(look_into(search, &self.outbound, worker, pool, exchange)).await?,
+        };
         let answer = {
-            let attempts = pin!(attempt::attempt(worker, pool, self.choice.order, &mut self.outbound, exchange));
+            let attempts = pin!(attempt::attempt(worker, pool, order, &mut self.outbound, exchange));
             match pool.settings.timeouts.total {
                 None => attempts.await,
                 // In a box, because few pools have such a limit.
@@ -140,45 +154,82 @@ impl Prepared {
     }
 }
 
-/// The pool of a request, and which of its nodes to try in which order.
+/// Where a request goes.
 struct Choice {
     pool: usize,
-    order: Order,
+    aim: Aim,
+}
+
+/// Which nodes to try, in which order, if that is known before the body has come.
+enum Aim {
+    At(Order),
+    InBody(Box<BodySearch>),
 }
 
 /// Finds the pool and the key of a request.
 fn choose(
     worker: &Worker,
     table: &LocalTable,
-    head: RequestHead<'_>,
+    inbound: &Inbound,
+    request: &Request<Incoming>,
     exchange: &mut Exchange,
 ) -> Result<Choice, ProxyError> {
+    let head = inbound.head(request);
     let index = table.table.find(head.host, head.path).ok_or(ProxyError::NoPool)?;
     let pool = &table.table.pools()[index];
-    let local = table.pool(index);
-    exchange.pool = Some(Rc::clone(local));
-    let order = match pool.settings.key.extract(&head) {
-        Some(key) => {
-            exchange.decision = Some(Decision::Owner);
-            let position = pool.settings.key.position(&key.bytes);
-            if let Some(log) = &mut exchange.log {
-                log.key_source = Some(pool.settings.key.source_name(key.source).to_owned());
-                log.key_hash = Some(format!("{position:016x}"));
-            }
-            Order::Key(position)
-        }
-        None => {
-            local.of(worker.id()).keyless.increment();
-            if pool.settings.no_key == NoKey::Reject {
-                return Err(ProxyError::KeyMissing { expected: pool.settings.key.describe() });
-            }
-            exchange.decision = Some(Decision::NoKey);
-            let first = pool.draw(worker.random());
-            let no_node = || ProxyError::NoNode { pool: pool.settings.name.clone() };
-            Order::Spread { first: first.ok_or_else(no_node)?, position: worker.random() }
-        }
+    exchange.pool = Some(Rc::clone(table.pool(index)));
+    let key = match pool.settings.key.extract(&head) {
+        Extracted::Absent => None,
+        Extracted::Key(key) => Some(key),
+        Extracted::InBody(mut search) if request.body().is_end_stream() => search.end(),
+        Extracted::InBody(search) => return Ok(Choice { pool: index, aim: Aim::InBody(Box::new(search)) }),
     };
-    Ok(Choice { pool: index, order })
+    Ok(Choice { pool: index, aim: Aim::At(order_of(key, worker, pool, exchange)?) })
+}
+
+/// Finds the key of a request in its body.
+async fn look_into(
+    search: &mut BodySearch,
+    outbound: &Outbound,
+    worker: &Worker,
+    pool: &PoolTable,
+    exchange: &mut Exchange,
+) -> Result<Order, ProxyError> {
+    let key = match outbound.client_body() {
+        Some(body) => key_body::find(search, body, &pool.settings).await?,
+        None => search.end(),
+    };
+    exchange.ready = Instant::now();
+    order_of(key, worker, pool, exchange)
+}
+
+/// Which nodes a request with this key is for.
+fn order_of(
+    key: Option<Key<'_>>,
+    worker: &Worker,
+    pool: &PoolTable,
+    exchange: &mut Exchange,
+) -> Result<Order, ProxyError> {
+    let settings = &pool.settings;
+    if let Some(key) = key {
+        exchange.decision = Some(Decision::Owner);
+        let position = settings.key.position(&key.bytes);
+        if let Some(log) = &mut exchange.log {
+            log.key_source = Some(settings.key.source_name(key.source).to_owned());
+            log.key_hash = Some(format!("{position:016x}"));
+        }
+        return Ok(Order::Key(position));
+    }
+    if let Some(local) = &exchange.pool {
+        local.of(worker.id()).keyless.increment();
+    }
+    if settings.no_key == NoKey::Reject {
+        return Err(ProxyError::KeyMissing { expected: settings.key.describe() });
+    }
+    exchange.decision = Some(Decision::NoKey);
+    let first = pool.draw(worker.random());
+    let no_node = || ProxyError::NoNode { pool: settings.name.clone() };
+    Ok(Order::Spread { first: first.ok_or_else(no_node)?, position: worker.random() })
 }
 
 /// Makes a node's response the client's.

@@ -1,12 +1,13 @@
 //! A request as it came in: checked against RFC 9110 and the limits, then rewritten for a node.
 
 use crate::proxy::access_log::Entry;
-use crate::proxy::body::RequestBody;
-use crate::proxy::body::Upload;
 use crate::proxy::error::ProxyError;
 use crate::proxy::headers;
 use crate::proxy::headers::Forwarded;
 use crate::proxy::headers::Survey;
+use crate::proxy::request_body::BodyTerms;
+use crate::proxy::request_body::RequestBody;
+use crate::proxy::request_body::Upload;
 use crate::proxy::server::Client;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
@@ -26,7 +27,6 @@ use hyper::body::Incoming;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 use std::time::SystemTime;
 use tokio::sync::Notify;
 
@@ -102,15 +102,16 @@ impl Inbound {
         client: &Client,
         request: Request<Incoming>,
         pool: &PoolSettings,
-        patience: Duration,
+        terms: BodyTerms,
     ) -> (Request<RequestBody>, Option<Rc<Upload>>) {
         let (mut parts, incoming) = request.into_parts();
-        let is_held_back = self.found.expect && expects_continue(&parts);
+        // Who reads ahead has told the client to go on.
+        let is_held_back = self.found.expect && expects_continue(&parts) && !terms.is_read_ahead;
         let go_ahead = is_held_back.then(|| Arc::new(Notify::new()));
-        let (body, upload) = RequestBody::new(incoming, patience, go_ahead.clone());
+        let (body, upload) = RequestBody::new(incoming, terms, go_ahead.clone());
         self.rewrite(client, &mut parts, pool);
         if self.found.expect && !is_held_back {
-            // An expectation of HTTP/1.0 is to be ignored (RFC 9110 section 10.1.1), and there is no other.
+            // Met already, or of HTTP/1.0, where it is to be ignored (RFC 9110 section 10.1.1); there is no other.
             parts.headers.remove(header::EXPECT);
         }
         // Unless it is told so, hyper takes a GET without a length for one without a body.

@@ -7,6 +7,7 @@ use crate::cluster::health::settings::StatusRange;
 use crate::cluster::health::settings::print_statuses;
 use crate::cluster::health::settings::read_statuses;
 use crate::routing::attempts::BudgetSettings;
+use crate::routing::key;
 use crate::routing::key::KeyRule;
 use crate::routing::pool_match::PoolMatch;
 use crate::section::Mistake;
@@ -123,6 +124,10 @@ pub struct PoolSettings {
     pub key_sources: Vec<Vec<String>>,
     /// `hash-tag` as written.
     pub hash_tag: Option<String>,
+    /// `max-key-body` 64KiB, from 1KiB to 1MiB: the beginning of a body that a key is looked for in.
+    pub max_key_body: usize,
+    /// `key-body-over`: what happens to a request whose key is not in there, but may be in the rest. Default absent.
+    pub key_body_over: KeyBodyOver,
     /// `no-key`: what happens to a request without a key. Default spread.
     pub no_key: NoKey,
     /// `host`: sent to nodes in place of the client's Host.
@@ -147,6 +152,8 @@ pub struct PoolSettings {
     pub health: HealthSettings,
     /// `ejection = { ... }`: which failures take a node out.
     pub ejection: EjectionSettings,
+    /// `max-replay-body` 64KiB, up to 16MiB: idempotent requests with a body of at most this size may be sent again.
+    pub max_replay_body: usize,
 }
 
 impl PoolSettings {
@@ -155,7 +162,9 @@ impl PoolSettings {
         let name = section.required("name", "name = \"rooms\"");
         let name = name.and_then(|name| name.parse(parse_pool_name));
         let matches = section.section("match", read_match);
-        let key = read_key(section);
+        let max_key_body = section.size("max-key-body", key::BODY_BYTES_MAX, (1 << 10)..=(1 << 20));
+        let key = read_key(section, max_key_body);
+        let key_body_over = section.parse("key-body-over", KeyBodyOver::parse).unwrap_or(KeyBodyOver::Absent);
         let no_key = section.parse("no-key", NoKey::parse).unwrap_or(NoKey::Spread);
         let host = section.parse("host", parse_host_header);
         let decision_headers = section.boolean("decision-headers", false);
@@ -168,6 +177,7 @@ impl PoolSettings {
         let max_waiting = section.integer("max-waiting", 1024, 0..=1_000_000);
         let health = section.section("health", HealthSettings::read);
         let ejection = section.section("ejection", EjectionSettings::read);
+        let max_replay_body = section.size("max-replay-body", 64 << 10, 0..=(16 << 20));
         let WrittenKey { rule, sources, hash_tag } = key?;
         Some(PoolSettings {
             name: name?,
@@ -175,6 +185,8 @@ impl PoolSettings {
             key: rule,
             key_sources: sources,
             hash_tag,
+            max_key_body,
+            key_body_over,
             no_key,
             host,
             decision_headers,
@@ -187,6 +199,7 @@ impl PoolSettings {
             max_waiting,
             health,
             ejection,
+            max_replay_body,
         })
     }
 
@@ -196,6 +209,8 @@ impl PoolSettings {
         printer.set("name", self.name.as_str());
         printer.set("key", self.key_sources.iter().map(|parts| print_source(parts)).collect::<Vec<_>>());
         printer.set_some("hash-tag", self.hash_tag.as_deref());
+        printer.set_size("max-key-body", self.max_key_body);
+        printer.set("key-body-over", self.key_body_over.name());
         printer.set("no-key", self.no_key.name());
         printer.set_some("host", self.host.as_deref());
         printer.set("decision-headers", self.decision_headers);
@@ -204,6 +219,7 @@ impl PoolSettings {
         printer.set("retry-on", print_statuses(&self.retry_on));
         printer.set("on-down", self.on_down.to_string());
         printer.set_count("max-waiting", self.max_waiting);
+        printer.set_size("max-replay-body", self.max_replay_body);
     }
 
     /// Writes the sub-tables of a pool, which TOML wants after its other settings.
@@ -230,6 +246,32 @@ fn read_budget(section: &mut Section<'_>) -> BudgetSettings {
     BudgetSettings {
         percent: section.integer("percent", 20, 0..=1000),
         min_per_second: section.integer("min-per-second", 10, 0..=1_000_000),
+    }
+}
+
+/// What happens to a request whose key is not in the first `max-key-body` bytes of its body, but may be in the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyBodyOver {
+    /// The body counts as one without a key.
+    Absent,
+    /// It is answered with 413.
+    Reject,
+}
+
+impl KeyBodyOver {
+    fn parse(word: &str) -> Result<KeyBodyOver, String> {
+        match word {
+            "absent" => Ok(KeyBodyOver::Absent),
+            "reject" => Ok(KeyBodyOver::Reject),
+            _ => Err(format!("unknown `key-body-over` policy `{word}`; write \"absent\" or \"reject\"")),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            KeyBodyOver::Absent => "absent",
+            KeyBodyOver::Reject => "reject",
+        }
     }
 }
 
@@ -354,13 +396,14 @@ struct WrittenKey {
     hash_tag: Option<String>,
 }
 
-fn read_key(section: &mut Section<'_>) -> Option<WrittenKey> {
+fn read_key(section: &mut Section<'_>, max_key_body: usize) -> Option<WrittenKey> {
     let hash_tag = section.string("hash-tag");
     let values = section.required("key", "key = [\"header:x-room\"]")?.one_or_more();
     let values: Vec<Vec<Value<'_>>> = values.into_iter().map(Value::one_or_more).collect();
     let strings = |parts: &Vec<Value<'_>>| parts.iter().map(Value::string).collect::<Option<Vec<String>>>();
     let sources: Vec<Vec<String>> = values.iter().map(strings).collect::<Option<_>>()?;
-    let errors = match KeyRule::parse(&sources, hash_tag.as_deref()) {
+    let rule = KeyRule::parse(&sources, hash_tag.as_deref());
+    let errors = match rule.and_then(|rule| rule.within(max_key_body).map_err(|error| vec![error])) {
         Ok(rule) => return Some(WrittenKey { rule, sources, hash_tag }),
         Err(errors) => errors,
     };

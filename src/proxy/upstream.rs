@@ -2,9 +2,9 @@
 
 use crate::cluster::node::NodeAddress;
 use crate::metrics::stats::NodeStripe;
-use crate::proxy::body::RequestBody;
 use crate::proxy::error::ConnectFailure;
 use crate::proxy::gather;
+use crate::proxy::request_body::RequestBody;
 use crate::proxy::table::Upstream;
 use bytes::Bytes;
 use http::Request;

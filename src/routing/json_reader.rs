@@ -57,6 +57,7 @@ enum State {
 }
 
 /// Why a document needs no more reading.
+#[derive(Clone, Copy)]
 enum Stop {
     Absent,
     Found,

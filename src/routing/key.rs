@@ -1,6 +1,9 @@
-//! Reads the key of a request from its head, and turns it into a position.
+//! Reads the key of a request from its head, or says what to look for in its body, and turns it into a position.
 
 use crate::placement::hash;
+use crate::routing::body_search::BodySearch;
+use crate::routing::body_search::Candidate;
+use crate::routing::body_search::Part;
 use crate::routing::source::Source;
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -28,6 +31,9 @@ pub struct RequestHead<'a> {
 pub struct KeyRule {
     alternatives: Vec<Alternative>,
     hash_tag: Option<HashTag>,
+    reads_body: bool,
+    /// Bytes of a body that may be looked at.
+    body_bytes_max: usize,
 }
 
 /// One entry of the list: a source, or several whose values are joined.
@@ -53,6 +59,17 @@ pub struct Key<'a> {
     pub source: usize,
 }
 
+/// What the head of a request says about its key.
+#[derive(Clone, Debug)]
+pub enum Extracted<'a> {
+    /// There is no key.
+    Absent,
+    /// It depends on the body.
+    InBody(BodySearch),
+    /// This is the key, whatever the body is.
+    Key(Key<'a>),
+}
+
 impl KeyRule {
     /// `alternatives`: each entry one source, or several for a composite. `hash_tag`: two ASCII characters
     /// such as `{}`.
@@ -75,14 +92,59 @@ impl KeyRule {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(KeyRule { alternatives: parsed, hash_tag })
+        let reads_body = parsed.iter().any(Alternative::reads_body);
+        Ok(KeyRule { alternatives: parsed, hash_tag, reads_body, body_bytes_max: BODY_BYTES_MAX })
     }
 
-    /// The first alternative present decides; `None`: no key. An empty value counts as absent, and so does a
-    /// composite with an absent part.
-    pub fn extract<'a>(&self, head: &RequestHead<'a>) -> Option<Key<'a>> {
+    /// The same rule, which looks at `body_bytes_max` bytes of a body at most rather than at [`BODY_BYTES_MAX`].
+    ///
+    /// # Errors
+    /// When a source asks for more than that.
+    pub fn within(mut self, body_bytes_max: usize) -> Result<KeyRule, KeyRuleError> {
+        for (index, alternative) in self.alternatives.iter().enumerate() {
+            if let Some(part) = alternative.parts.iter().position(|part| part.body_bytes_min() > body_bytes_max) {
+                let message = format!(
+                    "`{}` asks for more than the {body_bytes_max} bytes that `max-key-body` allows; raise that, or ask \
+                     for less",
+                    alternative.parts[part]
+                );
+                return Err(KeyRuleError { alternative: Some(index), part, message });
+            }
+        }
+        self.body_bytes_max = body_bytes_max;
+        Ok(self)
+    }
+
+    /// The first alternative present decides. An empty value counts as absent, and so does a composite with an absent
+    /// part. The body is asked for only when that depends on it.
+    pub fn extract<'a>(&self, head: &RequestHead<'a>) -> Extracted<'a> {
+        if self.reads_body {
+            return self.extract_or_search(head);
+        }
         let mut keys = self.alternatives.iter().map(|alternative| alternative.read(head)).enumerate();
-        keys.find_map(|(source, bytes)| Some(Key { bytes: bytes?, source }))
+        let key = keys.find_map(|(source, bytes)| Some(Key { bytes: bytes?, source }));
+        key.map_or(Extracted::Absent, Extracted::Key)
+    }
+
+    fn extract_or_search<'a>(&self, head: &RequestHead<'a>) -> Extracted<'a> {
+        let mut candidates = Vec::new();
+        for (source, alternative) in self.alternatives.iter().enumerate() {
+            if alternative.reads_body() {
+                candidates.extend(alternative.candidate(source, head));
+                continue;
+            }
+            let Some(bytes) = alternative.read(head) else { continue };
+            if candidates.is_empty() {
+                return Extracted::Key(Key { bytes, source });
+            }
+            // What comes after one that is present never decides.
+            candidates.push(Candidate { source, parts: vec![Part::Known(bytes.into_owned())] });
+            break;
+        }
+        if candidates.is_empty() {
+            return Extracted::Absent;
+        }
+        Extracted::InBody(BodySearch::new(candidates, self.body_bytes_max))
     }
 
     /// Position of a key on the ring: the hash of what the hash tag leaves of it.
@@ -132,15 +194,33 @@ impl Alternative {
         if let [source] = self.parts.as_slice() {
             return source.read(head);
         }
-        let mut joined = Vec::new();
-        for (index, part) in self.parts.iter().enumerate() {
-            if index > 0 {
-                joined.push(JOINT);
-            }
-            push_escaped(&mut joined, &part.read(head)?);
-        }
-        Some(Cow::Owned(joined))
+        join(self.parts.iter().map(|part| part.read(head))).map(Cow::Owned)
     }
+
+    fn reads_body(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Source::Body(_)))
+    }
+
+    /// What the body has to be looked at for; `None` when a part of the head is absent.
+    fn candidate(&self, source: usize, head: &RequestHead<'_>) -> Option<Candidate> {
+        let parts = self.parts.iter().map(|part| match part {
+            Source::Body(place) => Some(Part::new(place)),
+            _ => part.read(head).map(|bytes| Part::Known(bytes.into_owned())),
+        });
+        Some(Candidate { source, parts: parts.collect::<Option<_>>()? })
+    }
+}
+
+/// The key that these parts make; `None` when one is absent.
+pub(super) fn join(parts: impl Iterator<Item = Option<impl AsRef<[u8]>>>) -> Option<Vec<u8>> {
+    let mut joined = Vec::new();
+    for (index, part) in parts.enumerate() {
+        if index > 0 {
+            joined.push(JOINT);
+        }
+        push_escaped(&mut joined, part?.as_ref());
+    }
+    Some(joined)
 }
 
 /// Keeps the joint apart from the same character inside a part, in a way that people can type.
@@ -233,6 +313,10 @@ fn forwarded_address(entry: &[u8]) -> Option<IpAddr> {
     address.map(|address| address.to_canonical())
 }
 
+/// Bytes of a body that a rule looks at unless told otherwise: most of what clients send in one go, and little enough
+/// for each of many requests at once.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+
 /// Stands between the parts of a composite key.
 const JOINT: u8 = b'|';
 
@@ -270,17 +354,26 @@ mod tests {
         RequestHead { method: &Method::GET, path, query, headers, host: "h", client_ip }
     }
 
+    /// The key of a rule that looks at no body.
+    fn key_of<'a>(rule: &KeyRule, head: &RequestHead<'a>) -> Option<Key<'a>> {
+        match rule.extract(head) {
+            Extracted::Absent => None,
+            Extracted::InBody(search) => panic!("{search:?}"),
+            Extracted::Key(key) => Some(key),
+        }
+    }
+
     #[test]
     fn the_first_alternative_present_decides() {
         let rule = rule(&[&["query:room"], &["header:x-room"], &["path:1"]], None).unwrap();
         let headers = headers(&[("x-room", "from-header")]);
-        let key = rule.extract(&head("/p", Some("room="), &headers)).unwrap();
+        let key = key_of(&rule, &head("/p", Some("room="), &headers)).unwrap();
         assert_eq!((&*key.bytes, key.source), (&b"from-header"[..], 1));
         assert_eq!(rule.source_name(1), "header:x-room");
         assert!(matches!(key.bytes, Cow::Borrowed(_)));
         let without = HeaderMap::new();
-        assert_eq!(rule.extract(&head("/p", None, &without)).map(|key| key.source), Some(2));
-        assert_eq!(rule.extract(&head("/", None, &without)), None);
+        assert_eq!(key_of(&rule, &head("/p", None, &without)).map(|key| key.source), Some(2));
+        assert_eq!(key_of(&rule, &head("/", None, &without)), None);
     }
 
     #[test]
@@ -288,7 +381,7 @@ mod tests {
         let rule = rule(&[&["query:a", "query:b"]], None).unwrap();
         let headers = HeaderMap::new();
         let key = |query: &str| {
-            rule.extract(&head("/", Some(query), &headers)).map(|key| String::from_utf8_lossy(&key.bytes).into_owned())
+            key_of(&rule, &head("/", Some(query), &headers)).map(|key| String::from_utf8_lossy(&key.bytes).into_owned())
         };
         assert_eq!(key("a=x&b=y").as_deref(), Some("x|y"));
         assert_eq!(key("a=x|y&b=z").as_deref(), Some(r"x\|y|z"));
@@ -327,8 +420,13 @@ mod tests {
         let composite = rule(&[&["query:room"], &["header:X-Tenant", "path:2"]], Some("{}")).unwrap();
         assert_eq!(composite.describe(), "query:room, header:x-tenant+path:2 hash-tag={}");
         assert_eq!(composite.source_name(1), "header:x-tenant+path:2");
-        let odd = rule(&[&["query:a, b+c"]], None).unwrap();
-        assert_eq!(odd.describe(), r"query:a\,\ b\+c");
+        for (source, described) in [
+            ("query:a, b+c", r"query:a\,\ b\+c"),
+            ("json:/a+b/~0~1 c", r"json:/a\+b/~0~1\ c"),
+            ("body-prefix:064", "body-prefix:64"),
+        ] {
+            assert_eq!(rule(&[&[source]], None).unwrap().describe(), described);
+        }
     }
 
     #[test]
@@ -345,9 +443,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_source_that_asks_for_more_of_a_body_than_it_may_is_named() {
+        let sources: &[&[&str]] = &[&["json:/a"], &["host", "body-prefix:1025"]];
+        let error = rule(sources, None).unwrap().within(1024).unwrap_err();
+        assert_eq!((error.alternative, error.part), (Some(1), 1), "{error}");
+        assert!(rule(sources, None).unwrap().within(1025).is_ok());
+    }
+
     /// Rules of names that look like what stands between names.
     fn written_rules() -> impl Strategy<Value = (Vec<Vec<String>>, Option<String>)> {
-        let parts = prop::collection::vec(r"(query:[ab,+ \\]{1,4}|path|host)", 1..3);
+        let parts = prop::collection::vec(r"((query:|json:/)[ab,+ \\]{1,4}|path|host)", 1..3);
         (prop::collection::vec(parts, 1..3), prop::option::of("[,{+]{2}"))
     }
 

@@ -1,6 +1,7 @@
 //! What to do with one request, as pure decisions.
 
 pub mod attempts;
+pub mod body_search;
 pub mod json_pointer;
 pub mod json_reader;
 pub mod key;

@@ -1,6 +1,7 @@
 //! The places of a request that a key can come from: a closed set, with how people write it and how it is
 //! read.
 
+use crate::routing::json_pointer::JsonPointer;
 use crate::routing::key::RequestHead;
 use crate::section::nearest;
 use http::HeaderName;
@@ -10,9 +11,11 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-/// One place of a request head, parsed once so that reading it costs no more than finding the bytes.
+/// One place of a request, parsed once so that reading it costs no more than finding the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// In the body, which comes after the head.
+    Body(BodySource),
     /// `client-ip`: the client's address as text.
     ClientIp,
     /// `cookie:NAME`: the value as on the wire.
@@ -34,12 +37,22 @@ pub enum Source {
     Query(String),
 }
 
+/// One place of a request body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodySource {
+    /// `json:/POINTER`: a string, number or boolean of a JSON document.
+    Json(JsonPointer),
+    /// `body-prefix:N`: the first bytes; all of a shorter body.
+    Prefix(NonZeroUsize),
+}
+
 impl Source {
-    /// The bytes in this place; `None` when it is absent or empty. Allocates only where text must be decoded
-    /// or formatted.
+    /// The bytes in this place of the head; `None` when it is absent, empty, or in the body. Allocates only where text
+    /// must be decoded or formatted.
     pub fn read<'a>(&self, head: &RequestHead<'a>) -> Option<Cow<'a, [u8]>> {
         let borrowed = |bytes: &'a [u8]| Some(Cow::Borrowed(bytes));
         let bytes = match self {
+            Source::Body(_) => None,
             Source::ClientIp => Some(Cow::Owned(head.client_ip.to_canonical().to_string().into_bytes())),
             Source::Cookie(name) => cookie(head, name.as_bytes()).and_then(borrowed),
             Source::Header(name) => head.headers.get(name).and_then(|value| borrowed(value.as_bytes())),
@@ -53,6 +66,14 @@ impl Source {
             Source::Query(name) => parameter(head.query?, name.as_bytes()),
         };
         bytes.filter(|bytes| !bytes.is_empty())
+    }
+
+    /// How many bytes of a body have to be looked at for it to be of any use.
+    pub fn body_bytes_min(&self) -> usize {
+        match self {
+            Source::Body(BodySource::Prefix(length)) => length.get(),
+            _ => 0,
+        }
     }
 }
 
@@ -121,22 +142,23 @@ impl FromStr for Source {
             None => (text, None),
         };
         match (kind, argument) {
+            ("body-prefix", Some(length)) => prefix_length(text, length).map(BodySource::Prefix).map(Source::Body),
             ("client-ip", None) => Ok(Source::ClientIp),
             ("cookie", Some(name)) => cookie_name(name).map(Source::Cookie),
             ("header", Some(name)) => header_name(name).map(Source::Header),
             ("host", None) => Ok(Source::Host),
+            ("json", Some(pointer)) if !pointer.is_empty() => {
+                pointer.parse().map(|pointer| Source::Body(BodySource::Json(pointer)))
+            }
             ("method", None) => Ok(Source::Method),
             ("path", None) => Ok(Source::Path),
             ("path", Some(number)) => segment_number(text, number).map(Source::PathSegment),
             ("path-prefix", Some(number)) => segment_number(text, number).map(Source::PathPrefix),
             ("query", Some(name)) if !name.is_empty() => Ok(Source::Query(name.to_owned())),
-            ("body-prefix" | "json", _) => Err(format!(
-                "key source `{text}` is not supported yet; use one of the request head, such as `header:NAME`"
-            )),
             ("client-ip" | "host" | "method", Some(_)) => {
                 Err(format!("key source `{kind}` takes nothing after it; write `{kind}` instead of `{text}`"))
             }
-            ("cookie" | "header" | "path-prefix" | "query", _) => {
+            ("body-prefix" | "cookie" | "header" | "json" | "path-prefix" | "query", _) => {
                 Err(format!("key source `{kind}` needs more than that; write `{}`", form(kind)))
             }
             _ => Err(unknown(text, kind, argument)),
@@ -158,6 +180,10 @@ fn cookie_name(name: &str) -> Result<String, String> {
 
 fn segment_number(text: &str, number: &str) -> Result<NonZeroUsize, String> {
     number.parse().map_err(|_| format!("`{number}` in `{text}` is not a number of path segments, from 1"))
+}
+
+fn prefix_length(text: &str, length: &str) -> Result<NonZeroUsize, String> {
+    length.parse().map_err(|_| format!("`{length}` in `{text}` is not a number of bytes, from 1"))
 }
 
 fn unknown(text: &str, kind: &str, argument: Option<&str>) -> String {
@@ -187,6 +213,8 @@ fn kind_of(form: &'static str) -> &'static str {
 impl fmt::Display for Source {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Source::Body(BodySource::Json(pointer)) => write!(out, "json:{}", escaped(&pointer.to_string())),
+            Source::Body(BodySource::Prefix(length)) => write!(out, "body-prefix:{length}"),
             Source::ClientIp => write!(out, "client-ip"),
             Source::Cookie(name) => write!(out, "cookie:{}", escaped(name)),
             Source::Header(name) => write!(out, "header:{}", escaped(name.as_str())),
@@ -213,8 +241,19 @@ fn escaped(name: &str) -> String {
 
 /// The sources that are supported, as people write them. `path` stands before `path:N`, so that it is what a
 /// mistyped `path` is taken for.
-const FORMS: [&str; 9] =
-    ["header:NAME", "cookie:NAME", "query:NAME", "path", "path:N", "path-prefix:N", "host", "method", "client-ip"];
+const FORMS: [&str; 11] = [
+    "header:NAME",
+    "cookie:NAME",
+    "query:NAME",
+    "path",
+    "path:N",
+    "path-prefix:N",
+    "host",
+    "method",
+    "client-ip",
+    "json:/POINTER",
+    "body-prefix:N",
+];
 
 #[cfg(test)]
 mod tests {
@@ -347,20 +386,16 @@ mod tests {
             ("cookie:a;b", "`a;b` is not a cookie name; write one such as `cookie:sid`"),
             ("path:0", "`0` in `path:0` is not a number of path segments, from 1"),
             ("path-prefix:x", "`x` in `path-prefix:x` is not a number of path segments, from 1"),
-            (
-                "json:/prompt_cache_key",
-                "key source `json:/prompt_cache_key` is not supported yet; use one of the request head, \
-                 such as `header:NAME`",
-            ),
-            (
-                "body-prefix:64",
-                "key source `body-prefix:64` is not supported yet; use one of the request head, \
-                 such as `header:NAME`",
-            ),
+            ("json", "key source `json` needs more than that; write `json:/POINTER`"),
+            ("json:", "key source `json` needs more than that; write `json:/POINTER`"),
+            ("json:user", "`user` is not a JSON pointer; write `/user`"),
+            ("jsn:/user", "unknown key source `jsn:/user`; did you mean `json:/user`?"),
+            ("body-prefix", "key source `body-prefix` needs more than that; write `body-prefix:N`"),
+            ("body-prefix:0", "`0` in `body-prefix:0` is not a number of bytes, from 1"),
             (
                 "room",
                 "unknown key source `room`; use one of header:NAME, cookie:NAME, query:NAME, path, path:N, \
-                 path-prefix:N, host, method, client-ip",
+                 path-prefix:N, host, method, client-ip, json:/POINTER, body-prefix:N",
             ),
         ] {
             assert_eq!(text.parse::<Source>(), Err(answer.to_owned()), "{text}");

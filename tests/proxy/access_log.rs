@@ -79,6 +79,25 @@ async fn a_line_tells_what_became_of_a_request() {
 }
 
 #[tokio::test]
+async fn a_body_that_has_the_key_and_is_sent_twice_counts_once() {
+    let log = LogFile::new("twice");
+    // Answers once per connection, then reads a request and hangs up.
+    let node = Node::script("a", |mut wire| async move {
+        wire.request().await;
+        wire.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        wire.try_request().await;
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).pool("key = \"json:/room\"").access_log(&log.0).start();
+    let mut client = proxy.connect().await;
+    client.ask(get("/", "")).await;
+    assert_eq!(client.ask(post("/", "", "{\"room\":7}").replacen("POST", "PUT", 1)).await.status(), 200);
+    let line = log.lines(2).await.remove(1);
+    assert_eq!((&line["key_source"], &line["decision"]), (&"json:/room".into(), &"owner".into()), "{line}");
+    assert_eq!((&line["bytes_in"], &line["attempts"]), (&10.into(), &2.into()), "{line}");
+}
+
+#[tokio::test]
 async fn keys_are_never_written_in_clear() {
     let (log, node) = (LogFile::new("keys"), Node::echo("a").await);
     let rule = "key = [\"header:x-key\", \"cookie:sid\", \"query:room\"]";

@@ -4,6 +4,7 @@
 
 mod access_log;
 mod bodies;
+mod body_keys;
 mod connections;
 mod failover;
 mod forwarding;

@@ -1,0 +1,335 @@
+//! Request bodies: taken from their client once, held no longer than they have to be, and handed over to nodes.
+
+use crate::proxy::body::Silence;
+use crate::proxy::body::without_forbidden_trailers;
+use crate::proxy::error::ProxyError;
+use crate::proxy::held_body::HeldBody;
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Body;
+use http_body::Frame;
+use http_body::SizeHint;
+use hyper::body::Incoming;
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::future::Future;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How far the client's body has got: written by the body, read by the attempts that send it. A request without a body
+/// has none.
+#[derive(Debug, Default)]
+pub(crate) struct Upload {
+    /// Set when the body cannot be completed.
+    pub(crate) failure: Cell<Option<UploadFailure>>,
+    /// Whether all of it was handed over, in the attempt of the moment.
+    pub(crate) complete: Cell<bool>,
+    /// Bytes that the client has sent, however often they were handed over.
+    pub(crate) bytes: Cell<u64>,
+    /// When the last piece was handed over.
+    pub(crate) progress: Cell<Option<Instant>>,
+    /// Whether the next piece is asked for and the client has yet to send it.
+    pub(crate) awaits_client: Cell<bool>,
+    /// Whether the node has begun its response.
+    is_answered: Cell<bool>,
+    /// Whether the response was over before the body was asked for.
+    is_unwanted: Cell<bool>,
+    /// What the body waits for while it is held back.
+    gate: RefCell<Option<Arc<Notify>>>,
+}
+
+impl Upload {
+    /// The node has begun its response: a body that is held back stays so.
+    pub(crate) fn answered(&self) {
+        self.is_answered.set(true);
+    }
+
+    /// The response is over: a body that is still held back is given up unread, and its connections with it.
+    pub(crate) fn settled(&self) {
+        if let Some(gate) = self.gate.borrow().as_ref() {
+            self.is_unwanted.set(true);
+            gate.notify_one();
+        }
+    }
+}
+
+/// What went wrong on the client's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UploadFailure {
+    /// It ended early or was malformed.
+    Broken,
+    /// Nothing came for `limits.body-timeout`.
+    Silent,
+}
+
+impl From<UploadFailure> for ProxyError {
+    fn from(failure: UploadFailure) -> ProxyError {
+        match failure {
+            UploadFailure::Broken => ProxyError::ClientBody,
+            UploadFailure::Silent => ProxyError::ClientBodyTimeout,
+        }
+    }
+}
+
+/// What is done with the body of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyTerms {
+    /// How long the client may be silent: `limits.body-timeout`.
+    pub(crate) patience: Duration,
+    /// A body of at most so many bytes is held so that it can be sent again.
+    pub(crate) replay_max: usize,
+    /// Whether it is looked at before a node is chosen.
+    pub(crate) is_read_ahead: bool,
+}
+
+/// The body of a request towards a node.
+#[derive(Clone)]
+pub(crate) enum RequestBody {
+    /// No body at all.
+    Empty,
+    /// The client's, for one of the attempts at sending it. Those before get no more of it.
+    Client {
+        /// What the attempts share.
+        body: Rc<ClientBody>,
+        /// Counted from 0.
+        attempt: u32,
+    },
+}
+
+/// What a client sends, taken from it once and handed over as often as it is sent.
+pub(crate) struct ClientBody {
+    upload: Rc<Upload>,
+    source: RefCell<Source>,
+}
+
+/// The client's side of a body.
+struct Source {
+    incoming: Incoming,
+    silence: Silence,
+    held: HeldBody,
+    /// Come after the last byte, if any.
+    trailers: Option<HeaderMap>,
+    /// Whether the attempt of the moment has had them.
+    has_passed_trailers: bool,
+    /// Whether the client has sent everything.
+    is_over: bool,
+    /// The attempt of the moment.
+    attempt: u32,
+    /// Holds the body back until the node says `100 Continue` (RFC 9110 section 10.1.1).
+    gate: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+/// How long a node may take to say `100 Continue` before the body is sent anyway: RFC 9110 section 10.1.1 forbids
+/// waiting forever, and a second is what curl waits.
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
+impl RequestBody {
+    /// Wraps what the client sends, if anything; `go_ahead` is notified when the node answers `100 Continue`, for
+    /// requests that expect it.
+    pub(crate) fn new(
+        incoming: Incoming,
+        terms: BodyTerms,
+        go_ahead: Option<Arc<Notify>>,
+    ) -> (RequestBody, Option<Rc<Upload>>) {
+        if incoming.is_end_stream() {
+            return (RequestBody::Empty, None);
+        }
+        let upload = Rc::<Upload>::default();
+        let gate = go_ahead.map(|notify| -> Pin<Box<dyn Future<Output = ()>>> {
+            upload.gate.replace(Some(Arc::clone(&notify)));
+            Box::pin(hold_back(Rc::clone(&upload), notify))
+        });
+        // What is known to be too large need not be held until it is.
+        let is_too_large = incoming.size_hint().lower() > terms.replay_max as u64;
+        let source = Source {
+            incoming,
+            silence: Silence::new(terms.patience),
+            held: HeldBody::new(if is_too_large { 0 } else { terms.replay_max }),
+            trailers: None,
+            has_passed_trailers: false,
+            is_over: false,
+            attempt: 0,
+            gate,
+        };
+        let body = Rc::new(ClientBody { upload: Rc::clone(&upload), source: RefCell::new(source) });
+        (RequestBody::Client { body, attempt: 0 }, Some(upload))
+    }
+
+    /// The client's body, if there is one.
+    pub(crate) fn client(&self) -> Option<&ClientBody> {
+        match self {
+            RequestBody::Empty => None,
+            RequestBody::Client { body, .. } => Some(body),
+        }
+    }
+
+    /// Whether [`RequestBody::again`] may have an answer.
+    pub(crate) fn is_replayable(&self) -> bool {
+        self.client().is_none_or(|body| body.source.borrow().held.is_replayable())
+    }
+
+    /// The same body from its beginning, for another attempt; `None` when that is no longer held or the client has
+    /// failed. It is not held back, whatever the node says.
+    pub(crate) fn again(self) -> Option<RequestBody> {
+        match self {
+            RequestBody::Empty => Some(RequestBody::Empty),
+            RequestBody::Client { body, .. } => {
+                let attempt = body.begin_again()?;
+                Some(RequestBody::Client { body, attempt })
+            }
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        match self.get_mut() {
+            RequestBody::Empty => Poll::Ready(None),
+            RequestBody::Client { body, attempt } => body.poll(*attempt, cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.client().is_none_or(|body| body.source.borrow().is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let Some(body) = self.client() else { return SizeHint::with_exact(0) };
+        let source = body.source.borrow();
+        let to_come = source.incoming.size_hint().exact();
+        to_come.map_or_else(SizeHint::default, |bytes| SizeHint::with_exact(bytes + source.held.waiting() as u64))
+    }
+}
+
+impl ClientBody {
+    /// Takes the next piece from the client although no node asks for it, and holds it until one does; `None` at the
+    /// end.
+    pub(crate) async fn read_ahead(&self) -> Result<Option<Bytes>, UploadFailure> {
+        poll_fn(|cx| {
+            let source = &mut *self.source.borrow_mut();
+            let taken = ready!(source.poll_more(&self.upload, cx));
+            if let Ok(Some(piece)) = &taken {
+                source.held.keep(piece);
+            }
+            Poll::Ready(taken)
+        })
+        .await
+    }
+
+    fn poll(&self, attempt: u32, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let source = &mut *self.source.borrow_mut();
+        if let Some(gate) = &mut source.gate {
+            ready!(gate.as_mut().poll(cx));
+            source.gate = None;
+            self.upload.gate.take();
+        }
+        if self.upload.is_unwanted.get() || attempt != source.attempt {
+            return Poll::Ready(Some(Err(UploadError)));
+        }
+        let polled = match source.held.next() {
+            Some(piece) => Ok(Some(piece)),
+            None => {
+                let taken = ready!(source.poll_more(&self.upload, cx));
+                if let Ok(Some(piece)) = &taken {
+                    source.held.pass(piece);
+                }
+                taken
+            }
+        };
+        let frame = match polled {
+            Ok(Some(piece)) => Some(Frame::data(piece)),
+            Ok(None) => source.next_trailers().map(Frame::trailers),
+            Err(_) => return Poll::Ready(Some(Err(UploadError))),
+        };
+        self.upload.progress.set(Some(Instant::now()));
+        self.upload.complete.set(frame.is_none() || source.is_end_stream());
+        Poll::Ready(frame.map(Ok))
+    }
+
+    /// Begins another attempt, which is counted by the answer; `None` when what the first one had is no longer held.
+    fn begin_again(&self) -> Option<u32> {
+        let source = &mut *self.source.borrow_mut();
+        if self.upload.failure.get().is_some() || !source.held.rewind() {
+            return None;
+        }
+        source.attempt += 1;
+        source.has_passed_trailers = false;
+        source.gate = None;
+        self.upload.gate.take();
+        self.upload.complete.set(false);
+        self.upload.awaits_client.set(false);
+        Some(source.attempt)
+    }
+}
+
+impl Source {
+    /// The next piece of what the client sends; `None` at the end, when the trailers have come too.
+    fn poll_more(&mut self, upload: &Upload, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, UploadFailure>> {
+        if self.is_over {
+            return Poll::Ready(Ok(None));
+        }
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        upload.awaits_client.set(polled.is_pending());
+        let failure = match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.silence.broken();
+                match frame.into_data() {
+                    Ok(piece) => {
+                        upload.bytes.set(upload.bytes.get() + piece.len() as u64);
+                        return Poll::Ready(Ok(Some(piece)));
+                    }
+                    Err(frame) => self.trailers = without_forbidden_trailers(frame).into_trailers().ok(),
+                }
+                self.is_over = true;
+                return Poll::Ready(Ok(None));
+            }
+            Poll::Ready(None) => {
+                self.is_over = true;
+                return Poll::Ready(Ok(None));
+            }
+            Poll::Ready(Some(Err(_))) => UploadFailure::Broken,
+            Poll::Pending => {
+                ready!(self.silence.poll_over(cx));
+                UploadFailure::Silent
+            }
+        };
+        upload.failure.set(Some(failure));
+        Poll::Ready(Err(failure))
+    }
+
+    /// The trailers, unless there are none or the attempt of the moment has had them.
+    fn next_trailers(&mut self) -> Option<HeaderMap> {
+        let has_passed = std::mem::replace(&mut self.has_passed_trailers, true);
+        if has_passed { None } else { self.trailers.clone() }
+    }
+
+    /// Whether the attempt of the moment has had everything, as far as that shows before it asks for more.
+    fn is_end_stream(&self) -> bool {
+        let owes_trailers = self.trailers.is_some() && !self.has_passed_trailers;
+        self.held.waiting() == 0 && !owes_trailers && self.incoming.is_end_stream()
+    }
+}
+
+/// Ends when the body may be sent, or when it is clear that it never will be.
+async fn hold_back(upload: Rc<Upload>, go_ahead: Arc<Notify>) {
+    let silent = tokio::time::timeout(CONTINUE_WAIT, go_ahead.notified()).await.is_err();
+    if silent && upload.is_answered.get() {
+        go_ahead.notified().await;
+    }
+}
+
+/// Tells hyper to give the request up; why is in [`Upload`].
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the client's body cannot be completed")]
+pub(crate) struct UploadError;
