@@ -222,7 +222,9 @@ impl JsonReader {
     fn number(&mut self, number: Number, byte: u8) -> Result<(), Stop> {
         if let Some(number) = number.then(byte) {
             self.state = State::Number(number);
-            self.value.extend((self.nesting.depth == self.matched).then_some(byte));
+            if self.nesting.depth == self.matched {
+                self.value.push(byte);
+            }
             return Ok(());
         }
         let ends_number = matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r');
@@ -441,7 +443,7 @@ impl Text {
 /// How many bytes stand for themselves in a string. Prompts are long: whole blocks are looked at at once, in a way that
 /// compiles to vector instructions.
 fn plain_run(bytes: &[u8]) -> usize {
-    let is_special = |byte: u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+    let is_special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < 0x20);
     let is_plain = |block: &&[u8]| !block.iter().fold(false, |any, byte| any | is_special(*byte));
     let skipped = bytes.chunks_exact(BLOCK).take_while(is_plain).count() * BLOCK;
     let rest = &bytes[skipped..];
