@@ -40,7 +40,7 @@ pub(crate) enum Fault {
     Truncate,
 }
 
-/// When a fault was there; both ends are taken when the fault is sure to have begun or ended.
+/// When a fault was there: from before it was made until it was undone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     pub(crate) begin: Instant,
@@ -145,10 +145,10 @@ impl Fault {
     pub(crate) fn strike(self, nodes: &mut [Node], from: Instant, until: Instant) -> Window {
         let struck = &mut nodes[..self.struck()];
         sleep_until(from);
+        let begin = Instant::now();
         for node in &mut *struck {
             self.begin(node);
         }
-        let begin = Instant::now();
         self.go_on(struck, from, until);
         for node in struck {
             self.end(node);

@@ -38,6 +38,8 @@ pub(crate) struct Figures {
     pub(crate) cut: usize,
     /// Responses that claimed to be whole and were not.
     pub(crate) wrong: usize,
+    /// Requests that the proxy let go without any answer.
+    pub(crate) unanswered: usize,
     /// Failures by kind.
     pub(crate) kinds: BTreeMap<String, usize>,
     /// POSTs that nodes have received more than once in all.
@@ -51,7 +53,8 @@ pub(crate) struct Figures {
     pub(crate) unexplained: usize,
     pub(crate) steady: Latency,
     pub(crate) struck: Latency,
-    /// From the beginning of the fault to the last request that it delayed or failed; `None` when there was none.
+    /// From the beginning of the fault to the last of the requests that it delayed or failed without a pause; `None`
+    /// when there was none.
     pub(crate) ejected_after: Option<Duration>,
     /// From the end of the fault to the first request that a struck node served again, over all struck nodes; `None`
     /// when one never did.
@@ -79,8 +82,8 @@ impl Seen {
         let Window { begin, end } = self.window;
         figures.steady = Latency::of(self.sent.iter().filter(|sent| sent.done < begin));
         figures.struck = Latency::of(self.sent.iter().filter(|sent| sent.done >= begin && sent.due <= end));
-        figures.marked_down_after = self.first_flips(false, begin);
-        figures.marked_up_after = self.first_flips(true, end);
+        figures.marked_down_after = self.marked_after(false, begin);
+        figures.marked_up_after = self.marked_after(true, end);
         if self.fault.takes_nodes_away() && self.fault.spares_nodes() {
             figures.ejected_after = self.last_disturbed().map(|due| due.saturating_duration_since(begin));
         }
@@ -100,6 +103,8 @@ impl Seen {
         for sent in &self.sent {
             let Some(kind) = kind(&sent.outcome) else { continue };
             *figures.kinds.entry(kind).or_default() += 1;
+            let is_unanswered = matches!(sent.outcome, Outcome::Closed | Outcome::TimedOut | Outcome::Unconnected);
+            figures.unanswered += usize::from(is_unanswered);
             let was_received = received.contains(&sent.number) || may_have_been_received(&sent.outcome);
             *match &sent.outcome {
                 Outcome::Cut => &mut figures.cut,
@@ -134,12 +139,15 @@ impl Seen {
         }
     }
 
-    /// When the last request of the window was due that failed or was far too slow.
+    /// When the last request was due of those that failed or were far too slow, one after the other from the beginning
+    /// of the fault. A proxy that tries the node again later may lose that one request, which is not counted.
     fn last_disturbed(&self) -> Option<Instant> {
         let Window { begin, end } = self.window;
         let in_window = self.sent.iter().filter(|sent| sent.done >= begin && sent.due <= end);
         let disturbed = in_window.filter(|sent| sent.answer().is_none() || sent.took() >= DISTURBED);
-        disturbed.map(|sent| sent.due).max()
+        let dues: Vec<Instant> = disturbed.map(|sent| sent.due).collect();
+        let pause = dues.windows(2).position(|pair| pair[1] - pair[0] >= CALM);
+        pause.map_or(dues.last(), |last| dues.get(last)).copied()
     }
 
     /// From the end of the fault to the first response of a node to a request that was due after it.
@@ -150,11 +158,15 @@ impl Seen {
         served.map(|sent| sent.done.saturating_duration_since(end)).min()
     }
 
-    /// From `since` until the last struck node was first seen to be up or down; `None` when one never was.
-    fn first_flips(&self, is_up: bool, since: Instant) -> Option<Duration> {
+    /// From `since` until every struck node has been seen to be up, or down; `None` when one never was.
+    fn marked_after(&self, is_up: bool, since: Instant) -> Option<Duration> {
         let first = |node: &String| {
-            let flips = self.flips.iter().filter(|flip| flip.node == *node && flip.is_up == is_up && flip.at >= since);
-            flips.map(|flip| flip.at.saturating_duration_since(since)).min()
+            let (before, after): (Vec<&Flip>, Vec<&Flip>) =
+                self.flips.iter().filter(|flip| flip.node == *node).partition(|flip| flip.at < since);
+            if before.last()?.is_up == is_up {
+                return Some(Duration::ZERO);
+            }
+            after.iter().find(|flip| flip.is_up == is_up).map(|flip| flip.at - since)
         };
         let firsts: Option<Vec<_>> = self.struck_nodes().iter().map(first).collect();
         firsts?.into_iter().max()
@@ -202,6 +214,9 @@ fn may_have_been_received(outcome: &Outcome) -> bool {
     let sent = ["connection_terminated", "http_protocol_error", "http_response_incomplete", "http_response_timeout"];
     matches!(outcome, Outcome::Refused(_, Some(reason)) if sent.contains(&reason.as_str()))
 }
+
+/// Without a disturbed request for this long, in which each node has some twenty, the disturbance is over.
+const CALM: Duration = Duration::from_millis(250);
 
 /// Ten times what the slowest ordinary request takes, and less than any proxy's timeout.
 const DISTURBED: Duration = Duration::from_millis(250);

@@ -52,10 +52,10 @@ fn main() -> ExitCode {
 fn go_through(arguments: &Arguments) -> ExitCode {
     let story = Story::begin("faults");
     lab::set_up();
-    let mut broken = Vec::new();
+    let (machine, mut broken) = (report::machine(), Vec::new());
     let entries = faults(&story, arguments, &mut broken);
     if arguments.side_by_side {
-        publish(&entries, arguments);
+        publish(&entries, arguments, &machine);
     }
     stories(&story, arguments, &mut broken);
     for promise in &broken {
@@ -107,8 +107,8 @@ fn stories(story: &Story, arguments: &Arguments, broken: &mut Vec<String>) {
     }
 }
 
-fn publish(entries: &[Entry], arguments: &Arguments) {
-    let page = report::page(entries, arguments.phases(), arguments.runs());
+fn publish(entries: &[Entry], arguments: &Arguments, machine: &str) {
+    let page = report::page(entries, arguments.phases(), arguments.runs(), machine);
     match &arguments.write {
         Some(path) => fs::write(path, page).unwrap(),
         None => println!("{page}"),

@@ -11,6 +11,7 @@ pub(crate) fn broken(fault: Fault, figures: &Figures) -> Vec<String> {
     let mut check = Check { fault, broken: Vec::new() };
     check.none("POSTs were received more than once", figures.duplicated);
     check.none("acknowledged POSTs were received by no node", figures.lost);
+    check.none("requests got no answer at all", figures.unanswered);
     check.none("broken responses looked whole", figures.wrong);
     check.none("requests for keys of healthy nodes were served elsewhere", figures.moved);
     check.none("requests served elsewhere did not say so", figures.unexplained);

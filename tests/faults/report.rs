@@ -83,16 +83,17 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// The page `benches/results/faults.md`.
-pub(crate) fn page(entries: &[Entry], phases: Phases, runs: usize) -> String {
+pub(crate) fn page(entries: &[Entry], phases: Phases, runs: usize, machine: &str) -> String {
     let Phases { steady, fault, .. } = phases;
     let mut page = format!(
         "# Faults, side by side\n\n\
-         {runs} runs of {} requests for each fault: 250 requests a second, open loop, 10 % of them POST with ids, the \
-         path as the key, backends that answer after 10 ms.\nThe fault comes at {steady} s and stays for {fault} s. \
-         Counts are sums over all runs; of times there is the median of the runs and, in parentheses, the worst.\n\n\
+         Runs of each fault: {runs}, with {} requests each: 250 requests a second, open loop, 10 % of them POST with \
+         ids, the path as the key, backends that answer after 10 ms.\n\
+         The fault comes at {steady} s and stays for {fault} s. Counts are sums over all runs; of times there is the \
+         median of the runs and, in parentheses, the worst.\n\n\
          {}\n",
         phases.requests(),
-        machine(),
+        machine,
     );
     let proxies: Vec<Proxy> =
         Proxy::ALL.into_iter().filter(|proxy| entries.iter().any(|entry| entry.proxy == *proxy)).collect();
@@ -128,8 +129,8 @@ pub(crate) fn side_by_side(entries: &[Entry], proxies: &[Proxy]) -> String {
     table(&rows)
 }
 
-/// When and where, a line each.
-fn machine() -> String {
+/// When and where, a line each; to be asked before the runs load the machine.
+pub(crate) fn machine() -> String {
     let said = |line: &str| {
         let output = Command::new("sh").args(["-c", line]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -153,8 +154,8 @@ pub(crate) const LEGEND: &str = "\
 * `dup`: POSTs that backends received more than once.
 * `lost`: POSTs with a good answer that no backend received.
 * `moved`: requests for keys of nodes that were never struck, served elsewhere.
-* `ejected`: from the beginning of the fault to the last request that it failed or delayed to over 250 ms (`unnoticed`
-  when there was none).
+* `ejected`: from the beginning of the fault to the last request that it failed or delayed to over 250 ms, before there
+  was none for 250 ms (`unnoticed` when there never was one).
 * `readmitted`: from its end until every struck node served again (`later` when one did not before the run ended). Both
   are the worst of all runs.
 ";

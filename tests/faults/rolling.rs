@@ -101,9 +101,14 @@ fn judge(
         OnDown::Spill => sent.len(),
     };
     let mut broken = Vec::new();
-    for failed in sent.iter().filter(|sent| sent.answer().is_none()) {
-        let Sent { method, number, outcome, .. } = failed;
-        broken.push(format!("{method} {number} failed after {:.0?}: {outcome:?}", failed.took()));
+    let failed: Vec<&Sent> = sent.iter().filter(|sent| sent.answer().is_none()).collect();
+    if let [first, ..] = failed[..] {
+        broken.push(format!(
+            "{} of {} requests failed; after {:.1?} {first:?}",
+            failed.len(),
+            sent.len(),
+            first.took()
+        ));
     }
     for post in sent.iter().filter(|sent| sent.method == Method::POST) {
         let times = posts.get(&post.number).copied().unwrap_or_default();
