@@ -51,6 +51,8 @@ pub(crate) struct Figures {
     /// Requests served by another node than the key's owner that Ringway did not call a failover, or with another
     /// node's name than it told.
     pub(crate) unexplained: usize,
+    /// How late the client was at worst, which is the machine's doing.
+    pub(crate) late: Duration,
     pub(crate) steady: Latency,
     pub(crate) struck: Latency,
     /// From the beginning of the fault to the last of the requests that it delayed or failed without a pause; `None`
@@ -79,6 +81,7 @@ impl Seen {
         self.count_failures(&mut figures);
         self.count_posts(&mut figures);
         self.count_moves(&mut figures);
+        figures.late = self.sent.iter().map(|sent| sent.begun - sent.due).max().unwrap_or_default();
         let Window { begin, end } = self.window;
         figures.steady = Latency::of(self.sent.iter().filter(|sent| sent.done < begin));
         figures.struck = Latency::of(self.sent.iter().filter(|sent| sent.done >= begin && sent.due <= end));

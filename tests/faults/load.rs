@@ -71,6 +71,7 @@ pub(crate) struct Sent {
     pub(crate) method: Method,
     /// When it was due, which is before it was sent when this machine is busy.
     pub(crate) due: Instant,
+    pub(crate) begun: Instant,
     pub(crate) done: Instant,
     pub(crate) outcome: Outcome,
 }
@@ -172,7 +173,7 @@ struct Client {
 
 impl Client {
     async fn send(&self, number: usize, due: Instant, has_large_bodies: bool) -> Sent {
-        let key = number % KEYS;
+        let (key, begun) = (number % KEYS, Instant::now());
         // A POST's id is its number.
         let (method, query) = match number % 10 {
             3 => (Method::POST, ""),
@@ -185,7 +186,7 @@ impl Client {
         let size = if query == LARGE { LARGE_BODY_BYTES } else { BODY_BYTES };
         let outcome = self.exchange(request.body(body).unwrap(), size);
         let outcome = tokio::time::timeout(PATIENCE, outcome).await.unwrap_or(Outcome::TimedOut);
-        Sent { number, key, method, due, done: Instant::now(), outcome }
+        Sent { number, key, method, due, begun, done: Instant::now(), outcome }
     }
 
     async fn exchange(&self, mut request: Request<Full<Bytes>>, size: usize) -> Outcome {

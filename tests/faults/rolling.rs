@@ -124,7 +124,7 @@ fn judge(
     }
     let longest = sent.iter().map(Sent::took).max().unwrap_or_default();
     let shown = format!(
-        "{} requests over {NODES_MAX} restarts: 0 failed, {away} served elsewhere, longest {longest:.0?}",
+        "{} requests over {NODES_MAX} restarts: 0 failed, {away} served elsewhere, longest {longest:.1?}",
         sent.len()
     );
     let named = |what| format!("{}: {what}", on_down.name());

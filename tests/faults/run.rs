@@ -35,8 +35,20 @@ impl Phases {
     }
 }
 
-/// Lets a proxy go through a fault.
+/// Lets a proxy go through a fault; again, and it says so, when the machine was too busy to measure anything.
 pub(crate) fn run(story: &Story, proxy: Proxy, fault: Fault, phases: Phases) -> Figures {
+    let mut figures = run_once(story, proxy, fault, phases);
+    for _ in 0..REPEATS_MAX {
+        if figures.late <= LATE_MAX {
+            break;
+        }
+        println!("{}: the client itself was {:.0?} late; this run does not count", fault.name(), figures.late);
+        figures = run_once(story, proxy, fault, phases);
+    }
+    figures
+}
+
+fn run_once(story: &Story, proxy: Proxy, fault: Fault, phases: Phases) -> Figures {
     let directory = fresh_directory(story, fault.name());
     let mut nodes = Node::start_all(fault.nodes(), fault.program(), &directory);
     let running = proxy.start(story, &directory, &nodes, "on-down = \"spill\"");
@@ -62,3 +74,9 @@ pub(crate) fn fresh_directory(story: &Story, name: &str) -> PathBuf {
     fs::create_dir_all(&directory).unwrap();
     directory
 }
+
+/// How late the client may be: what stands still for longer than this does so for the proxy and its nodes too.
+const LATE_MAX: Duration = Duration::from_millis(200);
+
+/// After this many more runs, a busy machine has to do.
+const REPEATS_MAX: usize = 3;
