@@ -120,7 +120,8 @@ impl Exchange {
     pub(crate) fn enter_node(&mut self, node: &Rc<LocalNode>, settings: &PoolSettings, is_trial: bool) {
         self.leave_node();
         node.stats().inflight.add(1);
-        let since = if self.tried == 0 { self.ready } else { Instant::now() };
+        let is_first = self.tried == 0 && !self.has_waited;
+        let since = if is_first { self.ready } else { Instant::now() };
         self.tried += 1;
         self.node = Some(AtNode {
             node: Rc::clone(node),

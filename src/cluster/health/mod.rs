@@ -178,7 +178,11 @@ impl PoolHealth {
             return Vec::new();
         }
         let ids: Vec<u64> = self.nodes.keys().copied().collect();
-        ids.into_iter().filter_map(|id| self.change(now, id, |node, _| node.check = CheckState::Unknown)).collect()
+        let forget = |node: &mut NodeHealth| {
+            node.check = CheckState::Unknown;
+            node.ejection.iter_mut().for_each(|ejection| ejection.awaits_check = false);
+        };
+        ids.into_iter().filter_map(|id| self.change(now, id, |node, _| forget(node))).collect()
     }
 
     /// Follows the membership: forgets nodes that left, and takes new ones for well.
@@ -194,13 +198,13 @@ impl PoolHealth {
     /// Takes a note about a node; nothing for one that left.
     pub fn note(&mut self, now: Duration, id: u64, note: Note) -> Option<Change> {
         match note {
-            Note::CheckPassed => self.change(now, id, |node, pool| node.check_passed(pool.0)),
+            Note::CheckPassed => self.change(now, id, |node, pool| node.check_passed(now, pool.0)),
             Note::CheckFailed(failure) => self.change(now, id, |node, pool| node.check_failed(pool.0, failure)),
             Note::FailedInARow(failure) => self.eject(now, id, Cause::InARow(failure)),
             Note::TrialPassed => self.change(now, id, |node, _| node.readmit(now)),
             Note::TrialFailed(failure) => self.change(now, id, |node, pool| {
                 if node.ejection.is_some() {
-                    node.eject(now, pool.1, Cause::Trial(failure));
+                    node.eject(now, pool, Cause::Trial(failure));
                 }
             }),
         }
@@ -263,7 +267,7 @@ impl PoolHealth {
         if node.ejection.is_some() || !self.may_eject(node.weight) {
             return None;
         }
-        self.change(now, id, |node, pool| node.eject(now, pool.1, cause))
+        self.change(now, id, |node, pool| node.eject(now, pool, cause))
     }
 
     /// Whether so much weight more may be ejected.
@@ -293,8 +297,9 @@ impl PoolHealth {
         if flip.is_some() {
             node.since = now;
         }
-        let is_other_ejection = before.ejection != node.ejection;
-        (mark != before.mark() || is_other_ejection).then_some(Change { id, mark, flip })
+        let offers = |node: &NodeHealth| node.ejection.map_or(0, |ejection| ejection.offers);
+        let is_offered = mark != Mark::Ill && offers(node) > offers(&before);
+        (mark != before.mark() || is_offered).then_some(Change { id, mark, flip })
     }
 }
 
@@ -325,8 +330,12 @@ enum CheckState {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ejection {
-    /// When it is over, or the trial offered again.
+    /// When it is over.
+    over: Duration,
+    /// When to look at it again: when it is over, and then to offer the trial once more.
     next: Duration,
+    /// Whether no check has passed since, in a pool that has checks: live requests need not find out what checks do.
+    awaits_check: bool,
     /// How often the trial was offered.
     offers: u32,
     cause: Cause,
@@ -372,7 +381,13 @@ impl NodeHealth {
         }
     }
 
-    fn check_passed(&mut self, settings: &HealthSettings) {
+    fn check_passed(&mut self, now: Duration, settings: &HealthSettings) {
+        if let Some(ejection) = &mut self.ejection
+            && std::mem::replace(&mut ejection.awaits_check, false)
+            && now >= ejection.over
+        {
+            ejection.offers = 1;
+        }
         self.check = match self.check {
             CheckState::Down { passed, failure } if passed + 1 < settings.up_after => {
                 CheckState::Down { passed: passed + 1, failure }
@@ -397,7 +412,7 @@ impl NodeHealth {
 
     /// Takes it out for the time of its first ejection, doubled for each further one. Having been well for as long as
     /// that time would be makes up for one.
-    fn eject(&mut self, now: Duration, settings: &EjectionSettings, cause: Cause) {
+    fn eject(&mut self, now: Duration, (health, settings): (&HealthSettings, &EjectionSettings), cause: Cause) {
         let time = |ejections: u32| {
             let factor = 1_u32.checked_shl(ejections).unwrap_or(u32::MAX);
             settings.time.saturating_mul(factor).min(settings.max_time.max(settings.time))
@@ -409,13 +424,14 @@ impl NodeHealth {
             self.ejections -= 1;
         }
         let lasts = time(self.ejections);
-        self.ejection = Some(Ejection { next: now + lasts, offers: 0, cause });
+        let (over, awaits_check) = (now + lasts, health.check.is_some());
+        self.ejection = Some(Ejection { over, next: over, awaits_check, offers: 0, cause });
         self.ejections += u32::from(lasts < settings.max_time);
     }
 
     fn offer(&mut self, now: Duration, settings: &EjectionSettings) {
         if let Some(ejection) = &mut self.ejection {
-            ejection.offers = ejection.offers.saturating_add(1);
+            ejection.offers = ejection.offers.saturating_add(u32::from(!ejection.awaits_check));
             ejection.next = now + settings.time;
         }
     }
@@ -437,9 +453,13 @@ mod tests {
     const REFUSED: Note = Note::CheckFailed(CheckFailure::Refused);
     const FAILED: Note = Note::FailedInARow(LiveFailure::Connect);
 
-    /// A pool of nodes 0, 1, 2... with these weights, checks that are on, and other settings as by default.
+    /// A pool of nodes 0, 1, 2... with these weights, and settings as by default.
     fn pool(weights: &[u64]) -> PoolHealth {
-        let health = section::read("path = '/healthz'", &|_| None, |section| Some(HealthSettings::read(section)));
+        pool_with("", weights)
+    }
+
+    fn pool_with(health: &str, weights: &[u64]) -> PoolHealth {
+        let health = section::read(health, &|_| None, |section| Some(HealthSettings::read(section)));
         let ejection = section::read("", &|_| None, |section| Some(EjectionSettings::read(section)));
         let mut pool = PoolHealth::new(health.value.unwrap(), ejection.value.unwrap());
         let subjects: Vec<Subject> = (0..).zip(weights).map(|(id, weight)| Subject { id, weight: *weight }).collect();
@@ -507,6 +527,17 @@ mod tests {
         let up = pool.note(seconds(12), 0, Note::TrialPassed).unwrap();
         assert_eq!((up.mark, up.flip), (Mark::Well, Some(Flip::Up(seconds(2)))));
         assert_eq!(pool.next_tick(), None);
+    }
+
+    #[test]
+    fn with_checks_an_ejected_node_is_tried_only_after_one_has_passed() {
+        let mut pool = pool_with("path = '/healthz'", &[1, 1, 1]);
+        pool.note(seconds(10), 0, FAILED);
+        assert!(pool.tick(seconds(11)).is_empty(), "its time is over, and nobody knows whether it is well");
+        assert_eq!(pool.note(seconds(12), 0, Note::CheckPassed).unwrap().mark, Mark::Trial);
+        pool.note(seconds(13), 0, Note::TrialFailed(LiveFailure::TimedOut));
+        assert_eq!(pool.note(seconds(14), 0, Note::CheckPassed), None, "two seconds are not over");
+        assert_eq!(pool.tick(seconds(15))[0].mark, Mark::Trial);
     }
 
     #[test]
