@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+use std::time::Instant;
 
 /// Settings with which two failures eject a node, for a moment the first time.
 const EAGER: &str = "decision-headers = true\nejection = { failures = 2, time = '50ms', max-time = '50ms' }";
@@ -280,9 +282,12 @@ async fn keys_that_may_go_nowhere_else_are_refused_while_their_node_is_down() {
 #[tokio::test]
 async fn held_keys_wait_for_their_node_and_are_served_by_it() {
     let (a, b) = (Node::refusing("a"), Node::echo("b").await);
-    let proxy = Setup::of(&[&a, &b]).pool("on-down = 'hold 1m'").pool(EAGER).start();
+    let head = Duration::from_millis(100);
+    let settings = "on-down = 'hold 1m'\ntimeouts = { head = '100ms' }";
+    let proxy = Setup::of(&[&a, &b]).pool(settings).pool(EAGER).start();
     let key = key_of(&proxy, &["a", "b"]);
     let mut clients = Vec::new();
+    let begun = Instant::now();
     for number in 0..4 {
         let mut client = proxy.connect().await;
         let fields = format!("X-Key: {key}\r\n");
@@ -291,6 +296,7 @@ async fn held_keys_wait_for_their_node_and_are_served_by_it() {
     }
     proxy.metric_is("ringway_waiting_requests", &[], 4.0).await;
     is_up(&proxy, "a", false).await;
+    eventually("they have waited longer than a node may take", || begun.elapsed() > 2 * head).await;
     let a = a.rise().await;
     for mut client in clients {
         assert_eq!(served(&client.response(true).await), (200, "a", "owner"));
