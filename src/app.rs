@@ -1,33 +1,32 @@
 //! Start and stop, in order: parse, bind, open the store, serve; then drain under a deadline.
 
+mod departure;
+mod service_manager;
+mod start;
+
 use crate::admin;
-use crate::admin::AdminState;
+use crate::app::departure::Departure;
+use crate::app::departure::HandOver;
+use crate::app::departure::knock;
 use crate::config::Config;
 use crate::control::ControlError;
 use crate::control::Controller;
-use crate::control::ReloadHandle;
 use crate::control::ReloadReply;
-use crate::control::Start;
-use crate::metrics::Metrics;
+use crate::handover::Door;
+use crate::handover::HandoverError;
+use crate::handover::Predecessor;
 use crate::metrics::stats::ServerStats;
 use crate::proxy::access_log::AccessLog;
-use crate::proxy::health_report;
 use crate::proxy::worker::Phase;
-use crate::proxy::worker::Shared;
 use crate::proxy::worker::Workers;
-use socket2::Domain;
-use socket2::Protocol;
-use socket2::Socket;
-use socket2::Type;
+use crate::sockets::SocketError;
+use crate::sockets::unix;
 use std::io;
 use std::net::SocketAddr;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread;
 use std::thread::JoinHandle;
-use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 use tokio::signal::unix::Signal;
@@ -36,22 +35,20 @@ use tokio::signal::unix::signal;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 
-/// How long the end waits for the last lines of the access log.
-const LOG_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Connections that may wait to be accepted, per listening socket.
-const LISTEN_BACKLOG: i32 = 4096;
-
 /// Why the proxy could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Bind {
-        /// The address, as it was configured.
-        address: String,
-        /// The answer of the operating system.
-        source: io::Error,
+    /// An address cannot be listened on, or a socket that was passed in not be used.
+    #[error("{0}")]
+    Socket(#[from] SocketError),
+    /// The running process has not handed over: it goes on.
+    #[error("cannot take over, the running process goes on: {0}")]
+    TakeOver(#[from] HandoverError),
+    /// A process serves already that this one could take over from.
+    #[error("another process serves and listens on {}; start with `--take-over` to take over from it", door.display())]
+    Served {
+        /// Its `take-over-socket`.
+        door: PathBuf,
     },
     /// The control plane cannot start.
     #[error("{0}")]
@@ -82,6 +79,9 @@ pub struct App {
     reloads: mpsc::Receiver<ReloadReply>,
     admin: admin::Server,
     addresses: Addresses,
+    door: Option<Door>,
+    /// Whether another process served before this one did.
+    took_over: bool,
 }
 
 /// Where a running proxy listens, with the ports that were really bound.
@@ -96,73 +96,35 @@ pub struct Addresses {
 }
 
 impl App {
-    /// Binds every listener, opens the store, and starts all threads. `file` is where a reload reads the config from.
-    /// Must be called within a tokio runtime, which carries the admin API.
+    /// Binds every listener or takes the socket that the service manager has passed for it, opens the store, and starts
+    /// all threads. `file` is where a reload reads the config from. Must be called within a tokio runtime, which
+    /// carries the admin API.
     ///
     /// # Errors
     /// When something cannot be had; nothing keeps running then.
     pub async fn start(config: Config, file: Option<PathBuf>) -> Result<App, StartError> {
-        let listeners = config.server.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let admin_listeners = admin::bind(&config.admin).await.map_err(StartError::Admin)?;
-        let worker_count = worker_count(config.server.workers);
-        let stats = Arc::new(ServerStats::new(worker_count));
-        let metrics = Arc::new(Metrics::new(Arc::clone(&stats)));
-        let access_log = config.access_log.path.as_deref().map(AccessLog::open).transpose();
-        let access_log = access_log.map_err(|source| StartError::Io { doing: "open the access log", source })?;
-        let start = Start {
-            server: config.server.clone(),
-            pools: config.pools.clone(),
-            store: &config.store,
-            workers: worker_count,
-            metrics: Arc::clone(&metrics),
+        if let Some(door) = &config.handover.socket
+            && unix::is_served(door).await.unwrap_or(false)
+        {
+            return Err(StartError::Served { door: door.clone() });
+        }
+        start::start(config, file, None).await
+    }
+
+    /// As [`App::start`], with the sockets and the store of the process that listens on `take-over-socket`; where there
+    /// is none, just the same.
+    ///
+    /// # Errors
+    /// When something cannot be had, or not from that process; it goes on then as if nothing had been.
+    pub async fn take_over(config: Config, file: Option<PathBuf>) -> Result<App, StartError> {
+        let asked = match &config.handover.socket {
+            Some(door) => Predecessor::ask(door).await?,
+            None => None,
         };
-        let (controller, control_thread, warnings) = Controller::start(start)?;
-        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let (phase, phases) = watch::channel(Phase::Running);
-        let (reports, reported) = health_report::channel();
-        controller
-            .watch_health(reported)
-            .map_err(|source| StartError::Io { doing: "start the health thread", source })?;
-        let shared = Arc::new(Shared {
-            tables: Arc::clone(controller.tables()),
-            stats: Arc::clone(&stats),
-            access_log: access_log.clone(),
-            phase: phases.clone(),
-            reports,
-        });
-        let workers = Workers::start(worker_count, &listeners, &shared)
-            .map_err(|source| StartError::Io { doing: "start the workers", source })?;
-        let (reload, reloads) = ReloadHandle::new();
-        let state = AdminState {
-            controller: controller.clone(),
-            metrics,
-            reload,
-            phase: phases,
-            workers: worker_count,
-            store: config.store.kind,
-        };
-        let addresses = Addresses {
-            http: listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
-            admin: admin_listeners.address(),
-            metrics: admin_listeners.metrics_address(),
-        };
-        let admin = admin::Server::start(admin_listeners, state);
-        let app = App {
-            config,
-            file,
-            controller,
-            control_thread,
-            workers,
-            access_log,
-            phase,
-            stats,
-            reloads,
-            admin,
-            addresses,
-        };
-        app.note_reload(true);
-        app.announce();
-        Ok(app)
+        if asked.is_none() {
+            tracing::info!("there is no process to take over from");
+        }
+        start::start(config, file, asked).await
     }
 
     /// Where it listens.
@@ -176,69 +138,54 @@ impl App {
     }
 
     /// Serves until SIGTERM or SIGINT, then drains: `drain-delay` while telling clients to leave, then up to `grace`
-    /// for what is open. A second signal ends it at once. SIGHUP reloads the config.
+    /// for what is open. A second signal ends it at once. SIGHUP reloads the config. A process that takes over ends it
+    /// as well, without `drain-delay`.
     ///
     /// # Errors
     /// When signals cannot be received.
     pub async fn run(mut self) -> io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut stop = StopSignals::new()?;
-        loop {
+        // Not before the signals are received: who hears of it may send one at once.
+        match self.took_over {
+            true => service_manager::took_over(),
+            false => service_manager::ready("serving"),
+        }
+        service_manager::feed_watchdog();
+        let departure = loop {
             tokio::select! {
-                () = stop.received() => break,
+                () = stop.received() => break Departure::Stop,
                 _ = hangup.recv() => drop(self.reload().await),
                 Some(reply) = self.reloads.recv() => {
                     // Nobody waits for the answer any more when this fails.
                     drop(reply.send(self.reload().await));
                 }
+                (door, successor) = knock(self.door.as_ref()) => {
+                    match self.hand_over(door, successor, stop.received()).await {
+                        HandOver::Failed => {}
+                        HandOver::Interrupted => break Departure::Stop,
+                        HandOver::Done => break Departure::HandOver,
+                    }
+                }
             }
-        }
-        self.stop(stop.received()).await;
+        };
+        self.leave(departure, stop.received()).await;
         Ok(())
     }
 
     /// Drains and ends; `hurry` cuts it short.
     pub async fn stop(self, hurry: impl Future<Output = ()>) {
-        let server = &self.config.server;
-        tracing::info!(drain_delay = ?server.drain_delay, grace = ?server.grace, "stopping");
-        let phase = self.phase;
-        let workers = self.workers;
-        let (ended, joined) = tokio::sync::oneshot::channel();
-        let draining = async {
-            phase.send_replace(Phase::Draining);
-            tokio::time::sleep(server.drain_delay).await;
-            phase.send_replace(Phase::Closing);
-            thread::spawn(move || {
-                workers.join();
-                // The receiver is gone when the deadline has passed.
-                ended.send(()).unwrap_or_default();
-            });
-            if tokio::time::timeout(server.grace, joined).await.is_err() {
-                tracing::warn!("the grace period is over; open requests are cut");
-            }
-        };
-        tokio::select! {
-            () = draining => {}
-            () = hurry => tracing::warn!("second signal; open requests are cut"),
-        }
-        phase.send_replace(Phase::Ended);
-        self.admin.stop().await;
-        drop(self.controller);
-        // The control thread ends by itself once every handle is dropped; a write in progress is finished first.
-        match tokio::task::spawn_blocking(|| self.control_thread.join()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => tracing::error!("the control thread had panicked"),
-            Err(error) => tracing::error!(%error, "the control thread could not be waited for"),
-        }
-        if let Some(log) = self.access_log {
-            log.flush(LOG_PATIENCE);
-        }
-        tracing::info!("stopped");
+        self.leave(Departure::Stop, hurry).await;
     }
 
     async fn reload(&mut self) -> Result<Vec<String>, String> {
+        service_manager::reloading();
         let applied = self.read_and_apply().await;
         self.note_reload(applied.is_ok());
+        service_manager::ready(match &applied {
+            Ok(_) => "config reloaded",
+            Err(_) => "config not reloaded, the old one stays in force",
+        });
         match &applied {
             Ok(warnings) => {
                 warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -307,24 +254,4 @@ impl StopSignals {
             _ = self.terminate.recv() => {}
         }
     }
-}
-
-/// The number of data-plane threads: one per core unless the config says otherwise.
-fn worker_count(configured: usize) -> usize {
-    match configured {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        count => count,
-    }
-}
-
-fn bind(address: &SocketAddr) -> Result<TcpListener, StartError> {
-    let bound = || -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&(*address).into())?;
-        socket.listen(LISTEN_BACKLOG)?;
-        Ok(socket.into())
-    };
-    bound().map_err(|source| StartError::Bind { address: address.to_string(), source })
 }

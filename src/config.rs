@@ -1,13 +1,13 @@
 //! The config file as one value: a table of contents of sections that the modules own.
 
 use crate::admin::settings::AdminSettings;
-use crate::admin::settings::ListenAddress;
 use crate::cluster::node::Node;
 use crate::control::settings::MembershipSource;
 use crate::control::settings::Owner;
 use crate::control::settings::PoolConfig;
 use crate::control::settings::parse_node_argument;
 use crate::control::settings::print_node;
+use crate::handover::settings::HandoverSettings;
 use crate::proxy::settings::AccessLogSettings;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
@@ -19,6 +19,7 @@ use crate::section::Mistake;
 use crate::section::Mistakes;
 use crate::section::Printer;
 use crate::section::Section;
+use crate::sockets::address::ListenAddress;
 use crate::store::settings::StoreSettings;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,6 +29,8 @@ use std::path::Path;
 pub struct Config {
     /// The top level and `[limits]`.
     pub server: ServerSettings,
+    /// `take-over-socket`
+    pub handover: HandoverSettings,
     /// `[admin]` and `[metrics]`.
     pub admin: AdminSettings,
     /// `[access-log]`
@@ -109,6 +112,7 @@ impl Config {
         let new_admin = (&new.admin.listen, &new.admin.token_file, &new.admin.read_token_file);
         let differences = [
             ("listen", self.server.listen != new.server.listen),
+            ("take-over-socket", self.handover != new.handover),
             ("workers", self.server.workers != new.server.workers),
             ("[admin]", admin != new_admin),
             ("[metrics]", *metrics_listen != new.admin.metrics_listen),
@@ -123,6 +127,7 @@ impl Config {
     pub fn to_toml(&self) -> String {
         let mut printer = Printer::default();
         self.server.print(&mut printer);
+        self.handover.print(&mut printer);
         self.server.limits.print(&mut printer);
         self.admin.print(&mut printer);
         self.access_log.print(&mut printer);
@@ -185,11 +190,12 @@ impl Flags<'_> {
 fn read(section: &mut Section<'_>) -> Option<Config> {
     section.refuse(&TOP_LATER, NOT_YET);
     let server = ServerSettings::read(section);
+    let handover = HandoverSettings::read(section);
     let admin = AdminSettings::read(section);
     let access_log = AccessLogSettings::read(section);
     let store = StoreSettings::read(section);
     let pools = read_pools(section);
-    Some(Config { server: server?, admin, access_log, store, pools })
+    Some(Config { server: server?, handover, admin, access_log, store, pools })
 }
 
 fn read_pools(section: &mut Section<'_>) -> Vec<PoolConfig> {

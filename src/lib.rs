@@ -19,7 +19,11 @@ pub mod proxy;
 
 pub mod control;
 
+pub mod sockets;
+
 pub mod admin;
+
+pub mod handover;
 
 pub mod config;
 

@@ -3,6 +3,7 @@
 use crate::admin::AdminState;
 use crate::admin::auth::Gate;
 use crate::admin::auth::authenticate;
+use crate::admin::auth::send_on;
 use crate::admin::extract::BODY_BYTES_MAX;
 use crate::admin::model::PoolOwner;
 use crate::admin::problem::Fault;
@@ -179,6 +180,7 @@ pub(crate) fn router(state: AdminState, gate: Gate) -> Router {
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), authenticate))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), send_on))
         .with_state(api)
 }
 

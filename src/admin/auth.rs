@@ -4,9 +4,9 @@ use crate::admin::api::Api;
 use crate::admin::problem::Fault;
 use crate::admin::problem::Kind;
 use crate::admin::settings::AdminSettings;
-use crate::admin::settings::ListenAddress;
 use crate::proxy::worker::Phase;
 use crate::routing::key::normal_host;
+use crate::sockets::address::ListenAddress;
 use axum::extract::FromRequestParts;
 use axum::extract::Request;
 use axum::extract::State;
@@ -14,6 +14,7 @@ use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use http::HeaderMap;
+use http::HeaderValue;
 use http::header;
 use http::request::Parts;
 use std::net::IpAddr;
@@ -42,12 +43,12 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Reads the token files; the error is a text for people.
-    pub(crate) fn new(settings: &AdminSettings) -> Result<Gate, String> {
+    /// Reads the token files, for the API that listens on `listen`; the error is a text for people.
+    pub(crate) fn new(settings: &AdminSettings, listen: &ListenAddress) -> Result<Gate, String> {
         Ok(Gate {
             operate: settings.token_file.as_deref().map(Token::read).transpose()?,
             read: settings.read_token_file.as_deref().map(Token::read).transpose()?,
-            bound: match &settings.listen {
+            bound: match listen {
                 ListenAddress::Tcp(address) => Some(address.ip().to_canonical()),
                 ListenAddress::Unix(_) => None,
             },
@@ -174,6 +175,15 @@ pub(crate) async fn authenticate(State(api): State<Arc<Api>>, mut request: Reque
     }
 }
 
+/// Ends kept connections once another process has taken over, so that their clients reach that one next.
+pub(crate) async fn send_on(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if api.phase() == Phase::HandedOver {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
 /// The right to write, which a handler needs in order to name the actor of a write.
 pub(crate) struct Writer {
     /// Who writes, for the history.
@@ -189,12 +199,19 @@ impl FromRequestParts<Arc<Api>> for Writer {
             return Err(Fault::new(Kind::Forbidden, "use the token of `token-file` to change something"));
         }
         api.gate.check_site(role, &parts.headers)?;
-        if api.phase() != Phase::Running {
-            return Err(Fault::new(Kind::Stopping, "this proxy is shutting down and takes no more writes"));
+        match api.phase() {
+            Phase::Running => {}
+            Phase::HandedOver => return Err(Fault::new(Kind::HandedOver, HANDED_OVER)),
+            Phase::Starting | Phase::Draining | Phase::Closing | Phase::Ended => {
+                return Err(Fault::new(Kind::Stopping, "this proxy is shutting down and takes no more writes"));
+            }
         }
         Ok(Writer { actor: api.gate.actor(&parts.headers)? })
     }
 }
+
+const HANDED_OVER: &str =
+    "another process has taken over from this one; try again on a new connection, which reaches it";
 
 /// What a load balancer asks without a token.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
@@ -211,7 +228,6 @@ const ACTOR_CHARS_MAX: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn gate(operate: Option<&str>, read: Option<&str>, bound: Option<&str>) -> Gate {
         let token = |text: Option<&str>| text.map(|text| Token::of(text.as_bytes()).unwrap());

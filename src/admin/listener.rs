@@ -1,19 +1,16 @@
 //! The sockets of the API: TCP or Unix, a bounded number of connections, and an end that comes in time.
 
-use crate::admin::settings::ListenAddress;
+use crate::sockets::address::ListenAddress;
+use crate::sockets::unix;
+use crate::sockets::unix::SocketFile;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
-use std::fs;
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -31,6 +28,17 @@ pub(crate) enum Listener {
     Unix(UnixListener, SocketFile),
 }
 
+/// What the listeners are to do; it only ever moves forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Accept and answer.
+    Serving,
+    /// Answer those who are connected. Another process accepts now, from the same sockets.
+    HandedOver,
+    /// Finish.
+    Stopping,
+}
+
 type Stream = Either<TcpStream, UnixStream>;
 
 impl Listener {
@@ -38,33 +46,84 @@ impl Listener {
     pub(crate) async fn bind(address: &ListenAddress) -> Result<Listener, String> {
         let bound = match address {
             ListenAddress::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
-            ListenAddress::Unix(path) => bind_unix(path).await,
+            ListenAddress::Unix(path) => {
+                unix::bind(path, SOCKET_MODE).await.map(|(listener, file)| Listener::Unix(listener, file))
+            }
         };
         bound.map_err(|error| format!("the admin API cannot listen on {address}: {error}"))
     }
 
-    /// `host:port` or `unix:/path`, as really bound.
-    pub(crate) fn address(&self) -> String {
+    /// Listens on a socket that was passed in; its file is somebody else's until [`Listener::own_file`].
+    pub(crate) fn adopt(socket: OwnedFd, address: &ListenAddress) -> Result<Listener, String> {
+        let adopted = || match address {
+            ListenAddress::Tcp(_) => {
+                let listener = std::net::TcpListener::from(socket);
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener).map(Listener::Tcp)
+            }
+            ListenAddress::Unix(path) => {
+                let listener = std::os::unix::net::UnixListener::from(socket);
+                listener.set_nonblocking(true)?;
+                Ok(Listener::Unix(UnixListener::from_std(listener)?, SocketFile::foreign(path)))
+            }
+        };
+        adopted().map_err(|error: io::Error| format!("the admin API cannot use the socket on {address}: {error}"))
+    }
+
+    /// From now on the file of a Unix socket is removed with this listener.
+    pub(crate) fn own_file(&mut self) -> io::Result<()> {
         match self {
-            Listener::Tcp(listener) => listener.local_addr().map_or_else(|_| "?".to_owned(), |bound| bound.to_string()),
-            Listener::Unix(_, file) => ListenAddress::Unix(file.path.clone()).to_string(),
+            Listener::Tcp(_) => Ok(()),
+            Listener::Unix(_, file) => file.own(),
+        }
+    }
+
+    /// Whether there is a file that is removed with this listener.
+    pub(crate) fn owns_file(&self) -> bool {
+        matches!(self, Listener::Unix(_, file) if file.is_owned())
+    }
+
+    /// Whether it is a Unix socket.
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self, Listener::Unix(..))
+    }
+
+    /// The same socket once more, to hand it over.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Listener::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// Where it really listens.
+    pub(crate) fn address(&self) -> Option<ListenAddress> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().ok().map(ListenAddress::Tcp),
+            Listener::Unix(_, file) => Some(ListenAddress::Unix(file.path().to_owned())),
         }
     }
 
     /// Serves until told to stop; then lets requests finish for at most [`STOP_MAX`].
-    pub(crate) async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn serve(mut self, router: Router, mut stage: watch::Receiver<Stage>) {
         let mut connections = JoinSet::new();
-        let stopping = stop.clone();
-        loop {
+        let stopping = stage.clone();
+        let reached = loop {
             tokio::select! {
-                () = stopped(&mut stop) => break,
+                reached = until(Stage::HandedOver, &mut stage) => break reached,
                 Some(ended) = connections.join_next() => note(ended),
                 accepted = self.accept(), if connections.len() < CONNECTIONS_MAX => {
                     connections.spawn(converse(accepted, router.clone(), stopping.clone()));
                 }
             }
+        };
+        if reached == Some(Stage::HandedOver)
+            && let Listener::Unix(_, file) = &mut self
+        {
+            file.disown();
         }
         drop((self, router));
+        until(Stage::Stopping, &mut stage).await;
         let finished = async {
             while let Some(ended) = connections.join_next().await {
                 note(ended);
@@ -93,13 +152,13 @@ impl Listener {
 }
 
 /// Carries one connection to its end.
-async fn converse(stream: Stream, router: Router, mut stop: watch::Receiver<bool>) {
+async fn converse(stream: Stream, router: Router, mut stage: watch::Receiver<Stage>) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stopped(&mut stop) => {
+        _ = until(Stage::Stopping, &mut stage) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -109,58 +168,16 @@ async fn converse(stream: Stream, router: Router, mut stop: watch::Receiver<bool
     }
 }
 
-/// Waits for the order to stop. A sender that is gone is one too: nobody could give the order any more.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    drop(stop.wait_for(|stop| *stop).await);
+/// Waits for a stage at least as late as `first`, and says which it is. `None` when nobody could give another order any
+/// more, which is one to stop.
+async fn until(first: Stage, stage: &mut watch::Receiver<Stage>) -> Option<Stage> {
+    stage.wait_for(|stage| *stage >= first).await.ok().map(|stage| *stage)
 }
 
 fn note(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a request to the admin API failed");
     }
-}
-
-/// Listens on a path, in the place of a socket that nobody listens on any more.
-async fn bind_unix(path: &Path) -> io::Result<Listener> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket {
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
-            Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on it")),
-            Err(error) => return Err(error),
-        }
-    }
-    let listener = UnixListener::bind(path)?;
-    let file = SocketFile::of(path)?;
-    fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
-    Ok(Listener::Unix(listener, file))
-}
-
-/// A socket's name in the file system, which goes when the listener does.
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> io::Result<SocketFile> {
-        Ok(SocketFile { path: path.to_owned(), identity: identity(path)? })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Another process may have put its own socket there meanwhile.
-        if identity(&self.path).is_ok_and(|found| found == self.identity)
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            tracing::warn!(%error, path = %self.path.display(), "cannot remove the admin socket");
-        }
-    }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// Connections at a time; more wait in the listen backlog.

@@ -15,6 +15,7 @@ mod view;
 
 use crate::admin::auth::Gate;
 use crate::admin::listener::Listener;
+use crate::admin::listener::Stage;
 use crate::admin::model::RingView;
 use crate::admin::settings::AdminSettings;
 use crate::control::Controller;
@@ -22,7 +23,12 @@ use crate::control::ReloadHandle;
 use crate::metrics::Metrics;
 use crate::proxy::table::PoolTable;
 use crate::proxy::worker::Phase;
+use crate::sockets::Inherited;
+use crate::sockets::Role;
+use crate::sockets::address::ListenAddress;
 use crate::store::settings::StoreKind;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -49,32 +55,74 @@ pub struct Listeners {
     admin: Listener,
     metrics: Option<Listener>,
     gate: Gate,
+    /// The file of the admin listener's Unix socket comes with the socket.
+    inherits_file: bool,
 }
 
 impl Listeners {
     /// `host:port` or `unix:/path`, as really bound.
     pub fn address(&self) -> String {
-        self.admin.address()
+        shown(&self.admin)
     }
 
     /// `host:port` of the listener that serves only `/metrics`, where there is one.
     pub fn metrics_address(&self) -> Option<String> {
-        self.metrics.as_ref().map(Listener::address)
+        self.metrics.as_ref().map(shown)
+    }
+
+    /// Each socket once more, to hand it over, and whether a file goes with it.
+    ///
+    /// # Errors
+    /// When the process is out of file descriptors.
+    pub fn duplicate(&self) -> io::Result<Vec<(Role, OwnedFd, bool)>> {
+        let metrics = self.metrics.iter().map(|listener| (Role::Metrics, listener));
+        let all = std::iter::once((Role::Admin, &self.admin)).chain(metrics);
+        let has_file = |listener: &Listener| listener.owns_file() || (listener.is_unix() && self.inherits_file);
+        all.map(|(role, listener)| Ok((role, listener.duplicate()?, has_file(listener)))).collect()
+    }
+
+    /// The process before this one has let go: a file that it would have removed in the end is this one's to remove.
+    ///
+    /// # Errors
+    /// When the file is gone.
+    pub fn inherit_file(&mut self) -> io::Result<()> {
+        if self.inherits_file { self.admin.own_file() } else { Ok(()) }
     }
 }
 
-/// Reads the token files and binds the admin and metrics listeners.
+fn shown(listener: &Listener) -> String {
+    listener.address().map_or_else(|| "?".to_owned(), |address| address.to_string())
+}
+
+/// Reads the token files and binds the admin and metrics listeners, on the sockets that were passed in for them or on
+/// new ones.
 ///
 /// # Errors
 /// A text for people; nothing is bound then.
-pub async fn bind(settings: &AdminSettings) -> Result<Listeners, String> {
-    let gate = Gate::new(settings)?;
-    let admin = Listener::bind(&settings.listen).await?;
+pub async fn bind(settings: &AdminSettings, inherited: &mut Inherited) -> Result<Listeners, String> {
+    let (admin, inherits_file) = listen(Role::Admin, &settings.listen, inherited).await?;
+    let listen_at = admin.address().unwrap_or_else(|| settings.listen.clone());
+    // A socket may be passed in by its name, and then listen elsewhere than the config says.
+    if !listen_at.is_local() && settings.token_file.is_none() {
+        return Err(settings::without_token(&listen_at));
+    }
+    let gate = Gate::new(settings, &listen_at)?;
     let metrics = match settings.metrics_listen {
-        Some(address) => Some(Listener::bind(&settings::ListenAddress::Tcp(address)).await?),
+        Some(address) => Some(listen(Role::Metrics, &ListenAddress::Tcp(address), inherited).await?.0),
         None => None,
     };
-    Ok(Listeners { admin, metrics, gate })
+    Ok(Listeners { admin, metrics, gate, inherits_file })
+}
+
+/// A listener, and whether it inherits the file of its socket.
+async fn listen(role: Role, address: &ListenAddress, inherited: &mut Inherited) -> Result<(Listener, bool), String> {
+    match inherited.claim(role, address) {
+        Some(passed) => {
+            let inherits_file = passed.owns_file();
+            Ok((Listener::adopt(passed.socket, &passed.address)?, inherits_file))
+        }
+        None => Ok((Listener::bind(address).await?, false)),
+    }
 }
 
 /// The description of the API as an OpenAPI document in JSON.
@@ -94,24 +142,29 @@ pub fn ring_picture(view: &RingView) -> String {
 
 /// The running API.
 pub struct Server {
-    stop: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Server {
     /// Serves on the current tokio runtime.
     pub fn start(listeners: Listeners, state: AdminState) -> Server {
-        let (stop, stopping) = watch::channel(false);
+        let (stage, stages) = watch::channel(Stage::Serving);
         let metrics = listeners.metrics.map(|listener| (listener, api::metrics_router(Arc::clone(&state.metrics))));
         let admin = (listeners.admin, api::router(state, listeners.gate));
         let served = metrics.into_iter().chain([admin]);
-        let tasks = served.map(|(listener, router)| tokio::spawn(listener.serve(router, stopping.clone())));
-        Server { tasks: tasks.collect(), stop }
+        let tasks = served.map(|(listener, router)| tokio::spawn(listener.serve(router, stages.clone())));
+        Server { tasks: tasks.collect(), stage }
+    }
+
+    /// Accepts no more, because another process does from the same sockets; who is connected is still answered.
+    pub fn hand_over(&self) {
+        self.stage.send_replace(Stage::HandedOver);
     }
 
     /// Accepts no more, lets requests finish for at most a second, and drops what it holds of the control plane.
     pub async fn stop(self) {
-        self.stop.send_replace(true);
+        self.stage.send_replace(Stage::Stopping);
         for task in self.tasks {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a listener of the admin API ended badly");

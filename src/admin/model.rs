@@ -372,10 +372,14 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PhaseName {
+    /// Not serving yet: the process before this one still does.
+    Starting,
     /// Serving.
     Running,
     /// Still serving, but telling clients to leave.
     Draining,
+    /// Another process has taken over; open requests finish.
+    HandedOver,
     /// Accepting no more; open requests finish.
     Closing,
     /// Out of time.

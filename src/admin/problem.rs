@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     ForeignHost,
     /// A write from a page of another site.
     ForeignOrigin,
+    /// Another process takes over from this one, or has.
+    HandedOver,
     /// A body that is not JSON by its `Content-Type`.
     MediaType,
     /// A method that the route does not have.
@@ -90,6 +92,7 @@ impl Kind {
             Kind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This token may only read"),
             Kind::ForeignHost => ("foreign-host", StatusCode::FORBIDDEN, "The request is for another host"),
             Kind::ForeignOrigin => ("foreign-origin", StatusCode::FORBIDDEN, "The request is from another site"),
+            Kind::HandedOver => ("handed-over", StatusCode::SERVICE_UNAVAILABLE, "Another process is taking over"),
             Kind::MediaType => ("media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not JSON"),
             Kind::MethodNotAllowed => {
                 ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed here")
@@ -255,6 +258,7 @@ fn refusal_kind(refused: &Refused) -> Kind {
 fn store_kind(error: &StoreError) -> Kind {
     match error {
         StoreError::Full { .. } => Kind::StoreFull,
+        StoreError::Lent => Kind::HandedOver,
         StoreError::Corrupt { .. }
         | StoreError::Io { .. }
         | StoreError::Locked { .. }
@@ -295,6 +299,7 @@ mod tests {
         for (error, status, kind) in [
             (StoreError::Full { path: path() }, 507, "store-full"),
             (StoreError::NeedsReopen { path: path() }, 503, "store"),
+            (StoreError::Lent, 503, "handed-over"),
             (StoreError::Io { path: path(), doing: "write", source: std::io::Error::other("broken") }, 503, "store"),
         ] {
             let shown = error.to_string();

@@ -43,19 +43,19 @@ problem_sets! {
     PlanProblem: BadRequest Unauthorized UnknownPool SlowBody TooLarge MediaType Refused;
     /// Changes that are made.
     ApplyProblem: BadRequest Unauthorized Forbidden ForeignHost ForeignOrigin UnknownPool SlowBody OwnedByFile Stale
-        TooLarge MediaType Refused Unsafe Stopping Store StoreFull;
+        TooLarge MediaType Refused Unsafe HandedOver Stopping Store StoreFull;
     /// Writes of a node that may not be there before.
     PutNodeProblem: BadRequest Unauthorized Forbidden ForeignHost ForeignOrigin UnknownPool SlowBody OwnedByFile Stale
-        Exists TooLarge MediaType Refused Unsafe Stopping Store StoreFull;
+        Exists TooLarge MediaType Refused Unsafe HandedOver Stopping Store StoreFull;
     /// Writes of a node that must be there.
     PatchNodeProblem: BadRequest Unauthorized Forbidden ForeignHost ForeignOrigin UnknownPool UnknownNode SlowBody
-        OwnedByFile Stale TooLarge MediaType Refused Unsafe Stopping Store StoreFull;
+        OwnedByFile Stale TooLarge MediaType Refused Unsafe HandedOver Stopping Store StoreFull;
     /// Removals of a node, which come without a body.
     DeleteNodeProblem: BadRequest Unauthorized Forbidden ForeignHost ForeignOrigin UnknownPool UnknownNode OwnedByFile
-        Stale Unsafe Stopping Store StoreFull;
+        Stale Unsafe HandedOver Stopping Store StoreFull;
     /// Reloads of the config file.
     ReloadProblem: BadRequest Unauthorized Forbidden ForeignHost ForeignOrigin SlowBody TooLarge MediaType Config
-        Stopping;
+        HandedOver Stopping;
 }
 
 /// One response for each status, with the kinds of problems that have it.

@@ -5,14 +5,10 @@ use crate::proxy::settings::parse_path;
 use crate::section::Mistake;
 use crate::section::Printer;
 use crate::section::Section;
-use crate::section::Span;
-use std::fmt::Display;
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
+use crate::sockets::address::ListenAddress;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 /// Where the operator's API listens, and who may use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,19 +36,11 @@ impl AdminSettings {
                 metrics_listen,
             };
             if !admin.listen.is_local() && !section.gives("token-file") {
-                section.report(admin.without_token(section.place_of("listen")));
+                let message = without_token(&admin.listen);
+                section.report(Mistake::new(section.place_of("listen"), message));
             }
             admin
         })
-    }
-
-    fn without_token(&self, place: Span) -> Mistake {
-        let message = format!(
-            "other machines can reach the admin API on {} and no token is asked for; give `token-file`, or \
-             listen on \"127.0.0.1:9080\" or \"unix:/run/ringway/admin.sock\"",
-            self.listen
-        );
-        Mistake::new(place, message)
     }
 
     /// Writes `[admin]` and `[metrics]`.
@@ -66,47 +54,12 @@ impl AdminSettings {
     }
 }
 
-/// `IP:port`, `:port` or `unix:/path`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// A TCP socket.
-    Tcp(SocketAddr),
-    /// A Unix socket.
-    Unix(PathBuf),
-}
-
-impl ListenAddress {
-    /// 127.0.0.1:9080
-    pub const DEFAULT: ListenAddress = ListenAddress::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9080));
-
-    /// Whether only this machine can connect.
-    pub fn is_local(&self) -> bool {
-        match self {
-            ListenAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
-            ListenAddress::Unix(_) => true,
-        }
-    }
-}
-
-impl FromStr for ListenAddress {
-    type Err = String;
-
-    fn from_str(written: &str) -> Result<ListenAddress, String> {
-        match written.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') => Ok(ListenAddress::Unix(PathBuf::from(path))),
-            Some(_) => Err(format!("`{written}` is not the whole path of a socket; begin it with \"unix:/\"")),
-            None => parse_listen(written).map(ListenAddress::Tcp),
-        }
-    }
-}
-
-impl Display for ListenAddress {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ListenAddress::Tcp(address) => address.fmt(formatter),
-            ListenAddress::Unix(path) => write!(formatter, "unix:{}", path.display()),
-        }
-    }
+/// What is wrong with listening on `listen`, which other machines can reach, without a token.
+pub(crate) fn without_token(listen: &ListenAddress) -> String {
+    format!(
+        "other machines can reach the admin API on {listen} and no token is asked for; give `token-file`, or listen on \
+         \"127.0.0.1:9080\" or \"unix:/run/ringway/admin.sock\""
+    )
 }
 
 fn text(path: &Path) -> String {

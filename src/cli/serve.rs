@@ -14,11 +14,13 @@ use tracing_subscriber::EnvFilter;
 /// Run the proxy
 ///
 /// From a config file, or from flags alone with one pool `default` that is kept in memory.
-/// SIGTERM and SIGINT drain and stop it, SIGHUP reads the file again.
+/// SIGTERM and SIGINT drain and stop it, SIGHUP reads the file again. Sockets that systemd passes are used where the
+/// config asks for their addresses.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
   ringway serve -c /etc/ringway/ringway.toml
+  ringway serve -c /etc/ringway/ringway.toml --take-over
   ringway serve --listen :8080 --key header:x-room a=10.0.0.10:3000 b=10.0.0.11:3000,weight=2")]
 pub(super) struct ServeArgs {
     /// Config file
@@ -36,6 +38,10 @@ pub(super) struct ServeArgs {
     /// Nodes: NAME=ADDRESS[,weight=W][,zone=Z][,placement-id=I]
     #[arg(value_name = "NODE", required_unless_present = "config")]
     nodes: Vec<String>,
+    /// Take over from the process that listens on the file's `take-over-socket`, without a lost request; where there is
+    /// none, start as usual
+    #[arg(long, requires = "config")]
+    take_over: bool,
     /// What to log: error, warn, info, debug, trace, or a filter such as info,ringway::proxy=debug
     #[arg(long, env = "RINGWAY_LOG", value_name = "FILTER", default_value = "info")]
     log_level: String,
@@ -58,11 +64,17 @@ pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
         Some(file) => Config::load(file)?,
         None => from_flags(&args)?,
     };
+    if args.take_over && config.handover.socket.is_none() {
+        return Err(Failure::Usage("`--take-over` needs `take-over-socket` in the config file".to_owned()));
+    }
     log_to_stderr(&args.log_level, args.log_format)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
     runtime.block_on(async {
-        let started = App::start(config, args.config).await;
+        let started = match args.take_over {
+            true => App::take_over(config, args.config).await,
+            false => App::start(config, args.config).await,
+        };
         let app = started.map_err(|error| Failure::Failed(error.to_string()))?;
         let ended = app.run().await;
         ended.map_err(|error| Failure::Failed(format!("cannot receive signals: {error}")))

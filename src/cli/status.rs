@@ -1,6 +1,7 @@
 //! `ringway status`: how a running proxy does, on one screen a pool.
 
 use crate::admin::model::LastChange;
+use crate::admin::model::PhaseName;
 use crate::admin::model::PoolOwner;
 use crate::admin::model::PoolStatus;
 use crate::admin::model::Status;
@@ -57,12 +58,22 @@ fn show_process(status: &Status, out: &mut Output) -> Result<(), Failure> {
     let connections = count(usize::try_from(status.connections).unwrap_or(usize::MAX), "client connection");
     let uptime = Duration::try_from_secs_f64(status.uptime_seconds.max(0.0)).unwrap_or_default();
     let uptime = humantime::format_duration(Duration::from_secs(uptime.as_secs()));
-    let phase = format!("{:?}", status.phase).to_lowercase();
-    let (version, store) = (&status.version, &status.store);
+    let (phase, version, store) = (phase_words(status.phase), &status.version, &status.store);
     out.line(format_args!("ringway {version}   {phase} for {uptime}   {connections}   store {store}"))?;
     match status.reload.successful {
         true => Ok(()),
         false => out.bold("the last reload of the config failed; the config before it stays in force"),
+    }
+}
+
+fn phase_words(phase: PhaseName) -> &'static str {
+    match phase {
+        PhaseName::Starting => "starting",
+        PhaseName::Running => "running",
+        PhaseName::Draining => "draining",
+        PhaseName::HandedOver => "handed over",
+        PhaseName::Closing => "closing",
+        PhaseName::Ended => "ended",
     }
 }
 

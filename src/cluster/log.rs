@@ -213,6 +213,12 @@ impl History {
         &self.base
     }
 
+    /// The base and the events after it, as a log holds them; [`collect`] makes the same history of them.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        let events = self.events.iter().cloned().map(Record::Event);
+        std::iter::once(Record::Snapshot(self.base.clone())).chain(events)
+    }
+
     fn fold_from_base(&self, count: usize) -> Membership {
         let mut membership = self.base.membership.clone();
         for event in self.events.iter().take(count) {
@@ -220,6 +226,24 @@ impl History {
         }
         membership
     }
+}
+
+/// Adds one more record of a log to the histories of those before it. The error says why it cannot stand there.
+pub fn collect(histories: &mut Vec<History>, record: Record) -> Result<(), String> {
+    let pool = match &record {
+        Record::Event(event) => &event.pool,
+        Record::Snapshot(snapshot) => &snapshot.pool,
+    };
+    let known = histories.iter_mut().find(|history| history.pool() == pool);
+    match (record, known) {
+        (Record::Event(event), Some(history)) => history.push(event)?,
+        (Record::Event(event), None) => histories.push(History::founded_by(event)?),
+        (Record::Snapshot(snapshot), Some(_)) => {
+            return Err(format!("a second beginning of pool `{}`", snapshot.pool));
+        }
+        (Record::Snapshot(snapshot), None) => histories.push(History::new(snapshot)),
+    }
+    Ok(())
 }
 
 fn fold(membership: &mut Membership, event: &Event) -> Result<(), String> {

@@ -7,6 +7,7 @@
 mod batch;
 pub mod explain;
 mod health;
+mod lending;
 pub mod pool_at;
 mod probe;
 pub mod settings;
@@ -59,6 +60,8 @@ pub struct Start<'a> {
     pub workers: usize,
     /// Where tables are made visible.
     pub metrics: Arc<Metrics>,
+    /// What the process before this one held in memory alone; counts only for a store that is nowhere else.
+    pub histories: Vec<History>,
 }
 
 /// Why the control plane cannot start or reload.
@@ -113,6 +116,9 @@ pub struct PoolRecord {
 enum Command {
     Write(Box<Write>, oneshot::Sender<Result<Written, WriteError>>),
     Reload(Box<(ServerSettings, Vec<PoolConfig>)>, oneshot::Sender<Result<Vec<String>, ControlError>>),
+    Lend(oneshot::Sender<Result<Vec<History>, ControlError>>),
+    Reclaim,
+    Follow,
 }
 
 impl Controller {
@@ -123,6 +129,10 @@ impl Controller {
     /// When the store cannot be opened or written, or a pool's placement cannot be built.
     pub fn start(start: Start<'_>) -> Result<(Controller, JoinHandle<()>, Vec<String>), ControlError> {
         let (store, histories) = Store::open(start.store).map_err(|error| ControlError::Store(Arc::new(error)))?;
+        let histories = match store {
+            Store::File(_) => histories,
+            Store::Memory(_) => start.histories,
+        };
         let empty = RoutingTable::new(Arc::new(start.server.clone()), Vec::new());
         let shared = Arc::new(Shared {
             tables: Arc::new(ArcSwap::from_pointee(empty)),
@@ -188,6 +198,32 @@ impl Controller {
     }
 }
 
+/// The verbs of a take-over, in the process that is taken over from.
+impl Controller {
+    /// Refuses writes and reloads from here on, and lets another process open the store. Returns the histories that the
+    /// other one cannot read from there.
+    ///
+    /// # Errors
+    /// When the store cannot be left in a state that another process may read; then this one keeps it.
+    pub async fn lend(&self) -> Result<Vec<History>, ControlError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::Lend(reply)).await;
+        sent.map_err(|_| ControlError::Stopping)?;
+        answer.await.unwrap_or(Err(ControlError::Stopping))
+    }
+
+    /// Takes the store back, now or as soon as the other process has let go of it.
+    pub async fn reclaim(&self) {
+        // A control thread that has ended needs no store.
+        self.commands.send(Command::Reclaim).await.unwrap_or_default();
+    }
+
+    /// Serves what the other process has written to the store since.
+    pub async fn follow(&self) {
+        self.commands.send(Command::Follow).await.unwrap_or_default();
+    }
+}
+
 impl PoolAt {
     /// The pool as it is served.
     pub fn of(pool: &PoolTable) -> PoolAt {
@@ -240,13 +276,16 @@ fn run(mut state: State, mut queue: mpsc::Receiver<Command>) {
                 // Nobody waits for the answer any more when this fails.
                 drop(reply.send(state.reload(server, pools)));
             }
+            Command::Lend(reply) => drop(reply.send(state.lend())),
+            Command::Reclaim => state.reclaim(),
+            Command::Follow => state.follow(),
             Command::Write(write, reply) => {
                 let mut writes = vec![(*write, reply)];
                 while writes.len() < BATCH_WRITES_MAX {
                     match queue.try_recv() {
                         Ok(Command::Write(write, reply)) => writes.push((*write, reply)),
-                        Ok(reload) => {
-                            next = Some(reload);
+                        Ok(other) => {
+                            next = Some(other);
                             break;
                         }
                         Err(_) => break,

@@ -7,6 +7,7 @@ use crate::control::Shared;
 use crate::control::batch::Batch;
 use crate::control::batch::Decided;
 use crate::control::batch::Draft;
+use crate::control::lending::Custody;
 use crate::control::settings::PoolConfig;
 use crate::control::write::Write;
 use crate::control::write::WriteError;
@@ -31,12 +32,13 @@ use tokio::sync::oneshot;
 
 /// The control thread's own state.
 pub(crate) struct State {
-    store: Store,
+    pub(super) store: Store,
+    pub(super) custody: Custody,
     /// Histories of pools that the store knows and the config does not: kept, in case they come back.
-    orphans: BTreeMap<String, History>,
+    pub(super) orphans: BTreeMap<String, History>,
     workers: usize,
     metrics: Arc<Metrics>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Replaced tables that a worker may still hold: they are freed here, never by a worker.
     retired: Vec<Arc<RoutingTable>>,
 }
@@ -76,7 +78,7 @@ impl State {
         shared: Arc<Shared>,
     ) -> State {
         let orphans = histories.into_iter().map(|history| (history.pool().to_owned(), history)).collect();
-        State { store, orphans, workers, metrics, shared, retired: Vec::new() }
+        State { store, custody: Custody::Held, orphans, workers, metrics, shared, retired: Vec::new() }
     }
 
     /// Brings every pool to what the file and the store say, all of them or none; returns warnings.
@@ -113,12 +115,20 @@ impl State {
         server: ServerSettings,
         pools: Vec<PoolConfig>,
     ) -> Result<Vec<String>, ControlError> {
-        self.store.reopen().map_err(|error| ControlError::Store(Arc::new(error)))?;
+        let held = self.hold().and_then(|()| self.store.reopen());
+        held.map_err(|error| ControlError::Store(Arc::new(error)))?;
         self.configure(server, pools)
     }
 
     /// Decides, stores, publishes and answers writes that waited together.
     pub(crate) fn write(&mut self, writes: Vec<Pending>) {
+        if let Err(error) = self.hold() {
+            let error = Arc::new(error);
+            // Nobody waits for an answer any more where this fails.
+            return writes
+                .into_iter()
+                .for_each(|(_, reply)| drop(reply.send(Err(WriteError::Store(Arc::clone(&error))))));
+        }
         let served = self.shared.tables.load_full();
         let (batch, waiting) = self.decide(writes, &served);
         if batch.events.is_empty() {
@@ -213,7 +223,7 @@ impl State {
         PoolTable::next(parts, Some(pool), self.workers)
     }
 
-    fn pool_table(
+    pub(super) fn pool_table(
         &self,
         settings: PoolSettings,
         history: &History,
@@ -252,7 +262,7 @@ impl State {
     }
 
     /// Swaps a table in, tells the metrics, and retires the node handles that it no longer names.
-    fn publish(&mut self, table: RoutingTable) -> Arc<RoutingTable> {
+    pub(super) fn publish(&mut self, table: RoutingTable) -> Arc<RoutingTable> {
         let table = Arc::new(table);
         let before = self.shared.tables.swap(Arc::clone(&table));
         for pool in before.pools() {

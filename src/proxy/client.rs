@@ -47,7 +47,7 @@ pub(crate) struct ClientState {
     waker: RefCell<Option<Waker>>,
 }
 
-/// How long after it connected a client may begin its first request although the process closes.
+/// How long after it connected, or its last response, a client may begin a request although the process leaves.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A client that said nothing for this long is likely to say nothing for longer.
@@ -146,7 +146,8 @@ impl ClientState {
             return (since.elapsed() > limits.head_timeout).then_some(Order::Abort);
         }
         let idle = self.idle_since.get().elapsed();
-        let patience = if phase < Phase::Closing { limits.idle_timeout } else { LAST_WORDS.min(limits.idle_timeout) };
+        let is_leaving = phase >= Phase::HandedOver;
+        let patience = if is_leaving { LAST_WORDS.min(limits.idle_timeout) } else { limits.idle_timeout };
         if idle > patience {
             return Some(Order::Finish);
         }
@@ -169,10 +170,14 @@ impl ClientState {
     }
 
     /// What the connection should do in this phase of the process's life: HTTP/2 is told to go as soon as draining
-    /// begins, because GOAWAY loses nothing; HTTP/1 is closed response by response first, and a client whose protocol
-    /// is not clear yet is let speak.
+    /// begins, because GOAWAY loses nothing; HTTP/1 is closed response by response first, for as long as the process
+    /// can afford, and a client whose protocol is not clear yet is let speak.
     pub(crate) fn order_in(&self, phase: Phase) -> Order {
-        let leaving = phase == Phase::Closing || (phase == Phase::Draining && self.is_http2.get());
+        let leaving = match phase {
+            Phase::Starting | Phase::Running | Phase::Ended => false,
+            Phase::Draining | Phase::HandedOver => self.is_http2.get(),
+            Phase::Closing => true,
+        };
         let ordered = self.order.get();
         if leaving && self.is_known.get() { ordered.max(Order::Finish) } else { ordered }
     }

@@ -48,10 +48,15 @@ use tokio::time::Instant;
 /// Where the process is in its life; it only ever moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// Ready to serve, but nobody is accepted yet: the process to take over from still serves.
+    Starting,
     /// Serving.
     Running,
     /// Still accepting, but telling clients to leave (`drain-delay`).
     Draining,
+    /// Accepting no more, because another process accepts from the same sockets: clients are told to leave, and what
+    /// they have asked for is finished (`grace`).
+    HandedOver,
     /// Accepting no more; open requests finish (`grace`).
     Closing,
     /// Out of time: everything is cut.
@@ -217,7 +222,7 @@ impl Worker {
             current: RefCell::new(Rc::new(LocalTable::new(table, &[]))),
             nodes: RefCell::default(),
             clients: RefCell::default(),
-            phase: Cell::new(Phase::Running),
+            phase: Cell::new(Phase::Starting),
             spread,
             closed_one: Notify::new(),
             stats: Arc::clone(&shared.stats),
@@ -318,7 +323,7 @@ impl Worker {
             let now = *phase.borrow_and_update();
             self.enter(now);
             let is_empty = intake.is_empty() && self.spread.open[self.id].0.load(Relaxed) == 0;
-            if now == Phase::Ended || (now == Phase::Closing && is_empty) {
+            if now == Phase::Ended || (now >= Phase::HandedOver && is_empty) {
                 return;
             }
             tokio::select! {
@@ -337,15 +342,20 @@ impl Worker {
         }
     }
 
-    /// Accepts until the process closes, and then what the kernel has connected already: closing the socket resets it.
+    /// Accepts while the process does. When it closes, so does the socket, which resets what the kernel has connected
+    /// already, so that is accepted first; when it hands over, the socket stays open for the process that accepts now.
     async fn accept_from(self: Rc<Self>, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "a worker cannot listen"),
         };
+        if until(Phase::Running, &mut phase).await.is_none() {
+            return;
+        }
         let mut over = pin!(async {
-            until_closing(&mut phase).await;
-            tokio::time::sleep(LAST_ACCEPTS).await;
+            if until(Phase::HandedOver, &mut phase).await != Some(Phase::HandedOver) {
+                tokio::time::sleep(LAST_ACCEPTS).await;
+            }
         });
         loop {
             // Polled by hand, because a future for every client takes longer than asking for one.
@@ -393,13 +403,13 @@ impl Worker {
         }
     }
 
-    /// Serves what other workers hand over. Once the process closes they keep their clients, and those on their way end
+    /// Serves what other workers hand over. Once nobody is accepted they keep their clients, and those on their way end
     /// this.
     async fn take_over(self: Rc<Self>, mut handed_over: mpsc::Receiver<Newcomer>, mut phase: watch::Receiver<Phase>) {
         loop {
             let next = tokio::select! {
                 next = handed_over.recv() => next,
-                () = until_closing(&mut phase), if !handed_over.is_closed() => {
+                _ = until(Phase::HandedOver, &mut phase), if !handed_over.is_closed() => {
                     handed_over.close();
                     continue;
                 }
@@ -437,10 +447,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// How long clients are still accepted when the process closes: enough to learn who was connected before.
 const LAST_ACCEPTS: Duration = Duration::from_millis(20);
 
-/// Waits until the process accepts no more clients.
-async fn until_closing(phase: &mut watch::Receiver<Phase>) {
-    // An error says that nobody is left to change the phase, so the process is over too.
-    drop(phase.wait_for(|phase| *phase >= Phase::Closing).await);
+/// Waits until the process is at least in phase `first`, and says in which it is then; `None` when nobody is left to
+/// change it, so that the process is over.
+async fn until(first: Phase, phase: &mut watch::Receiver<Phase>) -> Option<Phase> {
+    phase.wait_for(|phase| *phase >= first).await.ok().map(|phase| *phase)
 }
 
 /// A client that can be told to leave.
@@ -465,7 +475,7 @@ impl Drop for OpenGuard {
     fn drop(&mut self) {
         self.worker.stats().connections.add(-1);
         // Before, nobody waits for the last one to go, and waking the worker for each costs a round of its runtime.
-        if self.worker.phase() >= Phase::Closing {
+        if self.worker.phase() >= Phase::HandedOver {
             self.worker.closed_one.notify_one();
         }
     }

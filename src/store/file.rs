@@ -17,6 +17,7 @@ use std::fs::TryLockError;
 use std::io;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -32,7 +33,10 @@ pub struct FileStore {
     /// A write failed in a way that leaves open what is on the disk.
     needs_reopen: bool,
     keep_events: usize,
-    _lock: Lock,
+    /// `None` while the store is lent to another process.
+    lock: Option<Lock>,
+    /// What the log looked like when it was last followed.
+    followed: Option<Stamp>,
     #[cfg(test)]
     fault: Option<tests::Fault>,
 }
@@ -54,7 +58,8 @@ impl FileStore {
             good_bytes: contents.good_bytes,
             needs_reopen: false,
             keep_events,
-            _lock: lock,
+            lock: Some(lock),
+            followed: None,
             #[cfg(test)]
             fault: None,
         };
@@ -76,6 +81,9 @@ impl FileStore {
     /// Makes all events durable with one write and one sync, or none.
     pub fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
         let path = self.log_path();
+        if self.lock.is_none() {
+            return Err(StoreError::Lent);
+        }
         if self.needs_reopen {
             return Err(StoreError::NeedsReopen { path });
         }
@@ -103,6 +111,9 @@ impl FileStore {
     ///
     /// A crash at any point leaves the old log or the new one.
     pub fn compact_if_due(&mut self, longest: usize) -> Result<Option<usize>, StoreError> {
+        if self.lock.is_none() {
+            return Err(StoreError::Lent);
+        }
         if self.needs_reopen {
             return Err(StoreError::NeedsReopen { path: self.log_path() });
         }
@@ -141,6 +152,36 @@ impl FileStore {
         Ok(())
     }
 
+    /// Lets another process write: from here on this one only reads, see [`FileStore::follow`]. What a failed write
+    /// left open is settled first, so that the other one reads nothing that was never acknowledged.
+    pub fn lend(&mut self) -> Result<(), StoreError> {
+        if self.needs_reopen {
+            self.reopen()?;
+        }
+        self.sync().map_err(|error| StoreError::io(&self.log_path(), "sync", error))?;
+        self.lock = None;
+        Ok(())
+    }
+
+    /// Takes the store back once the other process has let go of it, and returns what it holds now.
+    pub fn reclaim(&mut self) -> Result<Vec<History>, StoreError> {
+        let (store, histories) = FileStore::open(&self.directory, self.keep_events)?;
+        *self = store;
+        Ok(histories)
+    }
+
+    /// What the store holds, when that may have changed since it was last asked for; needs no lock.
+    pub fn follow(&mut self) -> Result<Option<Vec<History>>, StoreError> {
+        let path = self.log_path();
+        let stamp = Stamp::of(&path).map_err(|error| StoreError::io(&path, "read", error))?;
+        if self.followed == Some(stamp) {
+            return Ok(None);
+        }
+        let histories = read_only(&self.directory)?;
+        self.followed = Some(stamp);
+        Ok(Some(histories))
+    }
+
     fn log_path(&self) -> PathBuf {
         self.directory.join(LOG_NAME)
     }
@@ -150,8 +191,7 @@ impl FileStore {
         let mut bytes = Vec::new();
         for mut history in read_log(&self.log_path())?.histories {
             history.compact(self.keep_events);
-            let events = history.events().cloned().map(Record::Event);
-            for record in std::iter::once(Record::Snapshot(history.base().clone())).chain(events) {
+            for record in history.records() {
                 bytes.extend_from_slice(log::encode(&record).as_bytes());
                 bytes.push(b'\n');
             }
@@ -190,6 +230,20 @@ pub fn read_only(directory: &Path) -> Result<Vec<History>, StoreError> {
     }
 }
 
+/// What tells one state of the log from another: a compaction puts another file there, an append makes it longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> io::Result<Stamp> {
+        let found = fs::metadata(path)?;
+        Ok(Stamp { inode: found.ino(), bytes: found.len() })
+    }
+}
+
 /// What a log holds.
 struct Contents {
     histories: Vec<History>,
@@ -209,7 +263,7 @@ fn read_log(path: &Path) -> Result<Contents, StoreError> {
             break;
         };
         let record = log::decode(line).map_err(corrupt)?;
-        fold(&mut histories, record).map_err(corrupt)?;
+        log::collect(&mut histories, record).map_err(corrupt)?;
         good += line.len() + 1;
     }
     let (good_bytes, torn_bytes) = (length(&bytes[..good]), length(&bytes[good..]));
@@ -224,23 +278,6 @@ fn check_torn(line: &[u8]) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-fn fold(histories: &mut Vec<History>, record: Record) -> Result<(), String> {
-    let pool = match &record {
-        Record::Event(event) => &event.pool,
-        Record::Snapshot(snapshot) => &snapshot.pool,
-    };
-    let known = histories.iter_mut().find(|history| history.pool() == pool);
-    match (record, known) {
-        (Record::Event(event), Some(history)) => history.push(event)?,
-        (Record::Event(event), None) => histories.push(History::founded_by(event)?),
-        (Record::Snapshot(snapshot), Some(_)) => {
-            return Err(format!("a second beginning of pool `{}`", snapshot.pool));
-        }
-        (Record::Snapshot(snapshot), None) => histories.push(History::new(snapshot)),
-    }
-    Ok(())
 }
 
 /// Creates the directory and those above it for their owner alone, and makes the name of each durable in its parent.
@@ -397,6 +434,39 @@ mod tests {
         assert_eq!(epochs(&read_only(&scratch.0).unwrap()), [1]);
         store.append(&[event(2)]).unwrap();
         assert_eq!(epochs(&read_only(&scratch.0).unwrap()), [2]);
+    }
+
+    #[test]
+    fn a_lent_store_is_followed_and_comes_back_with_what_the_other_wrote() {
+        let scratch = Scratch::new("lend");
+        let (mut store, _) = FileStore::open(&scratch.0, 10).unwrap();
+        store.append(&[event(1)]).unwrap();
+        store.lend().unwrap();
+        assert!(matches!(store.append(&[event(2)]), Err(StoreError::Lent)));
+        assert_eq!(epochs(&store.follow().unwrap().unwrap()), [1]);
+        assert!(store.follow().unwrap().is_none(), "nothing was written since");
+
+        let (mut other, _) = FileStore::open(&scratch.0, 10).unwrap();
+        other.append(&[event(2)]).unwrap();
+        assert_eq!(epochs(&store.follow().unwrap().unwrap()), [2]);
+        assert!(matches!(store.reclaim(), Err(StoreError::Locked { .. })), "the other one still writes");
+        drop(other);
+        assert_eq!(epochs(&store.reclaim().unwrap()), [2]);
+        store.append(&[event(3)]).unwrap();
+        assert_eq!(epochs(&read_only(&scratch.0).unwrap()), [3]);
+    }
+
+    #[test]
+    fn a_store_is_lent_without_what_was_never_acknowledged() {
+        let scratch = Scratch::new("lend-doubtful");
+        let (mut store, _) = FileStore::open(&scratch.0, 10).unwrap();
+        store.append(&[event(1)]).unwrap();
+        store.break_syncs();
+        assert!(store.append(&[event(2)]).is_err());
+        assert!(store.lend().is_err(), "what is on the disk is open as long as nothing can be synced");
+        store.fault = None;
+        store.lend().unwrap();
+        assert_eq!(epochs(&read_only(&scratch.0).unwrap()), [1]);
     }
 
     #[test]

@@ -54,6 +54,38 @@ impl Store {
         }
     }
 
+    /// Lets another process write from here on; this one refuses to. Returns the histories that nothing but this
+    /// process holds, which are none where the store keeps them itself.
+    pub fn lend(&mut self, histories: impl Iterator<Item = History>) -> Result<Vec<History>, StoreError> {
+        match self {
+            Store::File(store) => store.lend().map(|()| Vec::new()),
+            Store::Memory(store) => {
+                store.lend();
+                Ok(histories.collect())
+            }
+        }
+    }
+
+    /// Takes a lent store back once the other process has let go of it. Returns what it holds now, and `None` when
+    /// nobody but this process could have changed that.
+    pub fn reclaim(&mut self) -> Result<Option<Vec<History>>, StoreError> {
+        match self {
+            Store::File(store) => store.reclaim().map(Some),
+            Store::Memory(store) => {
+                store.reclaim();
+                Ok(None)
+            }
+        }
+    }
+
+    /// What a lent store holds, when that may have changed since it was last asked for.
+    pub fn follow(&mut self) -> Result<Option<Vec<History>>, StoreError> {
+        match self {
+            Store::File(store) => store.follow(),
+            Store::Memory(_) => Ok(None),
+        }
+    }
+
     /// After [`StoreError::NeedsReopen`]: goes back to the last acknowledged event and accepts writes again.
     pub fn reopen(&mut self) -> Result<(), StoreError> {
         match self {
@@ -105,6 +137,12 @@ pub enum StoreError {
         /// The answer of the operating system.
         source: io::Error,
     },
+    /// This process lets another one write.
+    #[error(
+        "another process is taking over from this one and makes the writes from here on; try again in a moment, on a \
+         new connection"
+    )]
+    Lent,
     /// Another process writes to this store.
     #[error(
         "{}: another process ({}) holds this store; stop it, or give this one another `store.path`",

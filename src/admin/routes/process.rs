@@ -189,8 +189,10 @@ pub(crate) async fn openapi(State(api): State<Arc<Api>>) -> Response {
 
 fn phase_name(phase: Phase) -> PhaseName {
     match phase {
+        Phase::Starting => PhaseName::Starting,
         Phase::Running => PhaseName::Running,
         Phase::Draining => PhaseName::Draining,
+        Phase::HandedOver => PhaseName::HandedOver,
         Phase::Closing => PhaseName::Closing,
         Phase::Ended => PhaseName::Ended,
     }

@@ -1,6 +1,8 @@
 //! What every story needs: the programs it runs, a client, and a way to wait.
 
 pub(crate) mod client;
+pub(crate) mod echo;
+pub(crate) mod load;
 pub(crate) mod nginx;
 pub(crate) mod open_request;
 pub(crate) mod process;

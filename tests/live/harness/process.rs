@@ -20,8 +20,13 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it with standard error in the file `log`.
     pub(crate) fn start(command: &mut Command, log: PathBuf) -> Process {
+        Process::start_with(command, Stdio::null(), log)
+    }
+
+    /// As [`Process::start`], with something for it to find as its standard input.
+    pub(crate) fn start_with(command: &mut Command, input: Stdio, log: PathBuf) -> Process {
         let errors = File::create(&log).unwrap();
-        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn();
+        let spawned = command.stdin(input).stdout(Stdio::piped()).stderr(errors).spawn();
         let child = spawned.unwrap_or_else(|error| {
             panic!("{}: {error}; tests/run installs what these tests need", command.get_program().display())
         });

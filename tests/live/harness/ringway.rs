@@ -30,7 +30,18 @@ pub(crate) struct Ringway {
 impl Ringway {
     /// Starts it and waits until it serves.
     pub(crate) fn serve(story: &Story, config: &Path) -> Ringway {
-        let mut process = Ringway::spawn(story, config);
+        Ringway::serving(Ringway::spawn(story, config))
+    }
+
+    /// Starts one that takes over from the one that serves, and waits until it does.
+    pub(crate) fn take_over(story: &Story, config: &Path) -> Ringway {
+        let mut process = Ringway::spawn_with(story, config, &["--take-over"], &mut Command::new(binary()));
+        process.wait_for_log("took over");
+        Ringway::serving(process)
+    }
+
+    /// Waits until a process serves.
+    pub(crate) fn serving(mut process: Process) -> Ringway {
         let mut address = |what| process.wait_for_log(&format!("{what} address=")).parse().unwrap();
         let (http, admin) = (address("serving HTTP"), address("serving the admin API"));
         Ringway { process, http, admin }
@@ -38,8 +49,13 @@ impl Ringway {
 
     /// Starts it without expecting that it will serve.
     pub(crate) fn spawn(story: &Story, config: &Path) -> Process {
+        Ringway::spawn_with(story, config, &[], &mut Command::new(binary()))
+    }
+
+    /// As [`Ringway::spawn`], with more arguments, by a command that runs the binary.
+    pub(crate) fn spawn_with(story: &Story, config: &Path, more: &[&str], command: &mut Command) -> Process {
         let log = story.path(&format!("ringway-{}.log", fastrand::u32(..)));
-        Process::start(Command::new(binary()).args(["serve", "-c"]).arg(config), log)
+        Process::start(command.args(["serve", "-c"]).arg(config).args(more), log)
     }
 
     /// A client of the data plane.
@@ -67,6 +83,12 @@ impl Operator {
     /// Makes changes, unsafe ones too.
     pub(crate) fn apply(&mut self, changes: &Value) -> Result<Answer, String> {
         let body = json!({ "changes": changes, "force": true });
+        self.0.json(Method::POST, &format!("/v1/pools/{POOL}/apply"), &body)
+    }
+
+    /// Makes changes, unsafe ones too, and notes why.
+    pub(crate) fn apply_because(&mut self, reason: &str, changes: &Value) -> Result<Answer, String> {
+        let body = json!({ "changes": changes, "force": true, "reason": reason });
         self.0.json(Method::POST, &format!("/v1/pools/{POOL}/apply"), &body)
     }
 

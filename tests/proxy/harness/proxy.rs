@@ -112,6 +112,7 @@ impl Setup {
             store: &config.store,
             workers: self.workers,
             metrics: Arc::clone(&metrics),
+            histories: Vec::new(),
         };
         let (controller, _thread, _warnings) = Controller::start(start).expect("a control plane in memory");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
