@@ -9,6 +9,7 @@ mod harness;
 
 mod churn;
 mod crash;
+mod drains;
 mod full_disk;
 mod handover;
 mod memory;
