@@ -12,6 +12,7 @@ use crate::harness::wait::until;
 use crate::harness::wait::until_true;
 use serde_json::Value;
 use serde_json::json;
+use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Write;
@@ -147,6 +148,24 @@ fn a_process_that_dies_before_it_acknowledges_changes_nothing() {
 
     let next = Ringway::take_over(&story, &config);
     assert_eq!(next.operator().must_apply(&weight(5)), 4, "and it can be taken over from");
+}
+
+#[test]
+fn a_store_that_the_other_process_still_holds_is_had_back_with_a_later_write() {
+    let story = Story::begin("take-over-holds");
+    let config = config(&story, "");
+    let mut proxy = Ringway::serve(&story, &config);
+    let mut operator = proxy.operator();
+    let successor = Impostor::knock(&story, 1);
+    let lock = File::open(story.path("store").join("lock")).unwrap();
+    lock.lock().unwrap();
+    drop(successor);
+    proxy.process.wait_for_log("the store cannot be had back yet");
+    let refused = operator.apply(&weight(2)).unwrap();
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.text().contains("holds this store"), "{}", refused.text());
+    drop(lock);
+    assert_eq!(operator.must_apply(&weight(2)), 2);
 }
 
 #[test]

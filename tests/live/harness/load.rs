@@ -50,6 +50,9 @@ pub(crate) const KINDS: [Kind; 5] = [Kind::Kept, Kind::Fresh, Kind::Http2, Kind:
 /// Clients of each kind.
 const CLIENTS: usize = 3;
 
+/// Requests between two events of a story, so that a hundred events come in a hundred thousand of them.
+const MORE: u64 = 1_000;
+
 /// The most that a client rests between two requests.
 const REST_MS_MAX: u64 = 4;
 
@@ -105,12 +108,14 @@ impl Load {
         *self.shared.target.lock().unwrap() = target;
     }
 
-    /// Waits until every kind of client has been answered again.
+    /// Waits until every kind of client has been answered again, and [`MORE`] requests in all.
     pub(crate) fn wait_for_more(&self) {
         let before = self.shared.count();
         until_true("clients of each kind are answered, or one is not", || {
             let now = self.shared.count();
-            !self.shared.lost.lock().unwrap().is_empty() || now.iter().zip(before).all(|(now, before)| *now > before)
+            let each = now.iter().zip(before).all(|(now, before)| *now > before);
+            let enough = now.iter().sum::<u64>() >= before.iter().sum::<u64>() + MORE;
+            (each && enough) || !self.shared.lost.lock().unwrap().is_empty()
         });
     }
 
