@@ -92,7 +92,9 @@ impl App {
                 return Err(HandoverError::Refused(error.to_string()));
             }
         };
-        let offer = Offer { sockets: door.labels().to_vec(), records: Vec::new(), health: Health::of(Vec::new()) };
+        let marks = self.controller.ill_nodes().into_iter().filter_map(|ill| serde_json::to_value(ill).ok());
+        let health = Health::of(marks.collect());
+        let offer = Offer { sockets: door.labels().to_vec(), records: Vec::new(), health };
         successor.offer(offer.with_histories(&histories), door.sockets()).await
     }
 

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::control::Controller;
 use crate::control::ReloadHandle;
 use crate::control::Start;
+use crate::control::health::IllNode;
 use crate::handover::Door;
 use crate::handover::Legacy;
 use crate::handover::Predecessor;
@@ -42,15 +43,16 @@ pub(super) async fn start(
     asked: Option<(Predecessor, Legacy)>,
 ) -> Result<App, StartError> {
     let mut inherited = Inherited::from_service_manager()?;
-    let (predecessor, histories) = match asked {
+    let (predecessor, histories, health) = match asked {
         Some((predecessor, legacy)) => {
             inherited.extend(legacy.sockets);
-            (Some(predecessor), legacy.histories)
+            (Some(predecessor), legacy.histories, legacy.health)
         }
-        None => (None, Vec::new()),
+        None => (None, Vec::new(), Vec::new()),
     };
+    let were_ill = health.into_iter().filter_map(|mark| serde_json::from_value(mark).ok()).collect();
     let listening = Listening::on(&config, inherited).await?;
-    let ready = Ready::new(config, listening, histories)?;
+    let ready = Ready::new(config, listening, histories, were_ill)?;
     let took_over = predecessor.is_some();
     if let Some(predecessor) = predecessor {
         predecessor.acknowledge().await?;
@@ -77,8 +79,14 @@ struct Ready {
 }
 
 impl Ready {
-    /// Opens the store and starts all threads. `histories` are those that a process before this one held in memory.
-    fn new(config: Config, listening: Listening, histories: Vec<History>) -> Result<Ready, StartError> {
+    /// Opens the store and starts all threads. `histories` are those that a process before this one held in
+    /// memory, and of its nodes these `were_ill`.
+    fn new(
+        config: Config,
+        listening: Listening,
+        histories: Vec<History>,
+        were_ill: Vec<IllNode>,
+    ) -> Result<Ready, StartError> {
         let worker_count = worker_count(config.server.workers);
         let stats = Arc::new(ServerStats::new(worker_count));
         let metrics = Arc::new(Metrics::new(Arc::clone(&stats)));
@@ -96,7 +104,7 @@ impl Ready {
         let (phase, phases) = watch::channel(Phase::Starting);
         let tables = Arc::clone(controller.tables());
         let (reports, reported) = health_report::channel();
-        let watching = controller.watch_health(reported);
+        let watching = controller.watch_health(reported, were_ill);
         watching.map_err(|source| StartError::Io { doing: "start the health thread", source })?;
         let shared =
             Shared { tables, stats: Arc::clone(&stats), access_log: access_log.clone(), phase: phases, reports };

@@ -13,6 +13,8 @@ use crate::proxy::table::PoolTable;
 use crate::proxy::table::RoutingTable;
 use crate::proxy::table::Upstream;
 use arc_swap::ArcSwap;
+use serde::Deserialize;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
@@ -35,7 +37,19 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// Checks that may be under way at once, of all pools; more wait.
 const CONCURRENT_CHECKS: usize = 256;
 
-/// Starts the thread. It ends when all senders of `reports` are gone.
+/// A node that was ill in the process before this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IllNode {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub node: String,
+    /// Where it listens: at another address it is well until shown otherwise.
+    pub address: String,
+}
+
+/// Starts the thread; nodes that `were_ill` are skipped before this returns. It ends when all senders of `reports` are
+/// gone.
 ///
 /// # Errors
 /// When the operating system refuses a thread or its runtime.
@@ -43,14 +57,18 @@ pub(crate) fn start(
     tables: Arc<ArcSwap<RoutingTable>>,
     changed: Arc<Notify>,
     reports: mpsc::Receiver<HealthReport>,
+    were_ill: Vec<IllNode>,
 ) -> io::Result<()> {
     let (started, failure) = std::sync::mpsc::channel();
     thread::Builder::new().name("health".into()).spawn(move || {
         match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-            Ok(runtime) => {
+            Ok(runtime) => runtime.block_on(async {
+                let mut health = Health::new(tables, changed);
+                health.follow();
+                health.inherit(&were_ill);
                 drop(started);
-                runtime.block_on(Health::new(tables, changed).run(reports));
-            }
+                health.run(reports).await;
+            }),
             Err(error) => started.send(error).unwrap_or_default(),
         }
     })?;
@@ -100,7 +118,6 @@ impl Health {
     async fn run(mut self, mut reports: mpsc::Receiver<HealthReport>) {
         let changed = Arc::clone(&self.changed);
         let mut samples = tokio::time::interval(SAMPLE_EVERY);
-        self.follow();
         loop {
             let next_tick = self.next_tick();
             tokio::select! {
@@ -151,6 +168,18 @@ impl Health {
             let wait = Duration::from_millis(self.random.u64(..FIRST_CHECKS_MS));
             self.check_after(id, wait);
         }
+    }
+
+    /// Takes nodes for ill that another process found so.
+    fn inherit(&mut self, were_ill: &[IllNode]) {
+        let is_ill = |node: &Followed| {
+            let upstream = &node.upstream;
+            were_ill.iter().any(|ill| {
+                (&ill.pool, &ill.node) == (&node.pool, &upstream.name) && ill.address == upstream.address.to_string()
+            })
+        };
+        let ids: Vec<u64> = self.nodes.iter().filter(|(_, node)| is_ill(node)).map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| self.note(id, Note::WasIll));
     }
 
     /// Plans the next check of a node, if its pool has checks.

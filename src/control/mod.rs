@@ -6,7 +6,7 @@
 
 mod batch;
 pub mod explain;
-mod health;
+pub mod health;
 mod lending;
 pub mod pool_at;
 mod probe;
@@ -14,7 +14,9 @@ pub mod settings;
 mod state;
 pub mod write;
 
+use crate::cluster::health::Mark;
 use crate::cluster::log::History;
+use crate::control::health::IllNode;
 use crate::control::pool_at::PoolAt;
 use crate::control::settings::Owner;
 use crate::control::settings::PoolConfig;
@@ -151,12 +153,25 @@ impl Controller {
         &self.shared.tables
     }
 
-    /// Starts the thread that checks nodes and hears `reports` of them; it ends when all senders of those are gone.
+    /// Starts the thread that checks nodes and hears `reports` of them; it ends when all senders of those are gone. Nodes
+    /// that `were_ill` in the process before this one are skipped from the beginning.
     ///
     /// # Errors
     /// When the operating system refuses it.
-    pub fn watch_health(&self, reports: mpsc::Receiver<HealthReport>) -> io::Result<()> {
-        health::start(Arc::clone(&self.shared.tables), Arc::clone(&self.shared.changed), reports)
+    pub fn watch_health(&self, reports: mpsc::Receiver<HealthReport>, were_ill: Vec<IllNode>) -> io::Result<()> {
+        health::start(Arc::clone(&self.shared.tables), Arc::clone(&self.shared.changed), reports, were_ill)
+    }
+
+    /// The nodes that are ill at the moment.
+    pub fn ill_nodes(&self) -> Vec<IllNode> {
+        let table = self.table();
+        let nodes = table.pools().iter().flat_map(|pool| pool.upstreams().values().map(move |node| (pool, node)));
+        let ill = nodes.filter(|(_, node)| node.vital.mark() != Mark::Well).map(|(pool, node)| IllNode {
+            pool: pool.settings.name.clone(),
+            node: node.name.clone(),
+            address: node.address.to_string(),
+        });
+        ill.collect()
     }
 
     /// The table of the moment.

@@ -40,6 +40,8 @@ pub enum Note {
     TrialPassed,
     /// The request on trial failed.
     TrialFailed(LiveFailure),
+    /// It was ill in the process before this one.
+    WasIll,
 }
 
 /// How a check failed, by the node's own fault.
@@ -113,6 +115,8 @@ pub enum Cause {
     Share(u64),
     /// The request on trial failed.
     Trial(LiveFailure),
+    /// The process before this one found so.
+    Before,
 }
 
 impl fmt::Display for Cause {
@@ -121,6 +125,7 @@ impl fmt::Display for Cause {
             Cause::Check(failure) => write!(out, "{failure}"),
             Cause::InARow(failure) => write!(out, "ejected: requests in a row failed, {failure}"),
             Cause::Share(percent) => write!(out, "ejected: {percent} % of requests failed"),
+            Cause::Before => write!(out, "ill when this process took over"),
             Cause::Trial(failure) => write!(out, "ejected again: the request on trial failed, {failure}"),
         }
     }
@@ -201,6 +206,8 @@ impl PoolHealth {
             Note::CheckPassed => self.change(now, id, |node, pool| node.check_passed(now, pool.0)),
             Note::CheckFailed(failure) => self.change(now, id, |node, pool| node.check_failed(pool.0, failure)),
             Note::FailedInARow(failure) => self.eject(now, id, Cause::InARow(failure)),
+            // Whether so many may be ejected was for the other process to say.
+            Note::WasIll => self.change(now, id, |node, pool| node.eject(now, pool, Cause::Before)),
             Note::TrialPassed => self.change(now, id, |node, _| node.readmit(now)),
             Note::TrialFailed(failure) => self.change(now, id, |node, pool| {
                 if node.ejection.is_some() {
@@ -580,6 +587,13 @@ mod tests {
         pool.note(Duration::from_millis(2100), 0, Note::CheckPassed);
         let back = pool.note(Duration::from_millis(2200), 0, Note::CheckPassed).unwrap();
         assert_eq!(back.mark, Mark::Trial, "long before its second is over");
+    }
+
+    #[test]
+    fn a_node_that_was_ill_before_a_take_over_stays_so_until_it_is_tried() {
+        let mut pool = pool(&[1, 1]);
+        assert_eq!(pool.note(seconds(0), 1, Note::WasIll).unwrap().flip, Some(Flip::Down(Cause::Before)));
+        assert_eq!(pool.tick(seconds(1))[0].mark, Mark::Trial);
     }
 
     #[test]

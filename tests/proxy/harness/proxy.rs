@@ -120,7 +120,7 @@ impl Setup {
         let (phase, phases) = watch::channel(Phase::Running);
         let access_log = self.access_log.map(|path| AccessLog::open(&path).expect("a file to write"));
         let (reports, reported) = health_report::channel();
-        controller.watch_health(reported).expect("a thread");
+        controller.watch_health(reported, Vec::new()).expect("a thread");
         let shared = Arc::new(Shared {
             tables: Arc::clone(controller.tables()),
             stats: Arc::clone(&stats),
