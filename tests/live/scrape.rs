@@ -27,7 +27,8 @@ fn prometheus_sees_every_metric_with_a_sensible_value() {
     let mut operator = proxy.operator();
     operator.must_apply(&json!([{"weight": {"name": "b", "weight": 2}}]));
 
-    let expected = [of_traffic(&sent), of_connections(), of_placement(&mut operator), of_process()].concat();
+    let expected =
+        [of_traffic(&sent), of_health(), of_connections(), of_placement(&mut operator), of_process()].concat();
     for (expression, value) in &expected {
         let holds = |found: &Vec<Series>| matches!(found.as_slice(), [one] if value.holds(one.value));
         until_holds(&format!("{expression} is {value:?}"), || prometheus.query(expression), holds);
@@ -85,8 +86,8 @@ fn of_traffic(sent: &Sent) -> Vec<Check> {
     let all = Expected::Exactly(f64::from(WITH_KEY + WITHOUT_KEY));
     let none = Expected::Exactly(0.0);
     let keyless = Expected::Exactly(f64::from(WITHOUT_KEY));
-    // Requests without a key may have been sent to the dead node first, too.
-    let retries = Expected::Between(sent.failover, sent.failover + f64::from(WITHOUT_KEY));
+    // After five failures the dead node is passed over, until one request at a time finds it still dead.
+    let retries = Expected::Between(5.0, sent.failover + f64::from(WITHOUT_KEY));
     let seconds = Expected::Between(1e-6, 60.0);
     let median = "histogram_quantile(0.5, sum by (le) (ringway_request_duration_seconds_bucket))";
     checks([
@@ -105,7 +106,23 @@ fn of_traffic(sent: &Sent) -> Vec<Check> {
         (r#"ringway_retries_total{pool="rooms",reason="connect"}"#, retries),
         (r#"ringway_retries_total{pool="rooms",reason="stale-connection"}"#, none),
         (r#"sum(ringway_inflight_requests{pool="rooms",node=~"a|b|dead"})"#, none),
+        (r#"ringway_retries_refused_total{pool="rooms"}"#, none),
         ("ringway_access_log_dropped_total", none),
+    ])
+}
+
+/// Of the nodes, one of which is dead.
+fn of_health() -> Vec<Check> {
+    let (none, one) = (Expected::Exactly(0.0), Expected::Exactly(1.0));
+    checks([
+        (r#"sum(ringway_node_up{pool="rooms",node=~"a|b"})"#, Expected::Exactly(2.0)),
+        (r#"ringway_node_up{pool="rooms",node="dead"}"#, none),
+        (r#"ringway_node_falls_total{pool="rooms",node="dead"}"#, one),
+        (r#"sum(ringway_node_failures_total{pool="rooms",node=~"a|b"})"#, none),
+        (r#"ringway_node_failures_total{pool="rooms",node="dead"}"#, Expected::Between(5.0, 320.0)),
+        (r#"ringway_pool_panic{pool="rooms"}"#, none),
+        (r#"ringway_waiting_requests{pool="rooms"}"#, none),
+        (r#"ringway_held_requests_total{pool="rooms"}"#, none),
     ])
 }
 
