@@ -242,7 +242,7 @@ const NOT_YET: &str = "is not available yet; remove it";
 /// Settings that have a name already and come later: refused as such rather than as unknown.
 const TOP_LATER: [&str; 4] = ["fleet", "forwarded", "tls", "tracing"];
 
-const POOL_LATER: [&str; 11] = [
+const POOL_LATER: [&str; 10] = [
     "fallback",
     "linger",
     "load-bound",
@@ -250,7 +250,6 @@ const POOL_LATER: [&str; 11] = [
     "moved-connections",
     "protocol",
     "replicas",
-    "resolve",
     "tls",
     "transition",
     "warm-up",

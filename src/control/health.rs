@@ -1,4 +1,5 @@
-//! The health thread: checks nodes, hears what live requests learn of them, and is the only one to set their marks.
+//! The health thread: checks nodes, hears what live requests learn of them, and is the only one to set their marks. It
+//! also resolves the names of nodes.
 
 use crate::cluster::health::Change;
 use crate::cluster::health::Flip;
@@ -7,6 +8,7 @@ use crate::cluster::health::PoolHealth;
 use crate::cluster::health::Subject;
 use crate::control::probe;
 use crate::control::probe::Outcome;
+use crate::control::resolve::Resolver;
 use crate::proxy::health_report::HealthReport;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::table::PoolTable;
@@ -98,6 +100,7 @@ struct Health {
     nodes: BTreeMap<u64, Followed>,
     checks: JoinSet<(u64, Outcome)>,
     slots: Arc<Semaphore>,
+    resolver: Resolver,
     random: fastrand::Rng,
 }
 
@@ -111,6 +114,7 @@ impl Health {
             nodes: BTreeMap::new(),
             checks: JoinSet::new(),
             slots: Arc::new(Semaphore::new(CONCURRENT_CHECKS)),
+            resolver: Resolver::new(),
             random: fastrand::Rng::new(),
         }
     }
@@ -143,6 +147,7 @@ impl Health {
     /// Takes over the pools and nodes of the table of the moment.
     fn follow(&mut self) {
         let (table, now) = (self.tables.load_full(), self.now());
+        self.resolver.follow(&table);
         let mut before = std::mem::take(&mut self.nodes);
         let mut pools = std::mem::take(&mut self.pools);
         for pool in table.pools() {
@@ -188,12 +193,12 @@ impl Health {
         let settings = &self.pools[&node.pool].table.settings.health;
         node.is_checked = settings.check.is_some();
         let Some(check) = settings.check.clone() else { return };
-        let (address, timeout, slots) = (node.upstream.address.clone(), settings.timeout, Arc::clone(&self.slots));
+        let (upstream, timeout, slots) = (Arc::clone(&node.upstream), settings.timeout, Arc::clone(&self.slots));
         self.checks.spawn_local(async move {
             tokio::time::sleep(wait).await;
             // The semaphore is never closed; without a slot the check would only come too early.
             let _slot = slots.acquire().await;
-            (id, probe::probe(&address, &check, timeout).await)
+            (id, probe::probe(&upstream, &check, timeout).await)
         });
     }
 

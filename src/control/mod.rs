@@ -10,6 +10,7 @@ pub mod health;
 mod lending;
 pub mod pool_at;
 mod probe;
+mod resolve;
 pub mod settings;
 mod state;
 pub mod write;

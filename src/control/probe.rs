@@ -5,6 +5,7 @@ use crate::cluster::health::settings::Check;
 use crate::cluster::health::settings::HttpCheck;
 use crate::cluster::node::NodeAddress;
 use crate::proxy::error::ConnectFailure;
+use crate::proxy::table::Upstream;
 use crate::proxy::upstream;
 use crate::proxy::upstream::NodeStream;
 use bytes::Bytes;
@@ -18,20 +19,20 @@ use std::time::Duration;
 /// What a check came to. `None` when this process could not even try, which says nothing of the node.
 pub(super) type Outcome = Option<Result<(), CheckFailure>>;
 
-/// Checks the node at `address` once; connecting and answering may take `timeout` together.
-pub(super) async fn probe(address: &NodeAddress, check: &Check, timeout: Duration) -> Outcome {
-    let checked = tokio::time::timeout(timeout, ask(address, check)).await;
+/// Checks a node once; connecting and answering may take `timeout` together.
+pub(super) async fn probe(node: &Upstream, check: &Check, timeout: Duration) -> Outcome {
+    let checked = tokio::time::timeout(timeout, ask(node, check)).await;
     checked.unwrap_or(Some(Err(CheckFailure::TimedOut)))
 }
 
-async fn ask(address: &NodeAddress, check: &Check) -> Outcome {
-    let stream = match upstream::open(address).await {
+async fn ask(node: &Upstream, check: &Check) -> Outcome {
+    let stream = match upstream::open(node).await {
         Ok(stream) => stream,
         Err(failure) => return unconnected(failure).map(Err),
     };
     Some(match check {
         Check::Tcp => Ok(()),
-        Check::Http(check) => ask_http(stream, address, check).await,
+        Check::Http(check) => ask_http(stream, &node.address, check).await,
     })
 }
 

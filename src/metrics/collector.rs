@@ -134,6 +134,8 @@ fn health(pools: &[PoolView]) -> Vec<Family> {
     let mut falls = Family::counter("ringway_node_falls_total", "How often a node went from well to ill.");
     let mut failures =
         Family::counter("ringway_node_failures_total", "Requests that failed by the fault of their node.");
+    let mut unresolved =
+        Family::counter("ringway_resolve_failures_total", "How often the host name of a node did not resolve.");
     let mut panicking =
         Family::gauge("ringway_pool_panic", "1 while so few nodes are well that requests are sent to all.");
     let mut waiting = Family::gauge("ringway_waiting_requests", "Requests that wait for a node.");
@@ -149,13 +151,14 @@ fn health(pools: &[PoolView]) -> Vec<Family> {
             up.add(&labels, f64::from(u8::from(node.vital.mark() == Mark::Well)));
             falls.add(&labels, node.vital.falls() as f64);
             failures.add(&labels, node.stats.sum(|stripe| &stripe.failures) as f64);
+            unresolved.add(&labels, node.vital.resolve_failures() as f64);
         }
         panicking.add(&labels, f64::from(u8::from(pool.vital.is_panicking())));
         waiting.add(&labels, pool.vital.waiting() as f64);
         held.add(&labels, pool.stats.sum(|stripe| &stripe.held) as f64);
         refused.add(&labels, pool.stats.sum(|stripe| &stripe.retries_refused) as f64);
     }
-    vec![up, falls, failures, panicking, waiting, held, refused]
+    vec![up, falls, failures, unresolved, panicking, waiting, held, refused]
 }
 
 fn placement(pools: &[PoolView]) -> Vec<Family> {

@@ -31,6 +31,8 @@ pub struct NodeVital {
     flipped_ms: AtomicU64,
     /// Why it is ill.
     cause: ArcSwapOption<Cause>,
+    /// How often its name did not resolve.
+    resolve_failures: AtomicU64,
 }
 
 impl NodeVital {
@@ -78,6 +80,16 @@ impl NodeVital {
         self.falls.fetch_add(u64::from(fell), Relaxed);
         self.flipped_ms.store(now_ms, Relaxed);
         self.failures.store(0, Relaxed);
+    }
+
+    /// Its name did not resolve.
+    pub fn resolve_failed(&self) {
+        self.resolve_failures.fetch_add(1, Relaxed);
+    }
+
+    /// How often its name did not resolve.
+    pub fn resolve_failures(&self) -> u64 {
+        self.resolve_failures.load(Relaxed)
     }
 
     /// Since when it is ill.

@@ -17,6 +17,7 @@ mod key_body;
 mod local;
 mod pick;
 mod request_body;
+pub mod resolved;
 mod server;
 pub mod settings;
 pub mod table;

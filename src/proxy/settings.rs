@@ -154,6 +154,8 @@ pub struct PoolSettings {
     pub ejection: EjectionSettings,
     /// `max-replay-body` 64KiB, up to 16MiB: idempotent requests with a body of at most this size may be sent again.
     pub max_replay_body: usize,
+    /// `resolve = { every }` 30s: how often the host names of nodes are looked up.
+    pub resolve_every: Duration,
 }
 
 impl PoolSettings {
@@ -178,6 +180,7 @@ impl PoolSettings {
         let health = section.section("health", HealthSettings::read);
         let ejection = section.section("ejection", EjectionSettings::read);
         let max_replay_body = section.size("max-replay-body", 64 << 10, 0..=(16 << 20));
+        let resolve_every = section.section("resolve", read_resolve_every);
         let WrittenKey { rule, sources, hash_tag } = key?;
         Some(PoolSettings {
             name: name?,
@@ -200,6 +203,7 @@ impl PoolSettings {
             health,
             ejection,
             max_replay_body,
+            resolve_every,
         })
     }
 
@@ -239,6 +243,8 @@ impl PoolSettings {
         printer.set("min-per-second", self.retry_budget.min_per_second);
         self.health.print(printer);
         self.ejection.print(printer);
+        printer.table("[pool.resolve]");
+        printer.set_duration("every", self.resolve_every);
     }
 }
 
@@ -273,6 +279,10 @@ impl KeyBodyOver {
             KeyBodyOver::Reject => "reject",
         }
     }
+}
+
+fn read_resolve_every(section: &mut Section<'_>) -> Duration {
+    section.duration("every", Duration::from_secs(30), Duration::from_millis(100)..=DAY)
 }
 
 /// What happens to a request without a key.

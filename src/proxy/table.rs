@@ -10,6 +10,7 @@ use crate::metrics::vital::PoolVital;
 use crate::placement::Fingerprint;
 use crate::placement::Placement;
 use crate::placement::ratio;
+use crate::proxy::resolved::Resolved;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
 use crate::routing::pool_match::PoolMatch;
@@ -195,6 +196,8 @@ pub struct Upstream {
     pub name: String,
     /// Where it listens.
     pub address: NodeAddress,
+    /// Where that leads, if it is a host name.
+    pub resolved: Resolved,
     /// The node's counters, kept when its address changes.
     pub stats: Arc<NodeStats>,
     /// Whether the node is well, at this address.
@@ -209,6 +212,7 @@ impl Upstream {
             id: NEXT_ID.fetch_add(1, Relaxed),
             name: node.name.as_str().to_owned(),
             address: node.address.clone(),
+            resolved: Resolved::default(),
             stats,
             vital: Arc::default(),
             retired: AtomicBool::new(false),

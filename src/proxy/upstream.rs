@@ -21,6 +21,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ struct Idle {
 
 impl Idle {
     fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) < IDLE_MAX
+        now.saturating_duration_since(self.since) < IDLE_MAX && self.connection.leads_to_node()
     }
 }
 
@@ -93,6 +94,8 @@ pub(crate) struct Connection {
     waiting: Arc<Waiting>,
     /// Wakes whoever is `waiting`.
     waker: Waker,
+    /// Which answer of the resolver it was made by.
+    generation: u64,
     open: OpenConnection,
 }
 
@@ -182,7 +185,8 @@ impl LocalNode {
     }
 
     async fn connect(self: &Rc<Self>, patience: Duration) -> Result<Box<Connection>, ConnectFailure> {
-        let stream = match tokio::time::timeout(patience, open(&self.upstream.address)).await {
+        let generation = self.upstream.resolved.generation();
+        let stream = match tokio::time::timeout(patience, open(&self.upstream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(failure)) => return Err(failure),
             Err(_) => return Err(ConnectFailure::TimedOut),
@@ -197,13 +201,14 @@ impl LocalNode {
         let open = OpenConnection { node: Rc::clone(self) };
         let waker = Waker::from(Arc::clone(&waiting));
         let (driver, remains, is_reused) = (Some(driver), None, false);
-        Ok(Box::new(Connection { sender, driver, remains, is_reused, waiting, waker, open }))
+        Ok(Box::new(Connection { sender, driver, remains, is_reused, waiting, waker, generation, open }))
     }
 
     /// Keeps a connection whose request and response are complete, unless the node has left or enough are kept.
     pub(crate) fn keep(&self, mut connection: Box<Connection>, max_idle: usize) {
         let mut idle = self.idle.borrow_mut();
-        if self.upstream.is_retired() || connection.driver.is_none() || idle.len() >= max_idle {
+        let is_of_use = connection.driver.is_some() && connection.leads_to_node();
+        if self.upstream.is_retired() || !is_of_use || idle.len() >= max_idle {
             return;
         }
         connection.is_reused = true;
@@ -212,7 +217,8 @@ impl LocalNode {
         self.stats().idle_connections.add(1);
     }
 
-    /// Closes connections that were idle too long, that the node closed, or all of them when the node has left.
+    /// Closes connections that were idle too long, that the node closed or that lead elsewhere by now, or all of them
+    /// when the node has left.
     pub(crate) fn sweep(&self) {
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
@@ -248,6 +254,11 @@ impl Connection {
         }
         // Whoever still waits for an answer is told that none will come.
         self.remains = self.driver.take().map(http1::Connection::into_parts);
+    }
+
+    /// Whether the name of the node still leads where the connection does.
+    fn leads_to_node(&self) -> bool {
+        self.generation == self.open.node.upstream.resolved.generation()
     }
 
     /// Drives the connection; ready once it is of no more use.
@@ -334,14 +345,14 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Connects to a node.
-pub(crate) async fn open(address: &NodeAddress) -> Result<NodeStream, ConnectFailure> {
-    let tcp = match address {
+/// Connects to a node. Only a host name that has not been resolved yet is looked up for it.
+pub(crate) async fn open(node: &Upstream) -> Result<NodeStream, ConnectFailure> {
+    let tcp = match &node.address {
         NodeAddress::Ip(address) => TcpStream::connect(address).await,
-        NodeAddress::Host { name, port } => {
-            let addresses = tokio::net::lookup_host((name.as_str(), *port)).await;
-            connect_to_any(addresses.map_err(|_| ConnectFailure::Name)?).await
-        }
+        NodeAddress::Host { name, port } => match node.resolved.addresses() {
+            Some(addresses) => connect_to_any(&addresses).await,
+            None => connect_to_any(&look_up(name, *port).await.map_err(|_| ConnectFailure::Name)?).await,
+        },
         NodeAddress::Unix(path) => {
             let stream = UnixStream::connect(path).await;
             return Ok(Either::Right(stream?));
@@ -353,13 +364,20 @@ pub(crate) async fn open(address: &NodeAddress) -> Result<NodeStream, ConnectFai
     Ok(Either::Left(stream))
 }
 
+/// Asks the resolver of the system; there is at least one address. The error says why there is none.
+pub(crate) async fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let found = tokio::net::lookup_host((name, port)).await.map_err(|error| error.to_string())?;
+    let addresses: Vec<SocketAddr> = found.collect();
+    if addresses.is_empty() { Err("there is no address".to_owned()) } else { Ok(addresses) }
+}
+
 /// How soon a peer that vanished without a word is noticed on a connection where nothing need be said, such as a
 /// tunnel: after a minute of silence it is probed, and what answers none of the system's 9 probes is gone.
 pub(crate) fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10))
 }
 
-async fn connect_to_any(addresses: impl Iterator<Item = std::net::SocketAddr>) -> io::Result<TcpStream> {
+async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
         match TcpStream::connect(address).await {

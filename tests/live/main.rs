@@ -13,6 +13,7 @@ mod drains;
 mod full_disk;
 mod handover;
 mod memory;
+mod names;
 mod races;
 mod reload;
 mod restart;

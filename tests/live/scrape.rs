@@ -108,6 +108,7 @@ fn of_traffic(sent: &Sent) -> Vec<Check> {
         (r#"sum(ringway_inflight_requests{pool="rooms",node=~"a|b|dead"})"#, none),
         (r#"ringway_retries_refused_total{pool="rooms"}"#, none),
         ("ringway_access_log_dropped_total", none),
+        (r#"sum(ringway_resolve_failures_total{node=~"a|b|dead"})"#, none),
     ])
 }
 
@@ -209,7 +210,7 @@ fn assert_labels(prometheus: &mut Prometheus) {
 }
 
 /// The labels of each metric that has any, in alphabetical order.
-const LABELS: [(&str, &[&str]); 26] = [
+const LABELS: [(&str, &[&str]); 27] = [
     ("ringway_requests_total", &["code", "node", "pool"]),
     ("ringway_request_duration_seconds_count", &["pool"]),
     ("ringway_request_duration_seconds_bucket", &["le", "pool"]),
@@ -224,6 +225,7 @@ const LABELS: [(&str, &[&str]); 26] = [
     ("ringway_node_up", &["node", "pool"]),
     ("ringway_node_falls_total", &["node", "pool"]),
     ("ringway_node_failures_total", &["node", "pool"]),
+    ("ringway_resolve_failures_total", &["node", "pool"]),
     ("ringway_pool_panic", &["pool"]),
     ("ringway_inflight_requests", &["node", "pool"]),
     ("ringway_node_state", &["node", "pool", "state"]),

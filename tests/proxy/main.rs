@@ -10,6 +10,7 @@ mod failover;
 mod forwarding;
 mod harness;
 mod limits;
+mod names;
 mod pressure;
 mod routing;
 mod stopping;

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod echo;
 pub(crate) mod load;
+pub(crate) mod names;
 pub(crate) mod nginx;
 pub(crate) mod open_request;
 pub(crate) mod process;

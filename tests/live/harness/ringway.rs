@@ -40,6 +40,11 @@ impl Ringway {
         Ringway::serving(process)
     }
 
+    /// As [`Ringway::serve`], by a command that runs it.
+    pub(crate) fn serve_by(story: &Story, command: &mut Command) -> Ringway {
+        Ringway::serving(Process::start(command, log(story)))
+    }
+
     /// Waits until a process serves.
     pub(crate) fn serving(mut process: Process) -> Ringway {
         let mut address = |what| process.wait_for_log(&format!("{what} address=")).parse().unwrap();
@@ -54,8 +59,7 @@ impl Ringway {
 
     /// As [`Ringway::spawn`], with more arguments, by a command that runs the binary.
     pub(crate) fn spawn_with(story: &Story, config: &Path, more: &[&str], command: &mut Command) -> Process {
-        let log = story.path(&format!("ringway-{}.log", fastrand::u32(..)));
-        Process::start(command.args(["serve", "-c"]).arg(config).args(more), log)
+        Process::start(command.args(["serve", "-c"]).arg(config).args(more), log(story))
     }
 
     /// A client of the data plane.
@@ -133,6 +137,11 @@ impl Operator {
             .map(|rest| rest.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
             .sum()
     }
+}
+
+/// Where one process logs.
+fn log(story: &Story) -> PathBuf {
+    story.path(&format!("ringway-{}.log", fastrand::u32(..)))
 }
 
 /// A config file of one pool; `top` are settings of the top level, `pool` those of the pool with its nodes.
