@@ -1,5 +1,17 @@
 //! What the API takes and answers: every JSON document of it that is not a type of the control plane itself.
 
+pub mod status;
+
+pub use crate::admin::model::status::DrainStatus;
+pub use crate::admin::model::status::LastChange;
+pub use crate::admin::model::status::NodeList;
+pub use crate::admin::model::status::NodeState;
+pub use crate::admin::model::status::NodeStatus;
+pub use crate::admin::model::status::PhaseName;
+pub use crate::admin::model::status::PoolStatus;
+pub use crate::admin::model::status::ReloadState;
+pub use crate::admin::model::status::Status;
+
 use crate::cluster::log::Event;
 use crate::cluster::membership::Change;
 use crate::cluster::node::Node;
@@ -75,58 +87,6 @@ pub struct PoolDetail {
     pub match_path: Option<String>,
     /// Its nodes, in the order in which they were added.
     pub nodes: Vec<Node>,
-}
-
-/// `GET /v1/pools/{pool}/nodes`: the nodes as they do now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct NodeList {
-    /// The pool's name.
-    pub pool: String,
-    /// The number of its last event.
-    pub epoch: u64,
-    /// Equal fingerprints place every key alike.
-    pub fingerprint: Fingerprint,
-    /// Its nodes, in the order in which they were added.
-    pub nodes: Vec<NodeStatus>,
-}
-
-/// A node and how it does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct NodeStatus {
-    /// The node's identity.
-    pub name: String,
-    /// Where it listens.
-    pub address: String,
-    /// Its share relative to the other nodes; 0 keeps it out of the placement.
-    pub weight: u32,
-    /// Where it stands.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zone: Option<String>,
-    /// What the placement hashes for it instead of its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub placement_id: Option<String>,
-    /// Whether it takes keys.
-    pub state: NodeState,
-    /// The part of the keys that it owns, 0 to 1.
-    pub share: f64,
-    /// Requests that are at the node now.
-    pub inflight: u64,
-    /// Connections to the node, idle ones included.
-    pub connections: u64,
-    /// Of these, the ones kept for the next request.
-    pub idle_connections: u64,
-    /// Requests it has answered since it joined, or since the start of this proxy.
-    pub requests: u64,
-}
-
-/// Whether a node takes keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum NodeState {
-    /// It owns its share of the keys.
-    Active,
-    /// It is drained, or of weight 0: it finishes what it has and gets nothing new.
-    Draining,
 }
 
 /// `PUT /v1/pools/{pool}/nodes/{node}`: the whole node. Whether it is drained stays as it is, and so does its
@@ -345,97 +305,6 @@ pub struct RingArc {
     pub start: String,
     /// The node that owns it.
     pub node: String,
-}
-
-/// `GET /v1/status`: how this proxy does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Status {
-    /// The version of this proxy.
-    pub version: String,
-    /// Where the process is in its life.
-    pub phase: PhaseName,
-    /// Seconds since the start of the process's API.
-    pub uptime_seconds: f64,
-    /// Data-plane threads.
-    pub workers: usize,
-    /// Where events live: `file` or `memory`.
-    pub store: String,
-    /// Open client connections.
-    pub connections: u64,
-    /// The last time that the config file was read.
-    pub reload: ReloadState,
-    /// Every pool, in the order of the config.
-    pub pools: Vec<PoolStatus>,
-}
-
-/// Where the process is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PhaseName {
-    /// Not serving yet: the process before this one still does.
-    Starting,
-    /// Serving.
-    Running,
-    /// Still serving, but telling clients to leave.
-    Draining,
-    /// Another process has taken over; open requests finish.
-    HandedOver,
-    /// Accepting no more; open requests finish.
-    Closing,
-    /// Out of time.
-    Ended,
-}
-
-/// How the last reading of the config file went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ReloadState {
-    /// Whether the file as it was read last is in force.
-    pub successful: bool,
-    /// When a file was last put in force: seconds since the Unix epoch.
-    pub success_timestamp_seconds: u64,
-}
-
-/// A pool and how it does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct PoolStatus {
-    /// The pool's name.
-    pub pool: String,
-    /// The number of its last event.
-    pub epoch: u64,
-    /// Equal fingerprints place every key alike.
-    pub fingerprint: Fingerprint,
-    /// Digest of name to address of all nodes.
-    pub routes: Fingerprint,
-    /// Who may change its membership.
-    pub owner: PoolOwner,
-    /// How keys are placed on its nodes.
-    pub placement: PlacementSettings,
-    /// How the file differs from what the store holds, if it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drift: Option<String>,
-    /// The largest share over what the weight entitles to; 1 is perfect, 0 without nodes.
-    pub imbalance_ratio: f64,
-    /// Share of the keys that the last change moved, 0 to 1.
-    pub moved_ratio: f64,
-    /// Its last event; absent when that is compacted away.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_change: Option<LastChange>,
-    /// Its nodes, in the order in which they were added.
-    pub nodes: Vec<NodeStatus>,
-}
-
-/// An event without what it changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct LastChange {
-    /// Its number.
-    pub epoch: u64,
-    /// When it was made: milliseconds since the Unix epoch.
-    pub at_ms: u64,
-    /// Who made it.
-    pub actor: String,
-    /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
 }
 
 /// `POST /v1/reload`: takes nothing; the body may be empty or `{}`.

@@ -1,5 +1,6 @@
 //! Documents made of what is served: pools, nodes and the parts of the ring they own.
 
+use crate::admin::model::DrainStatus;
 use crate::admin::model::LastChange;
 use crate::admin::model::NodeList;
 use crate::admin::model::NodeState;
@@ -92,8 +93,15 @@ fn node_statuses(pool: &PoolTable) -> Vec<NodeStatus> {
 }
 
 fn node_status(pool: &PoolTable, node: &Node, share: Option<f64>) -> NodeStatus {
-    let stats: &NodeStats = &pool.upstreams()[node.name.as_str()].stats;
+    let upstream = &pool.upstreams()[node.name.as_str()];
+    let stats: &NodeStats = &upstream.stats;
     let level = |level: i64| u64::try_from(level).unwrap_or_default();
+    let inflight = level(stats.level(|stripe| &stripe.inflight));
+    let drain = upstream.leaving.get().map(|leave| DrainStatus {
+        since_ms: leave.since_ms,
+        deadline_ms: leave.deadline_ms(),
+        inflight,
+    });
     NodeStatus {
         name: node.name.to_string(),
         address: node.address.to_string(),
@@ -102,10 +110,12 @@ fn node_status(pool: &PoolTable, node: &Node, share: Option<f64>) -> NodeStatus 
         placement_id: node.placement_id.clone(),
         state: node_state(node),
         share: share.unwrap_or_default(),
-        inflight: level(stats.level(|stripe| &stripe.inflight)),
+        inflight,
         connections: level(stats.level(|stripe| &stripe.connections)),
         idle_connections: level(stats.level(|stripe| &stripe.idle_connections)),
+        tunnels: level(stats.level(|stripe| &stripe.tunnels)),
         requests: (0..CLASS_NAMES.len()).map(|class| stats.sum(|stripe| stripe.requests.class(class))).sum(),
+        drain,
     }
 }
 

@@ -29,6 +29,7 @@ use std::thread;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// The control thread's own state.
 pub(crate) struct State {
@@ -265,20 +266,37 @@ impl State {
     pub(super) fn publish(&mut self, table: RoutingTable) -> Arc<RoutingTable> {
         let table = Arc::new(table);
         let before = self.shared.tables.swap(Arc::clone(&table));
-        for pool in before.pools() {
-            let next = table.pool(&pool.settings.name);
-            for (name, upstream) in pool.upstreams() {
-                let kept = next.and_then(|next| next.upstreams().get(name));
-                if kept.is_none_or(|kept| kept.id != upstream.id) {
-                    upstream.retire();
-                }
-            }
-        }
+        send_off(&before, &table);
         self.shared.changed.notify_one();
         self.metrics.publish(table.pools().iter().map(|pool| view(pool)).collect());
         self.retired.push(before);
         self.retired.retain(|table| Arc::strong_count(table) > 1);
         table
+    }
+}
+
+/// Tells the nodes that leave, and takes it back from those that stay after all: the drained ones of the new table, and
+/// those that only the table before names.
+fn send_off(before: &RoutingTable, table: &RoutingTable) {
+    let (now, now_ms) = (Instant::now(), now_ms());
+    for pool in table.pools() {
+        for node in pool.membership.nodes() {
+            let leaving = &pool.upstreams()[node.name.as_str()].leaving;
+            match node.is_placed() {
+                true => leaving.cancel(),
+                false => leaving.begin(now, now_ms, pool.settings.drain_deadline),
+            }
+        }
+    }
+    for pool in before.pools() {
+        let next = table.pool(&pool.settings.name);
+        for (name, upstream) in pool.upstreams() {
+            let kept = next.and_then(|next| next.upstreams().get(name));
+            if kept.is_none_or(|kept| kept.id != upstream.id) {
+                upstream.leaving.begin(now, now_ms, pool.settings.drain_deadline);
+                upstream.retire();
+            }
+        }
     }
 }
 

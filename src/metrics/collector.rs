@@ -112,6 +112,11 @@ fn nodes(pools: &[PoolView]) -> Vec<Family> {
     let mut inflight = Family::gauge("ringway_inflight_requests", "Requests now at a node.");
     let mut state = Family::gauge("ringway_node_state", "1 for the state a node is in.");
     let mut connections = Family::gauge("ringway_upstream_connections", "Connections to nodes, in use or idle.");
+    let mut tunnels = Family::gauge("ringway_tunnels", "Upgraded connections, such as WebSockets, now open.");
+    let mut cut = Family::counter(
+        "ringway_drain_cut_connections_total",
+        "Connections to a node that were cut because it had been leaving for the drain deadline.",
+    );
     for pool in pools {
         for node in &pool.nodes {
             let labels = [("pool", pool.name.as_str()), ("node", node.name.as_str())];
@@ -124,9 +129,11 @@ fn nodes(pools: &[PoolView]) -> Vec<Family> {
             let idle = node.stats.level(|stripe| &stripe.idle_connections);
             connections.add(&[labels[0], labels[1], ("state", "active")], (all - idle).max(0) as f64);
             connections.add(&[labels[0], labels[1], ("state", "idle")], idle as f64);
+            tunnels.add(&labels, node.stats.level(|stripe| &stripe.tunnels) as f64);
+            cut.add(&labels, node.stats.sum(|stripe| &stripe.cut_connections) as f64);
         }
     }
-    vec![inflight, state, connections]
+    vec![inflight, state, connections, tunnels, cut]
 }
 
 fn health(pools: &[PoolView]) -> Vec<Family> {

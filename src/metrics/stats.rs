@@ -195,6 +195,10 @@ pub struct NodeStripe {
     pub connections: Gauge,
     /// Connections kept for the next request.
     pub idle_connections: Gauge,
+    /// Upgraded connections, such as WebSockets, now open.
+    pub tunnels: Gauge,
+    /// Connections cut because the node was on its way out for too long.
+    pub cut_connections: Counter,
     /// From the request sent to the response head.
     pub upstream_duration: Histogram,
     /// Requests that the node answered to the end.

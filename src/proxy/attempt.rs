@@ -15,6 +15,7 @@ use crate::proxy::request_body::RequestBody;
 use crate::proxy::request_body::Upload;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::table::PoolTable;
+use crate::proxy::upstream::Connection;
 use crate::proxy::upstream::LocalNode;
 use crate::proxy::worker::Worker;
 use crate::routing::attempts::Attempts;
@@ -82,7 +83,7 @@ impl Outbound {
         self.request = unsent.or_else(|| self.spare.take().and_then(Spare::into_request));
     }
 
-    /// It can never be complete, because its client has failed.
+    /// It is not sent again, such as because its client has failed and it can never be complete.
     fn give_up(&mut self) {
         (self.request, self.spare) = (None, None);
     }
@@ -139,12 +140,12 @@ impl Failed {
 
     /// The connection ended before an answer came.
     fn to_answer(
-        node: String,
-        is_reused: bool,
+        connection: &Connection,
         mut error: TrySendError<Request<RequestBody>>,
         outbound: &mut Outbound,
         upload: Option<&Upload>,
     ) -> Failed {
+        let (node, is_reused) = (connection.node_name().to_owned(), connection.is_reused);
         let unsent = error.take_message();
         let is_unsent = unsent.is_some();
         outbound.failed(unsent);
@@ -153,7 +154,12 @@ impl Failed {
         let closed = ProxyError::NodeClosed { node: node.clone() };
         let (failure, error, blame) = match client {
             _ if is_unsent && is_reused => (Failure::UnsentOnKept, closed, None),
-            _ if is_unsent => (Failure::Unsent, closed, Some(LiveFailure::Closed)),
+            _ if is_unsent => (Failure::Unsent, closed, Some(LiveFailure::Closed).filter(|_| !connection.is_cut())),
+            // The node had all its time for it, which another one is not given again.
+            _ if connection.is_cut() => {
+                outbound.give_up();
+                (Failure::Lost, closed, None)
+            }
             Some(failed) => {
                 outbound.give_up();
                 (Failure::Lost, failed.into(), None)
@@ -300,7 +306,6 @@ async fn send(
             connected.map_err(|cause| Failed::to_connect(name(), cause))?
         }
     };
-    let is_reused = connection.is_reused;
     let request = outbound.take().expect("a request is only sent while it is held");
     let mut answer = pin!(connection.send(request));
     let mut since = now;
@@ -319,7 +324,7 @@ async fn send(
             exchange.judge(is_any(&settings.ejection.statuses, response.status()));
             Ok(response)
         }
-        Some(Err(error)) => Err(Failed::to_answer(name(), is_reused, error, outbound, exchange.upload.as_deref())),
+        Some(Err(error)) => Err(Failed::to_answer(&connection, error, outbound, exchange.upload.as_deref())),
         None => Err(Failed::in_time(name(), outbound)),
     }
 }

@@ -183,8 +183,11 @@ impl Exchange {
     }
 
     /// The response broke off, or nothing of it came for too long. While the client was still sending, that may be its
-    /// fault.
+    /// fault; once the connection was cut here, it is nobody's.
     pub(crate) fn broke_off(&mut self, failure: LiveFailure) {
+        if self.connection().is_some_and(|connection| connection.is_cut()) {
+            return;
+        }
         if self.upload.as_ref().is_none_or(|upload| upload.complete.get()) {
             self.blame(failure);
         }
@@ -228,6 +231,7 @@ impl Exchange {
     pub(crate) fn leave_node(&mut self) {
         if let Some(at) = self.node.take() {
             at.node.stats().inflight.add(-1);
+            at.node.stats().tunnels.add(-i64::from(self.is_tunnel));
         }
     }
 
@@ -299,7 +303,9 @@ impl Exchange {
     /// The request turned into a tunnel, over the connection of its node.
     pub(crate) fn switch(&mut self) -> Option<Box<Connection>> {
         self.is_tunnel = true;
-        self.node.as_mut().and_then(|at| at.connection.take())
+        let at = self.node.as_mut()?;
+        at.node.stats().tunnels.add(1);
+        at.connection.take()
     }
 
     fn count(&self, duration: Duration) {

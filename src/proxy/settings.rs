@@ -154,6 +154,8 @@ pub struct PoolSettings {
     pub ejection: EjectionSettings,
     /// `max-replay-body` 64KiB, up to 16MiB: idempotent requests with a body of at most this size may be sent again.
     pub max_replay_body: usize,
+    /// `drain-deadline` 10m: how long what is open at a node may take once that is drained or removed.
+    pub drain_deadline: Duration,
     /// `resolve = { every }` 30s: how often the host names of nodes are looked up.
     pub resolve_every: Duration,
 }
@@ -180,6 +182,7 @@ impl PoolSettings {
         let health = section.section("health", HealthSettings::read);
         let ejection = section.section("ejection", EjectionSettings::read);
         let max_replay_body = section.size("max-replay-body", 64 << 10, 0..=(16 << 20));
+        let drain_deadline = section.duration("drain-deadline", Duration::from_secs(600), Duration::ZERO..=DAY);
         let resolve_every = section.section("resolve", read_resolve_every);
         let WrittenKey { rule, sources, hash_tag } = key?;
         Some(PoolSettings {
@@ -203,6 +206,7 @@ impl PoolSettings {
             health,
             ejection,
             max_replay_body,
+            drain_deadline,
             resolve_every,
         })
     }
@@ -224,6 +228,7 @@ impl PoolSettings {
         printer.set("on-down", self.on_down.to_string());
         printer.set_count("max-waiting", self.max_waiting);
         printer.set_size("max-replay-body", self.max_replay_body);
+        printer.set_duration("drain-deadline", self.drain_deadline);
     }
 
     /// Writes the sub-tables of a pool, which TOML wants after its other settings.

@@ -10,6 +10,7 @@ use crate::metrics::vital::PoolVital;
 use crate::placement::Fingerprint;
 use crate::placement::Placement;
 use crate::placement::ratio;
+use crate::proxy::leaving::Leaving;
 use crate::proxy::resolved::Resolved;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
@@ -198,6 +199,8 @@ pub struct Upstream {
     pub address: NodeAddress,
     /// Where that leads, if it is a host name.
     pub resolved: Resolved,
+    /// Whether it is on its way out: drained, removed, or replaced by another address.
+    pub leaving: Leaving,
     /// The node's counters, kept when its address changes.
     pub stats: Arc<NodeStats>,
     /// Whether the node is well, at this address.
@@ -213,6 +216,7 @@ impl Upstream {
             name: node.name.as_str().to_owned(),
             address: node.address.clone(),
             resolved: Resolved::default(),
+            leaving: Leaving::default(),
             stats,
             vital: Arc::default(),
             retired: AtomicBool::new(false),

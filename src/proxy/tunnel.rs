@@ -1,4 +1,4 @@
-//! Upgraded connections: bytes in both directions until both sides are done.
+//! Upgraded connections: bytes in both directions until both sides are done, or the time of the node is over.
 
 use crate::proxy::client::ClientStream;
 use crate::proxy::exchange::Exchange;
@@ -26,13 +26,17 @@ impl Tunnel {
     /// Joins the node with the client, which has its answer by now.
     pub(crate) async fn join(mut self, client: ClientStream) {
         poll_fn(|cx| self.connection.poll_over(cx)).await;
-        let Some((node, node_ahead, _open)) = self.connection.into_stream() else {
+        let Some((node, node_ahead, open)) = self.connection.into_stream() else {
             return;
         };
         let (client, client_ahead) = client.into_parts();
         let (mut client, mut node) = (rejoined(client, client_ahead), rejoined(node, node_ahead));
+        let copied = tokio::select! {
+            copied = copy_bidirectional(&mut client, &mut node) => copied,
+            () = open.cut() => return,
+        };
         // An error is how many a tunnel ends: one side went away.
-        if let Ok((_, to_client)) = copy_bidirectional(&mut client, &mut node).await {
+        if let Ok((_, to_client)) = copied {
             self.exchange.sent(usize::try_from(to_client).unwrap_or(usize::MAX));
         }
     }

@@ -6,6 +6,7 @@ use crate::proxy::error::ConnectFailure;
 use crate::proxy::gather;
 use crate::proxy::request_body::RequestBody;
 use crate::proxy::table::Upstream;
+use crate::proxy::waiting::Waiting;
 use bytes::Bytes;
 use http::Request;
 use http::Response;
@@ -15,6 +16,7 @@ use hyper::client::conn::http1;
 use hyper::client::conn::http1::Parts;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use slab::Slab;
 use socket2::SockRef;
 use socket2::TcpKeepalive;
 use std::cell::RefCell;
@@ -25,14 +27,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::Context;
 use std::task::Poll;
-use std::task::Wake;
 use std::task::Waker;
 use std::time::Duration;
 use tokio::io::AsyncRead;
@@ -57,6 +53,8 @@ pub(crate) struct LocalNode {
     pub(crate) upstream: Arc<Upstream>,
     worker: usize,
     idle: RefCell<Vec<Idle>>,
+    /// All connections, in use or idle.
+    open: RefCell<Slab<Arc<Waiting>>>,
 }
 
 struct Idle {
@@ -91,52 +89,19 @@ pub(crate) struct Connection {
     remains: Option<Parts<TokioIo<DrivenStream>>>,
     /// Whether it carried a request before: then the node may be closing it at this very moment.
     pub(crate) is_reused: bool,
-    waiting: Arc<Waiting>,
-    /// Wakes whoever is `waiting`.
+    /// Wakes whoever waits for it.
     waker: Waker,
     /// Which answer of the resolver it was made by.
     generation: u64,
     open: OpenConnection,
 }
 
-/// The task that waits for a connection, if any: it differs from request to request, and while the connection is kept
-/// there is none that should be woken. Wakers have to be shareable between threads; only the worker locks this one.
-#[derive(Debug, Default)]
-struct Waiting {
-    task: Mutex<Option<Waker>>,
-    /// Whether there was a wake-up that nobody has looked into yet.
-    is_woken: AtomicBool,
-}
-
-impl Waiting {
-    fn task(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, waker: &Waker) {
-        match &mut *self.task() {
-            Some(task) => task.clone_from(waker),
-            nobody => *nobody = Some(waker.clone()),
-        }
-    }
-}
-
-impl Wake for Waiting {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.is_woken.store(true, Relaxed);
-        if let Some(task) = self.task().as_ref() {
-            task.wake_by_ref();
-        }
-    }
-}
-
-/// Counts a connection to a node until it is dropped.
+/// Counts a connection to a node, and lets it be cut, until it is dropped.
 pub(crate) struct OpenConnection {
     node: Rc<LocalNode>,
+    waiting: Arc<Waiting>,
+    /// Its number at the node.
+    id: usize,
 }
 
 /// What sending a request over one connection came to.
@@ -145,7 +110,7 @@ pub(crate) type Answer = Result<Response<Incoming>, TrySendError<Request<Request
 impl LocalNode {
     /// No connections yet.
     pub(crate) fn new(upstream: Arc<Upstream>, worker: usize) -> LocalNode {
-        LocalNode { upstream, worker, idle: RefCell::default() }
+        LocalNode { upstream, worker, idle: RefCell::default(), open: RefCell::default() }
     }
 
     /// This worker's counters of the node.
@@ -197,11 +162,15 @@ impl LocalNode {
         let stream = DrivenStream { stream, is_dry: false, waiting: Arc::clone(&waiting) };
         let handshake = builder.handshake(TokioIo::new(stream)).await;
         let (sender, driver) = handshake.map_err(|_| ConnectFailure::Refused)?;
-        self.stats().connections.add(1);
-        let open = OpenConnection { node: Rc::clone(self) };
         let waker = Waker::from(Arc::clone(&waiting));
+        let open = OpenConnection::new(self, waiting);
         let (driver, remains, is_reused) = (Some(driver), None, false);
-        Ok(Box::new(Connection { sender, driver, remains, is_reused, waiting, waker, generation, open }))
+        Ok(Box::new(Connection { sender, driver, remains, is_reused, waker, generation, open }))
+    }
+
+    /// Whether there is any connection, in use or idle.
+    pub(crate) fn is_connected(&self) -> bool {
+        !self.open.borrow().is_empty()
     }
 
     /// Keeps a connection whose request and response are complete, unless the node has left or enough are kept.
@@ -217,21 +186,37 @@ impl LocalNode {
         self.stats().idle_connections.add(1);
     }
 
-    /// Closes connections that were idle too long, that the node closed or that lead elsewhere by now, or all of them
-    /// when the node has left.
+    /// Closes idle connections that were so for too long, that the node closed or that lead elsewhere by now, or all
+    /// when the node is on its way out; and once its time is over, those in use too.
     pub(crate) fn sweep(&self) {
+        let (now, leave) = (Instant::now(), self.upstream.leaving.get());
+        self.sweep_idle(now, leave.is_some());
+        if leave.is_some_and(|leave| leave.is_over(now)) {
+            self.cut();
+        }
+    }
+
+    fn sweep_idle(&self, now: Instant, is_leaving: bool) {
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
-        if self.upstream.is_retired() {
+        if is_leaving {
             idle.clear();
         } else {
             // Nobody waits for a connection that is kept.
             let mut cx = Context::from_waker(Waker::noop());
-            let now = Instant::now();
             idle.retain_mut(|idle| idle.is_fresh(now) && idle.connection.poll_over(&mut cx).is_pending());
         }
         let closed = before - idle.len();
         self.stats().idle_connections.add(-i64::try_from(closed).unwrap_or(i64::MAX));
+    }
+
+    /// Cuts all connections: whoever waits for an answer, a body or a tunnel over one sees it break.
+    fn cut(&self) {
+        let cut = self.open.borrow().iter().filter(|(_, waiting)| waiting.cut()).count();
+        if cut > 0 {
+            self.stats().cut_connections.add(cut as u64);
+            tracing::info!(node = %self.upstream.name, connections = cut, "the drain deadline cut connections");
+        }
     }
 }
 
@@ -245,7 +230,7 @@ impl Connection {
     /// Moves bytes both ways. That the connection is over shows in what it brought.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         let Some(driver) = &mut self.driver else { return };
-        self.waiting.set(cx.waker());
+        self.open.waiting.set(cx.waker());
         let Poll::Ready(ended) = Pin::new(driver).poll(&mut Context::from_waker(&self.waker)) else {
             return;
         };
@@ -254,6 +239,16 @@ impl Connection {
         }
         // Whoever still waits for an answer is told that none will come.
         self.remains = self.driver.take().map(http1::Connection::into_parts);
+    }
+
+    /// The node that it leads to.
+    pub(crate) fn node_name(&self) -> &str {
+        &self.open.node.upstream.name
+    }
+
+    /// Whether it was cut because the time of its node was over, so that what breaks is nobody's fault.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.open.waiting.is_cut()
     }
 
     /// Whether the name of the node still leads where the connection does.
@@ -270,12 +265,12 @@ impl Connection {
     /// Wakes nobody until [`Connection::wake_for`] or the next drive: what is done with the connection in the meantime,
     /// such as taking from a body that it brought, would wake the very task that does it.
     pub(crate) fn wake_nobody(&self) {
-        self.waiting.task().take();
+        self.open.waiting.set_nobody();
     }
 
     /// Wakes the task of `cx` when there is more to do.
     pub(crate) fn wake_for(&self, cx: &Context<'_>) {
-        self.waiting.set(cx.waker());
+        self.open.waiting.set(cx.waker());
     }
 
     /// Ready with whether the next request may be sent.
@@ -303,10 +298,14 @@ impl Connection {
 
 impl AsyncRead for DrivenStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.is_dry && !self.waiting.is_woken.load(Relaxed) {
+        if self.is_dry && !self.waiting.is_woken() {
             return Poll::Pending;
         }
-        self.waiting.is_woken.store(false, Relaxed);
+        self.waiting.look();
+        if self.waiting.is_cut() {
+            // An error and no end of the stream, which could be taken for the end of a response.
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         self.is_dry = polled.is_pending();
         polled
@@ -339,8 +338,22 @@ impl AsyncWrite for DrivenStream {
     }
 }
 
+impl OpenConnection {
+    fn new(node: &Rc<LocalNode>, waiting: Arc<Waiting>) -> OpenConnection {
+        node.stats().connections.add(1);
+        let id = node.open.borrow_mut().insert(Arc::clone(&waiting));
+        OpenConnection { node: Rc::clone(node), waiting, id }
+    }
+
+    /// Waits until the connection is cut.
+    pub(crate) async fn cut(&self) {
+        poll_fn(|cx| self.waiting.poll_cut(cx)).await;
+    }
+}
+
 impl Drop for OpenConnection {
     fn drop(&mut self) {
+        self.node.open.borrow_mut().remove(self.id);
         self.node.stats().connections.add(-1);
     }
 }

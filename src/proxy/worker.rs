@@ -85,7 +85,7 @@ pub struct Workers {
 /// Connections handed over to another worker that may wait for it.
 const HANDOVER_QUEUE: usize = 1024;
 
-/// How often a worker looks for connections that overstayed and for nodes that left.
+/// How often a worker looks for connections that overstayed and for nodes that leave.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Workers {
@@ -436,7 +436,7 @@ impl Worker {
             table.pools().iter().for_each(|pool| pool.sample(self.id, self.started.elapsed()));
             let mut nodes = self.nodes.borrow_mut();
             nodes.values().for_each(|node| node.sweep());
-            nodes.retain(|_, node| !node.upstream.is_retired());
+            nodes.retain(|_, node| !node.upstream.is_retired() || node.is_connected());
         }
     }
 }

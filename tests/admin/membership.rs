@@ -315,3 +315,21 @@ async fn the_history_is_read_in_pages() {
         assert_eq!(bad.problem(), "bad-request", "{limit}");
     }
 }
+
+#[tokio::test]
+async fn a_draining_node_says_since_when_and_until_when() {
+    let proxy = Proxy::start(ONE_POOL).await;
+    let client = proxy.client();
+    let fingerprint = client.get(NODES).await["fingerprint"].clone();
+    client.post(APPLY, json!({ "changes": [{ "drain": { "name": "a" } }] })).await;
+    let node = client.get(&format!("{NODES}/a")).await;
+    let drain = &node["drain"];
+    let [since, deadline] = ["since_ms", "deadline_ms"].map(|field| drain[field].as_u64().unwrap());
+    assert_eq!((deadline - since, &drain["inflight"]), (600_000, &json!(0)), "{node}");
+    client.post(APPLY, json!({ "changes": [{ "weight": { "name": "b", "weight": 2 } }] })).await;
+    assert_eq!(client.get(&format!("{NODES}/a")).await["drain"], *drain, "another change begins no other drain");
+    let back = json!([{ "weight": { "name": "b", "weight": 1 } }, { "undrain": { "name": "a" } }]);
+    client.post(APPLY, json!({ "changes": back })).await;
+    let nodes = client.get(NODES).await;
+    assert_eq!((&nodes["fingerprint"], &nodes["nodes"][0]["drain"]), (&fingerprint, &Value::Null), "{nodes}");
+}

@@ -231,15 +231,22 @@ fn a_drain_waits_for_the_last_request() {
 
     let too_short = proxy.run(&["node", "drain", "--timeout", "0s", "a"]);
     assert_eq!(too_short.code, Some(1), "{too_short:?}");
-    assert!(too_short.stderr.contains("still 1 request in flight at a after 0s"), "{too_short:?}");
+    assert!(
+        too_short.stderr.contains("still 1 request in flight, 1 connection, 0 tunnels at a after 0s"),
+        "{too_short:?}"
+    );
     assert!(proxy.run(&["node", "drain", "--no-wait", "a"]).ok().contains("nothing to change"));
 
-    let mut drain =
-        program::command(["node", "drain", "--admin", &proxy.admin, "a"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut drain = program::command(["node", "drain", "--admin", &proxy.admin, "a"]);
+    let mut drain = drain.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut output = BufReader::new(drain.stdout.take().unwrap());
+    let mut progress = BufReader::new(drain.stderr.take().unwrap());
     let mut first = String::new();
     output.read_line(&mut first).unwrap();
     assert_eq!(first, "pool default: nothing to change, still at epoch 2\n");
+    let mut left = String::new();
+    progress.read_line(&mut left).unwrap();
+    assert!(left.starts_with("1 request in flight, 1 connection, 0 tunnels at a; closed in 9m"), "{left}");
     let nodes = proxy.run(&["node", "list"]).ok();
     assert!(nodes.contains("draining"), "{nodes}");
     assert!(drain.try_wait().unwrap().is_none(), "it returned while a request was in flight");
@@ -250,6 +257,9 @@ fn a_drain_waits_for_the_last_request() {
     let mut rest = String::new();
     output.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "a: no request left\n");
+    let mut more = String::new();
+    progress.read_to_string(&mut more).unwrap();
+    assert_eq!(more, "", "a line is shown when something has changed");
     assert!(drain.wait().unwrap().success());
     assert!(proxy.run(&["node", "undrain", "a"]).ok().contains("epoch 3"));
     drop(client);

@@ -136,6 +136,8 @@ fn of_connections() -> Vec<Check> {
         (r#"sum(ringway_upstream_connections{pool="rooms",node=~"a|b",state="idle"})"#, Expected::Exactly(2.0)),
         (r#"sum(ringway_upstream_connections{pool="rooms",state="active"})"#, Expected::Exactly(0.0)),
         (r#"sum(ringway_upstream_connections{pool="rooms",node="dead"})"#, Expected::Exactly(0.0)),
+        (r#"sum(ringway_tunnels{pool="rooms",node=~"a|b|dead"})"#, Expected::Exactly(0.0)),
+        (r#"sum(ringway_drain_cut_connections_total{pool="rooms",node=~"a|b|dead"})"#, Expected::Exactly(0.0)),
     ])
 }
 
@@ -210,7 +212,7 @@ fn assert_labels(prometheus: &mut Prometheus) {
 }
 
 /// The labels of each metric that has any, in alphabetical order.
-const LABELS: [(&str, &[&str]); 27] = [
+const LABELS: [(&str, &[&str]); 29] = [
     ("ringway_requests_total", &["code", "node", "pool"]),
     ("ringway_request_duration_seconds_count", &["pool"]),
     ("ringway_request_duration_seconds_bucket", &["le", "pool"]),
@@ -229,6 +231,8 @@ const LABELS: [(&str, &[&str]); 27] = [
     ("ringway_pool_panic", &["pool"]),
     ("ringway_inflight_requests", &["node", "pool"]),
     ("ringway_node_state", &["node", "pool", "state"]),
+    ("ringway_tunnels", &["node", "pool"]),
+    ("ringway_drain_cut_connections_total", &["node", "pool"]),
     ("ringway_upstream_connections", &["node", "pool", "state"]),
     ("ringway_ring_ownership_ratio", &["node", "pool"]),
     ("ringway_ring_epoch", &["pool"]),

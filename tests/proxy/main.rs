@@ -6,6 +6,7 @@ mod access_log;
 mod bodies;
 mod body_keys;
 mod connections;
+mod draining;
 mod failover;
 mod forwarding;
 mod harness;
