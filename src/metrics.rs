@@ -2,6 +2,7 @@
 
 mod collector;
 mod process;
+pub mod recent;
 pub mod stats;
 pub mod vital;
 

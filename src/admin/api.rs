@@ -14,6 +14,8 @@ use crate::admin::routes::nodes;
 use crate::admin::routes::pools;
 use crate::admin::routes::process;
 use crate::admin::routes::ring;
+use crate::admin::view;
+use crate::admin::view::LastChanges;
 use crate::cluster::membership::Change;
 use crate::cluster::membership::Refused;
 use crate::control::Controller;
@@ -78,6 +80,12 @@ impl Api {
     pub(crate) fn owner(&self, pool: &PoolTable) -> PoolOwner {
         let owner = self.controller.record(&pool.settings.name, |record| record.owner.into());
         owner.unwrap_or(PoolOwner::Store)
+    }
+
+    /// The last change of each node of a pool; none of a pool that a reload has just removed.
+    pub(crate) fn last_changes(&self, pool: &PoolTable) -> LastChanges {
+        let changes = self.controller.record(&pool.settings.name, |record| view::last_changes(&record.history));
+        changes.unwrap_or_default()
     }
 
     /// Makes a write, and notes who did.

@@ -4,6 +4,7 @@ pub mod status;
 
 pub use crate::admin::model::status::DrainStatus;
 pub use crate::admin::model::status::LastChange;
+pub use crate::admin::model::status::NodeHealth;
 pub use crate::admin::model::status::NodeList;
 pub use crate::admin::model::status::NodeState;
 pub use crate::admin::model::status::NodeStatus;
@@ -11,6 +12,7 @@ pub use crate::admin::model::status::PhaseName;
 pub use crate::admin::model::status::PoolStatus;
 pub use crate::admin::model::status::ReloadState;
 pub use crate::admin::model::status::Status;
+pub use crate::admin::model::status::Wellness;
 
 use crate::cluster::log::Event;
 use crate::cluster::membership::Change;

@@ -2,6 +2,7 @@
 
 use crate::admin::model::DrainStatus;
 use crate::admin::model::LastChange;
+use crate::admin::model::NodeHealth;
 use crate::admin::model::NodeList;
 use crate::admin::model::NodeState;
 use crate::admin::model::NodeStatus;
@@ -9,14 +10,20 @@ use crate::admin::model::PoolDetail;
 use crate::admin::model::PoolOwner;
 use crate::admin::model::PoolStatus;
 use crate::admin::model::PoolSummary;
+use crate::admin::model::Wellness;
+use crate::cluster::health::Mark;
+use crate::cluster::log::Action;
 use crate::cluster::log::Event;
+use crate::cluster::log::History;
+use crate::cluster::membership::Change;
 use crate::cluster::node::Node;
 use crate::control::PoolRecord;
 use crate::control::settings::Owner;
-use crate::metrics::stats::CLASS_NAMES;
 use crate::metrics::stats::NodeStats;
+use crate::metrics::vital::NodeVital;
 use crate::proxy::table::PoolTable;
 use http::HeaderValue;
+use std::collections::HashMap;
 
 /// The validator of a pool's membership: `"EPOCH-FINGERPRINT"`.
 pub(crate) fn etag(pool: &PoolTable) -> HeaderValue {
@@ -54,12 +61,12 @@ pub(crate) fn detail(pool: &PoolTable, owner: PoolOwner) -> PoolDetail {
 }
 
 /// A pool's nodes as they do now.
-pub(crate) fn nodes(pool: &PoolTable) -> NodeList {
+pub(crate) fn nodes(pool: &PoolTable, changes: &LastChanges) -> NodeList {
     NodeList {
         pool: pool.settings.name.clone(),
         epoch: pool.epoch,
         fingerprint: pool.fingerprint,
-        nodes: node_statuses(pool),
+        nodes: node_statuses(pool, changes),
     }
 }
 
@@ -76,23 +83,43 @@ pub(crate) fn status(pool: &PoolTable, record: &PoolRecord) -> PoolStatus {
         imbalance_ratio: pool.imbalance_ratio(),
         moved_ratio: pool.moved_ratio,
         last_change: record.history.events().next_back().map(last_change),
-        nodes: node_statuses(pool),
+        nodes: node_statuses(pool, &last_changes(&record.history)),
     }
 }
 
 /// The node called `name`, as it does now.
-pub(crate) fn node(pool: &PoolTable, name: &str) -> Option<NodeStatus> {
+pub(crate) fn node(pool: &PoolTable, name: &str, changes: &LastChanges) -> Option<NodeStatus> {
     let node = pool.membership.nodes().iter().find(|node| node.name.as_str() == name)?;
-    Some(node_status(pool, node, pool.shares().get(name).copied()))
+    Some(node_status(pool, node, pool.shares().get(name).copied(), changes))
 }
 
-fn node_statuses(pool: &PoolTable) -> Vec<NodeStatus> {
+/// The last event that concerns each node, by its name.
+pub(crate) type LastChanges = HashMap<String, LastChange>;
+
+/// The last event that names each node. A rollback counts for every node that it leads back to.
+pub(crate) fn last_changes(history: &History) -> LastChanges {
+    let mut last: HashMap<&str, &Event> = HashMap::new();
+    for event in history.events() {
+        match &event.action {
+            Action::Changes(changes) => {
+                let names = changes.iter().filter_map(Change::node);
+                last.extend(names.map(|name| (name.as_str(), event)));
+            }
+            Action::Rollback { membership, .. } => {
+                last.extend(membership.nodes().iter().map(|node| (node.name.as_str(), event)));
+            }
+        }
+    }
+    last.into_iter().map(|(name, event)| (name.to_owned(), last_change(event))).collect()
+}
+
+fn node_statuses(pool: &PoolTable, changes: &LastChanges) -> Vec<NodeStatus> {
     let shares = pool.shares();
-    let status = |node: &Node| node_status(pool, node, shares.get(node.name.as_str()).copied());
+    let status = |node: &Node| node_status(pool, node, shares.get(node.name.as_str()).copied(), changes);
     pool.membership.nodes().iter().map(status).collect()
 }
 
-fn node_status(pool: &PoolTable, node: &Node, share: Option<f64>) -> NodeStatus {
+fn node_status(pool: &PoolTable, node: &Node, share: Option<f64>, changes: &LastChanges) -> NodeStatus {
     let upstream = &pool.upstreams()[node.name.as_str()];
     let stats: &NodeStats = &upstream.stats;
     let level = |level: i64| u64::try_from(level).unwrap_or_default();
@@ -109,14 +136,28 @@ fn node_status(pool: &PoolTable, node: &Node, share: Option<f64>) -> NodeStatus 
         zone: node.zone.clone(),
         placement_id: node.placement_id.clone(),
         state: node_state(node),
+        health: health(&upstream.vital),
         share: share.unwrap_or_default(),
+        requests_per_second: upstream.vital.requests_per_second(stats),
         inflight,
+        bound: None,
         connections: level(stats.level(|stripe| &stripe.connections)),
         idle_connections: level(stats.level(|stripe| &stripe.idle_connections)),
         tunnels: level(stats.level(|stripe| &stripe.tunnels)),
-        requests: (0..CLASS_NAMES.len()).map(|class| stats.sum(|stripe| stripe.requests.class(class))).sum(),
+        requests: stats.finished(),
+        p99_seconds: upstream.vital.p99_seconds(stats),
+        last_change: changes.get(node.name.as_str()).cloned(),
         drain,
     }
+}
+
+fn health(vital: &NodeVital) -> NodeHealth {
+    let is = match vital.mark() {
+        Mark::Well => Wellness::Well,
+        Mark::Trial | Mark::OpenTrial => Wellness::Trial,
+        Mark::Ill => Wellness::Ill,
+    };
+    NodeHealth { is, cause: vital.cause().map(|cause| cause.to_string()), since_ms: vital.flipped_ms() }
 }
 
 /// Whether a node takes keys.

@@ -11,6 +11,7 @@ mod explain;
 mod failure;
 mod locate;
 mod node;
+mod node_table;
 mod offline;
 mod output;
 mod plan;

@@ -1,16 +1,14 @@
 //! `ringway node`: the nodes of a pool, and short forms of the changes that are made most.
 
 use crate::admin::model::NodeList;
-use crate::admin::model::NodeState;
 use crate::admin::model::NodeStatus;
 use crate::cli::apply::WriteArgs;
 use crate::cli::change_words;
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
+use crate::cli::node_table;
 use crate::cli::output::Output;
-use crate::cli::output::Table;
 use crate::cli::output::count;
-use crate::cli::output::percent;
 use crate::cli::target::LivePoolArgs;
 use clap::Args;
 use clap::Subcommand;
@@ -114,36 +112,13 @@ pub(super) fn run(args: &NodeArgs, out: &mut Output) -> Result<(), Failure> {
     }
 }
 
-/// The table of nodes that `node list` and `status` show.
-pub(super) fn table(nodes: &[NodeStatus]) -> Table {
-    let header = ["node", "address", "zone", "state", "weight", "owns", "in flight", "requests"];
-    let mut table = Table::new(&header, 4);
-    for node in nodes {
-        let state = match node.state {
-            NodeState::Active => "active",
-            NodeState::Draining => "draining",
-        };
-        table.row(vec![
-            node.name.clone(),
-            node.address.clone(),
-            node.zone.clone().unwrap_or_else(|| "-".to_owned()),
-            state.to_owned(),
-            node.weight.to_string(),
-            percent(node.share),
-            node.inflight.to_string(),
-            node.requests.to_string(),
-        ]);
-    }
-    table
-}
-
 fn list(args: &ListArgs, out: &mut Output) -> Result<(), Failure> {
     let (client, pool) = args.live.open()?;
     let path = format!("/v1/pools/{}/nodes", pool.pool);
     if args.json {
         return out.json(&client.get::<Box<RawValue>>(&path)?);
     }
-    out.table(&table(&client.get::<NodeList>(&path)?.nodes))
+    out.table(&node_table::table(&client.get::<NodeList>(&path)?.nodes, SystemTime::now()))
 }
 
 fn change(write: &WriteArgs, verb: &str, operands: &[String], out: &mut Output) -> Result<(), Failure> {

@@ -99,14 +99,35 @@ impl Table {
         self.rows.push(cells);
     }
 
-    fn lines(&self) -> Vec<String> {
+    /// The same, at most `width` characters wide as far as shortening the columns `flexible` allows: the longest of
+    /// them first, and none below what still tells cells apart.
+    pub(super) fn fitting(mut self, width: usize, flexible: &[usize]) -> Table {
+        let mut widths = self.widths();
+        let total = |widths: &[usize]| widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+        while total(&widths) > width {
+            let longest = flexible.iter().copied().max_by_key(|column| widths[*column]);
+            let Some(longest) = longest.filter(|column| widths[*column] > SHORTEST) else { break };
+            widths[longest] -= 1;
+        }
+        for row in &mut self.rows {
+            flexible.iter().for_each(|column| shorten(&mut row[*column], widths[*column]));
+        }
+        self
+    }
+
+    /// The table as text, the header first.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let widths = self.widths();
+        self.rows.iter().map(|row| self.aligned(row, &widths)).collect()
+    }
+
+    fn widths(&self) -> Vec<usize> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
         };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        self.rows.iter().map(|row| self.aligned(row, &widths)).collect()
+        (0..columns).map(width).collect()
     }
 
     fn aligned(&self, row: &[String], widths: &[usize]) -> String {
@@ -116,6 +137,13 @@ impl Table {
             false => format!("{cell:<width$}"),
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    }
+}
+
+/// Cuts a text that is longer than `width` characters.
+fn shorten(text: &mut String, width: usize) {
+    if text.chars().count() > width {
+        *text = text.chars().take(width.saturating_sub(1)).chain(['…']).collect();
     }
 }
 
@@ -165,6 +193,9 @@ fn printable(text: &str) -> Cow<'_, str> {
 }
 
 const GAP: &str = "   ";
+
+/// No column is made shorter than so many characters.
+const SHORTEST: usize = 6;
 
 /// Columns of a narrow terminal.
 const LINE_WIDTH: usize = 80;

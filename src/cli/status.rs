@@ -7,7 +7,7 @@ use crate::admin::model::PoolStatus;
 use crate::admin::model::Status;
 use crate::cli::change_words;
 use crate::cli::failure::Failure;
-use crate::cli::node;
+use crate::cli::node_table;
 use crate::cli::output::Output;
 use crate::cli::output::count;
 use crate::cli::target::AdminArgs;
@@ -90,7 +90,9 @@ fn show_pool(pool: &PoolStatus, out: &mut Output) -> Result<(), Failure> {
     if let Some(drift) = &pool.drift {
         out.bold(format_args!("note: {drift}"))?;
     }
-    out.table(&node::table(&pool.nodes))
+    let now = SystemTime::now();
+    out.table(&node_table::table(&pool.nodes, now))?;
+    node_table::notes(&pool.nodes, now).iter().try_for_each(|note| out.bold(note))
 }
 
 fn last_change(change: &LastChange, now: SystemTime) -> String {

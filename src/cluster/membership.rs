@@ -82,6 +82,22 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The node that it changes; `None` for one of the placement.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Change::Add(node) => Some(&node.name),
+            Change::Address { name, .. }
+            | Change::Drain { name }
+            | Change::Remove { name }
+            | Change::Undrain { name }
+            | Change::Weight { name, .. }
+            | Change::Zone { name, .. } => Some(name),
+            Change::Placement(_) => None,
+        }
+    }
+}
+
 impl Membership {
     /// A pool without nodes.
     pub fn new(placement: PlacementSettings) -> Membership {

@@ -160,7 +160,11 @@ impl Health {
             followed.health.follow(now, &subjects(pool));
             let changes = followed.health.set(now, settings.health.clone(), settings.ejection.clone());
             for upstream in pool.upstreams().values() {
-                let is_checked = before.remove(&upstream.id).is_some_and(|node| node.is_checked);
+                let known = before.remove(&upstream.id);
+                if known.is_none() {
+                    upstream.vital.sample(&upstream.stats);
+                }
+                let is_checked = known.is_some_and(|node| node.is_checked);
                 let node = Followed { pool: name.clone(), upstream: Arc::clone(upstream), is_checked };
                 self.nodes.insert(upstream.id, node);
             }
@@ -242,6 +246,7 @@ impl Health {
         let mut changes = Vec::new();
         for (id, node) in &self.nodes {
             let stats = &node.upstream.stats;
+            node.upstream.vital.sample(stats);
             let failures = stats.sum(|stripe| &stripe.failures);
             let requests = failures + stats.sum(|stripe| &stripe.successes);
             let pool = self.pools.get_mut(&node.pool);

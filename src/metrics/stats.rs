@@ -130,7 +130,7 @@ impl Histogram {
 }
 
 /// A histogram summed over stripes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct HistogramSum {
     buckets: [u64; BUCKETS.len() + 1],
     sum_nanos: u64,
@@ -152,6 +152,31 @@ impl HistogramSum {
     /// Sum of the observations in seconds.
     pub fn seconds(&self) -> f64 {
         Duration::from_nanos(self.sum_nanos).as_secs_f64()
+    }
+
+    /// What came after `before`, an earlier sum of the same histogram.
+    pub fn since(&self, before: &HistogramSum) -> HistogramSum {
+        let mut later = self.clone();
+        for (bucket, before) in later.buckets.iter_mut().zip(&before.buckets) {
+            *bucket = bucket.saturating_sub(*before);
+        }
+        later.sum_nanos = self.sum_nanos.wrapping_sub(before.sum_nanos);
+        later
+    }
+
+    /// The duration in seconds that the share `quantile` of the observations did not exceed, interpolated in its bucket
+    /// as Prometheus does; the last bound for what exceeds all of them. `None` without observations.
+    pub fn quantile(&self, quantile: f64) -> Option<f64> {
+        let rank = quantile * self.count() as f64;
+        let (mut below, mut least) = (0.0, 0.0);
+        for (bound, bucket) in BUCKETS.iter().zip(&self.buckets) {
+            let inside = *bucket as f64;
+            if inside > 0.0 && below + inside >= rank {
+                return Some(least + (bound - least) * ((rank - below) / inside).clamp(0.0, 1.0));
+            }
+            (below, least) = (below + inside, *bound);
+        }
+        (self.count() > 0).then_some(least)
     }
 
     /// Pairs of upper bound and observations at or below it.
@@ -253,6 +278,13 @@ pub struct ServerStripe {
 
 /// Counters of a node; they outlive routing tables and address changes.
 pub type NodeStats = Striped<NodeStripe>;
+impl NodeStats {
+    /// Finished requests of all classes.
+    pub fn finished(&self) -> u64 {
+        (0..CLASS_NAMES.len()).map(|class| self.sum(|stripe| stripe.requests.class(class))).sum()
+    }
+}
+
 /// Counters of a pool.
 pub type PoolStats = Striped<PoolStripe>;
 

@@ -2,9 +2,14 @@
 
 use crate::cluster::health::Cause;
 use crate::cluster::health::Mark;
+use crate::metrics::recent::Recent;
+use crate::metrics::stats::NodeStats;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 use std::sync::LazyLock;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicU32;
@@ -33,6 +38,8 @@ pub struct NodeVital {
     cause: ArcSwapOption<Cause>,
     /// How often its name did not resolve.
     resolve_failures: AtomicU64,
+    /// Samples of its counters. The health thread takes them and operators ask for them; no request does either.
+    recent: Mutex<Recent>,
 }
 
 impl NodeVital {
@@ -80,6 +87,26 @@ impl NodeVital {
         self.falls.fetch_add(u64::from(fell), Relaxed);
         self.flipped_ms.store(now_ms, Relaxed);
         self.failures.store(0, Relaxed);
+    }
+
+    /// Takes a sample of the counters of the node, about every second.
+    pub fn sample(&self, stats: &NodeStats) {
+        let durations = || stats.histogram(|stripe| &stripe.upstream_duration);
+        self.recent().sample(START.elapsed(), stats.finished(), durations);
+    }
+
+    /// Finished requests a second over the last ten.
+    pub fn requests_per_second(&self, stats: &NodeStats) -> f64 {
+        self.recent().rate(START.elapsed(), stats.finished())
+    }
+
+    /// How many seconds 99 of 100 requests of the last minute waited at most for their response; `None` without any.
+    pub fn p99_seconds(&self, stats: &NodeStats) -> Option<f64> {
+        self.recent().p99(START.elapsed(), &stats.histogram(|stripe| &stripe.upstream_duration))
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its name did not resolve.

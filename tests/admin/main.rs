@@ -4,6 +4,7 @@
 
 mod client;
 mod document;
+mod figures;
 mod membership;
 mod process;
 mod questions;

@@ -166,9 +166,9 @@ fn status_and_nodes_are_tables_or_json() {
     assert!(proxy.run(&["node", "add", "d=127.0.0.1:4"]).ok().contains("epoch 2"));
     assert!(proxy.run(&["node", "weight", "a=3", "d=2"]).ok().contains("epoch 3"));
     let nodes = proxy.run(&["node", "list"]).ok();
-    let columns: Vec<Vec<&str>> = nodes.lines().map(|line| line.split_whitespace().take(5).collect()).collect();
-    assert_eq!(columns[1], ["a", "127.0.0.1:1", "-", "active", "3"], "{nodes}");
-    assert_eq!(columns[4], ["d", "127.0.0.1:4", "-", "active", "2"], "{nodes}");
+    let columns: Vec<Vec<&str>> = nodes.lines().map(|line| line.split_whitespace().take(6).collect()).collect();
+    assert_eq!(columns[1], ["a", "127.0.0.1:1", "-", "active", "well", "3"], "{nodes}");
+    assert_eq!(columns[4], ["d", "127.0.0.1:4", "-", "active", "well", "2"], "{nodes}");
     let ring = proxy.run(&["ring"]).ok();
     assert!(ring.contains("pool default   epoch 3") && ring.contains("###"), "{ring}");
     assert!(proxy.run(&["ring", "--svg"]).ok().starts_with("<svg "));

@@ -37,10 +37,16 @@ pub struct NodeStatus {
     pub placement_id: Option<String>,
     /// Whether it takes keys.
     pub state: NodeState,
+    /// Whether requests are sent to it.
+    pub health: NodeHealth,
     /// The part of the keys that it owns, 0 to 1.
     pub share: f64,
+    /// Requests that it answered a second, over the last ten seconds.
+    pub requests_per_second: f64,
     /// Requests that are at the node now.
     pub inflight: u64,
+    /// As many may be, at the load of this moment; null without a bound.
+    pub bound: Option<u64>,
     /// Connections to the node, idle ones included.
     pub connections: u64,
     /// Of these, the ones kept for the next request.
@@ -49,9 +55,40 @@ pub struct NodeStatus {
     pub tunnels: u64,
     /// Requests it has answered since it joined, or since the start of this proxy.
     pub requests: u64,
+    /// How many seconds 99 of 100 requests of the last minute waited at most for the head of their response; null
+    /// without requests. Interpolated between the bounds of `ringway_upstream_duration_seconds`.
+    pub p99_seconds: Option<f64>,
+    /// The last event that names it, or that returned to an earlier epoch; absent when that is compacted away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_change: Option<LastChange>,
     /// Its way out, while it is draining.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainStatus>,
+}
+
+/// Whether requests are sent to a node, and why not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeHealth {
+    /// How it is.
+    pub is: Wellness,
+    /// Why it is no better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// When it last went from well to ill or back, in milliseconds since 1970; absent while it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+}
+
+/// How a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wellness {
+    /// It gets requests.
+    Well,
+    /// One request is to find out whether it is well again.
+    Trial,
+    /// It is skipped.
+    Ill,
 }
 
 /// How far a node is on its way out.

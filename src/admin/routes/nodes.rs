@@ -136,7 +136,7 @@ pub(crate) async fn put(
             Err(error) if !order.precondition.names_a_state() && is_overtaken(&error, &order.node) => {
                 order.pool = api.pool(&order.pool.settings.name)?;
             }
-            done => return done.map(|done| answer(&order, done, is_new)).map_err(Fault::of_node_write),
+            done => return done.map(|done| answer(&api, &order, done, is_new)).map_err(Fault::of_node_write),
         }
     }
     let (epoch, fingerprint) = (order.pool.epoch, order.pool.fingerprint);
@@ -216,7 +216,7 @@ async fn write_existing(api: &Api, order: &Order, changes: Vec<Change>) -> Resul
     order.precondition.check(&order.pool, true)?;
     let guard = order.precondition.names_a_state().then(|| precondition::state(&order.pool));
     let done = carry_out(api, order, changes, guard).await;
-    done.map(|done| answer(order, done, false)).map_err(Fault::of_node_write)
+    done.map(|done| answer(api, order, done, false)).map_err(Fault::of_node_write)
 }
 
 /// The changes that make the node what `spec` says.
@@ -286,7 +286,7 @@ async fn carry_out(api: &Api, order: &Order, changes: Vec<Change>, guard: Option
     api.write(write).await.map(|written| Done::Written(Box::new(written)))
 }
 
-fn answer(order: &Order, done: Done, is_new: bool) -> Response {
+fn answer(api: &Api, order: &Order, done: Done, is_new: bool) -> Response {
     let written = match done {
         Done::Planned(plan) => return axum::Json(NodeAnswer::Planned(plan)).into_response(),
         Done::Written(written) => written,
@@ -298,7 +298,7 @@ fn answer(order: &Order, done: Done, is_new: bool) -> Response {
         epoch: written.epoch,
         changed: written.changed,
         fingerprint: pool.fingerprint,
-        node: view::node(pool, order.node.as_str()),
+        node: view::node(pool, order.node.as_str(), &api.last_changes(pool)),
     }));
     (status, AppendHeaders([(header::ETAG, view::etag(pool))]), axum::Json(answer)).into_response()
 }

@@ -78,8 +78,9 @@ pub(crate) async fn read(State(api): State<Arc<Api>>, PoolOf(pool): PoolOf) -> i
         PoolProblem
     )
 )]
-pub(crate) async fn nodes(PoolOf(pool): PoolOf) -> impl IntoResponse {
-    (AppendHeaders([(header::ETAG, view::etag(&pool))]), Json(view::nodes(&pool)))
+pub(crate) async fn nodes(State(api): State<Arc<Api>>, PoolOf(pool): PoolOf) -> impl IntoResponse {
+    let nodes = view::nodes(&pool, &api.last_changes(&pool));
+    (AppendHeaders([(header::ETAG, view::etag(&pool))]), Json(nodes))
 }
 
 /// One node, and how it does
@@ -102,9 +103,13 @@ pub(crate) async fn nodes(PoolOf(pool): PoolOf) -> impl IntoResponse {
         NodeProblem
     )
 )]
-pub(crate) async fn node(PoolOf(pool): PoolOf, NodeOf(name): NodeOf) -> Result<impl IntoResponse, Fault> {
+pub(crate) async fn node(
+    State(api): State<Arc<Api>>,
+    PoolOf(pool): PoolOf,
+    NodeOf(name): NodeOf,
+) -> Result<impl IntoResponse, Fault> {
     let names = || pool.membership.nodes().iter().map(|node| node.name.as_str());
-    let node = view::node(&pool, &name).ok_or_else(|| Fault::unknown_node(&name, names()))?;
+    let node = view::node(&pool, &name, &api.last_changes(&pool)).ok_or_else(|| Fault::unknown_node(&name, names()))?;
     Ok((AppendHeaders([(header::ETAG, view::etag(&pool))]), Json(node)))
 }
 
