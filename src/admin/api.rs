@@ -10,6 +10,7 @@ use crate::admin::problem::Fault;
 use crate::admin::problem::Kind;
 use crate::admin::routes::keys;
 use crate::admin::routes::membership;
+use crate::admin::routes::news;
 use crate::admin::routes::nodes;
 use crate::admin::routes::pools;
 use crate::admin::routes::process;
@@ -69,6 +70,11 @@ impl Api {
     /// Where the process is in its life.
     pub(crate) fn phase(&self) -> Phase {
         *self.phase.borrow()
+    }
+
+    /// The same as it changes.
+    pub(crate) fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.clone()
     }
 
     /// The pool called `name`, as it is served now.
@@ -211,6 +217,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(membership::apply))
         .routes(routes!(membership::rollback))
         .routes(routes!(pools::events))
+        .routes(routes!(news::follow))
         .routes(routes!(process::status))
         .routes(routes!(process::reload))
         .routes(routes!(process::metrics))

@@ -10,7 +10,9 @@ use http_body_util::Full;
 use http_body_util::Limited;
 use hyper::Method;
 use hyper::Request;
+use hyper::Response;
 use hyper::StatusCode;
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header;
 use hyper_util::rt::TokioIo;
@@ -86,6 +88,31 @@ impl Client {
         })
     }
 
+    /// Hands `take` the data of each server-sent event of a stream, until that ends, which is a failure too.
+    pub(super) fn follow(&self, path: &str, mut take: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+        let request = self.request(Method::GET, path, Bytes::new())?;
+        let silent = || Failure::Failed(format!("{} said nothing for {ANSWER_TIMEOUT:?}", self.endpoint));
+        self.runtime.block_on(async {
+            let response = timeout(ANSWER_TIMEOUT, self.respond(request)).await.map_err(|_| silent())??;
+            let (status, mut body) = (response.status(), response.into_body());
+            let mut text = Vec::new();
+            while let Some(frame) = timeout(ANSWER_TIMEOUT, body.frame()).await.map_err(|_| silent())? {
+                let frame = frame.map_err(|error| self.broken(&error))?;
+                text.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                if status.is_success() {
+                    take_lines(&mut text, &mut take)?;
+                }
+                if text.len() > ANSWER_BYTES_MAX {
+                    return Err(self.broken(&"an event is too long"));
+                }
+            }
+            match status.is_success() {
+                true => Err(Failure::Failed(format!("{} ended the stream", self.endpoint))),
+                false => Err(refusal(status, &text)),
+            }
+        })
+    }
+
     fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
         self.send(self.request(method, path, body)?)
     }
@@ -118,14 +145,21 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure> {
+        let response = self.respond(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        Ok((status, body.map_err(|error| self.broken(&error))?.to_bytes()))
+    }
+
+    async fn respond(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         match &self.endpoint {
             Endpoint::Tcp(address) => {
                 let stream = self.connected(TcpStream::connect(address)).await?;
-                self.exchange_on(stream, request).await
+                self.respond_on(stream, request).await
             }
             Endpoint::Unix(path) => {
                 let stream = self.connected(UnixStream::connect(path)).await?;
-                self.exchange_on(stream, request).await
+                self.respond_on(stream, request).await
             }
         }
     }
@@ -142,21 +176,19 @@ impl Client {
         })
     }
 
-    async fn exchange_on<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure>
+    async fn respond_on<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let broken = |error: &dyn std::fmt::Display| {
-            Failure::Failed(format!("the connection to {} broke: {error}", self.endpoint))
-        };
         let handshake = http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
+        let (mut sender, connection) = handshake.map_err(|error| self.broken(&error))?;
         // The connection's own error shows up in the exchange below.
         tokio::spawn(async { drop(connection.await) });
-        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        Ok((status, body.map_err(|error| broken(&error))?.to_bytes()))
+        sender.send_request(request).await.map_err(|error| self.broken(&error))
+    }
+
+    fn broken(&self, error: &dyn std::fmt::Display) -> Failure {
+        Failure::Failed(format!("the connection to {} broke: {error}", self.endpoint))
     }
 }
 
@@ -201,6 +233,13 @@ fn read_token(file: &Path) -> Result<String, Failure> {
     let token =
         read.map_err(|error| Failure::Usage(format!("cannot read the token file `{}`: {error}", file.display())))?;
     Ok(token.trim().to_owned())
+}
+
+/// Takes the whole lines off a stream of events, and hands on those of data; this API never breaks one over lines.
+fn take_lines(text: &mut Vec<u8>, take: &mut impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+    let Some(end) = text.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
+    let lines: Vec<u8> = text.drain(..=end).collect();
+    lines.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data: ")).try_for_each(take)
 }
 
 /// What an answer other than 2xx means here.

@@ -6,6 +6,8 @@ use crate::cluster::health::Flip;
 use crate::cluster::health::Note;
 use crate::cluster::health::PoolHealth;
 use crate::cluster::health::Subject;
+use crate::control::news::News;
+use crate::control::news::Teller;
 use crate::control::probe;
 use crate::control::probe::Outcome;
 use crate::control::resolve::Resolver;
@@ -55,9 +57,10 @@ pub struct IllNode {
 ///
 /// # Errors
 /// When the operating system refuses a thread or its runtime.
-pub(crate) fn start(
+pub(super) fn start(
     tables: Arc<ArcSwap<RoutingTable>>,
     changed: Arc<Notify>,
+    teller: Teller,
     reports: mpsc::Receiver<HealthReport>,
     were_ill: Vec<IllNode>,
 ) -> io::Result<()> {
@@ -65,7 +68,7 @@ pub(crate) fn start(
     thread::Builder::new().name("health".into()).spawn(move || {
         match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => runtime.block_on(async {
-                let mut health = Health::new(tables, changed);
+                let mut health = Health::new(tables, changed, teller);
                 health.follow();
                 health.inherit(&were_ill);
                 drop(started);
@@ -95,6 +98,7 @@ struct FollowedPool {
 struct Health {
     tables: Arc<ArcSwap<RoutingTable>>,
     changed: Arc<Notify>,
+    teller: Teller,
     started: Instant,
     pools: BTreeMap<String, FollowedPool>,
     nodes: BTreeMap<u64, Followed>,
@@ -105,10 +109,11 @@ struct Health {
 }
 
 impl Health {
-    fn new(tables: Arc<ArcSwap<RoutingTable>>, changed: Arc<Notify>) -> Health {
+    fn new(tables: Arc<ArcSwap<RoutingTable>>, changed: Arc<Notify>, teller: Teller) -> Health {
         Health {
             tables,
             changed,
+            teller,
             started: Instant::now(),
             pools: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -264,25 +269,39 @@ impl Health {
             let Some(node) = self.nodes.get(&id) else { continue };
             let cause = followed.health.state(id).and_then(|(_, cause)| cause);
             node.upstream.vital.set(mark, cause);
-            let name = &node.upstream.name;
-            match flip {
-                None => continue,
-                Some(Flip::Down(cause)) => tracing::warn!(pool, node = %name, %cause, "node is down"),
-                Some(Flip::Up(after)) => {
-                    let after = humantime::format_duration(Duration::from_millis(
-                        u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                    ));
-                    tracing::info!(pool, node = %name, %after, "node is up");
-                }
+            if let Some(flip) = flip {
+                self.flipped(pool, &node.upstream, flip);
             }
-            node.upstream.vital.flipped(now_ms(), matches!(flip, Some(Flip::Down(_))));
         }
         let (well, all) = (followed.health.well_weight(), followed.health.weight());
         let is_panicking = followed.health.is_panicking();
         if followed.table.vital.set_panicking(is_panicking) {
+            let at_ms = now_ms();
+            self.teller.tell(|| News::Panic { pool: pool.to_owned(), on: is_panicking, at_ms });
             match is_panicking {
                 true => tracing::warn!(pool, well, all, "too few nodes are well: requests are sent to all"),
                 false => tracing::info!(pool, well, all, "enough nodes are well: ill ones are skipped again"),
+            }
+        }
+    }
+
+    /// Tells that a node went from well to ill or back.
+    fn flipped(&self, pool: &str, upstream: &Upstream, flip: Flip) {
+        let (name, at_ms) = (&upstream.name, now_ms());
+        upstream.vital.flipped(at_ms, matches!(flip, Flip::Down(_)));
+        let (pool_name, node) = (pool.to_owned(), name.clone());
+        match flip {
+            Flip::Down(cause) => {
+                tracing::warn!(pool, node = %name, %cause, "node is down");
+                let cause = cause.to_string();
+                self.teller.tell(|| News::NodeDown { pool: pool_name, node, cause, at_ms });
+            }
+            Flip::Up(after) => {
+                let after = Duration::from_millis(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+                let after = humantime::format_duration(after);
+                tracing::info!(pool, node = %name, %after, "node is up");
+                let cause = format!("well after {after}");
+                self.teller.tell(|| News::NodeUp { pool: pool_name, node, cause, at_ms });
             }
         }
     }

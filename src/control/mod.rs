@@ -8,6 +8,7 @@ mod batch;
 pub mod explain;
 pub mod health;
 mod lending;
+pub mod news;
 pub mod pool_at;
 mod probe;
 mod resolve;
@@ -18,6 +19,8 @@ pub mod write;
 use crate::cluster::health::Mark;
 use crate::cluster::log::History;
 use crate::control::health::IllNode;
+use crate::control::news::News;
+use crate::control::news::Teller;
 use crate::control::pool_at::PoolAt;
 use crate::control::settings::Owner;
 use crate::control::settings::PoolConfig;
@@ -42,6 +45,7 @@ use std::sync::RwLock;
 use std::thread;
 use std::thread::JoinHandle;
 use tokio::sync::Notify;
+use tokio::sync::broadcast;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
@@ -101,6 +105,8 @@ struct Shared {
     tables: Arc<ArcSwap<RoutingTable>>,
     /// Told after every new table.
     changed: Arc<Notify>,
+    /// Told of what happens.
+    teller: Teller,
     /// Never read by the data plane.
     pools: RwLock<BTreeMap<String, PoolRecord>>,
 }
@@ -140,6 +146,7 @@ impl Controller {
         let shared = Arc::new(Shared {
             tables: Arc::new(ArcSwap::from_pointee(empty)),
             changed: Arc::default(),
+            teller: Teller::new(),
             pools: RwLock::default(),
         });
         let mut state = State::new(store, histories, start.workers, start.metrics, Arc::clone(&shared));
@@ -160,7 +167,8 @@ impl Controller {
     /// # Errors
     /// When the operating system refuses it.
     pub fn watch_health(&self, reports: mpsc::Receiver<HealthReport>, were_ill: Vec<IllNode>) -> io::Result<()> {
-        health::start(Arc::clone(&self.shared.tables), Arc::clone(&self.shared.changed), reports, were_ill)
+        let Shared { tables, changed, teller, .. } = &*self.shared;
+        health::start(Arc::clone(tables), Arc::clone(changed), teller.clone(), reports, were_ill)
     }
 
     /// The nodes that are ill at the moment.
@@ -173,6 +181,11 @@ impl Controller {
             address: node.address.to_string(),
         });
         ill.collect()
+    }
+
+    /// Hears what happens from now on. Whoever is too slow misses the oldest, and is told how many.
+    pub fn listen(&self) -> broadcast::Receiver<Arc<News>> {
+        self.shared.teller.listen()
     }
 
     /// The table of the moment.

@@ -8,6 +8,7 @@ use crate::control::batch::Batch;
 use crate::control::batch::Decided;
 use crate::control::batch::Draft;
 use crate::control::lending::Custody;
+use crate::control::news::News;
 use crate::control::settings::PoolConfig;
 use crate::control::write::Write;
 use crate::control::write::WriteError;
@@ -106,6 +107,7 @@ impl State {
         let warnings = records.values().filter_map(|record| record.drift.clone()).collect();
         *self.shared.pools.write().unwrap_or_else(PoisonError::into_inner) = records;
         self.publish(RoutingTable::new(Arc::new(server), tables));
+        events.into_iter().for_each(|event| self.shared.teller.tell(|| News::Membership(event)));
         self.compact();
         Ok(warnings)
     }
@@ -180,6 +182,7 @@ impl State {
             _ => Arc::clone(pool),
         };
         let pools = served.pools().iter().map(next).collect();
+        let events = batch.events.clone();
         let mut records = self.shared.pools.write().unwrap_or_else(PoisonError::into_inner);
         for event in batch.events {
             let Some(record) = records.get_mut(&event.pool) else {
@@ -190,7 +193,9 @@ impl State {
             }
         }
         drop(records);
-        self.publish(RoutingTable::new(Arc::clone(&served.server), pools))
+        let table = self.publish(RoutingTable::new(Arc::clone(&served.server), pools));
+        events.into_iter().for_each(|event| self.shared.teller.tell(|| News::Membership(event)));
+        table
     }
 
     /// Drops events beyond retention, in the store before the histories, so that nobody waits for the disk who only
@@ -387,7 +392,12 @@ mod tests {
         let (store, histories) = Store::open(&StoreSettings { kind, path, keep_events: 5 }).unwrap();
         let table = RoutingTable::new(Arc::new(server()), Vec::new());
         let tables = Arc::new(arc_swap::ArcSwap::from_pointee(table));
-        let shared = Arc::new(Shared { tables, changed: Arc::default(), pools: std::sync::RwLock::default() });
+        let shared = Arc::new(Shared {
+            tables,
+            changed: Arc::default(),
+            teller: crate::control::news::Teller::new(),
+            pools: std::sync::RwLock::default(),
+        });
         let metrics = Arc::new(Metrics::new(Arc::new(ServerStats::new(1))));
         let mut state = State::new(store, histories, 1, metrics, shared);
         state.configure(server(), pools).unwrap();

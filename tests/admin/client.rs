@@ -236,8 +236,13 @@ pub(crate) struct Reply {
 
 impl Reply {
     async fn read(response: Response<Incoming>) -> Reply {
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
+        let (head, mut body) = response.into_parts();
+        let is_stream = head.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = match is_stream {
+            // It has no end: its first piece stands for it.
+            true => body.frame().await.unwrap().unwrap().into_data().unwrap(),
+            false => body.collect().await.unwrap().to_bytes(),
+        };
         let text = String::from_utf8(body.to_vec()).unwrap();
         Reply { status: head.status.as_u16(), headers: head.headers, text }
     }

@@ -6,6 +6,7 @@ mod client;
 mod document;
 mod figures;
 mod membership;
+mod news;
 mod process;
 mod questions;
 mod security;

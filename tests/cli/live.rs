@@ -197,6 +197,41 @@ fn history_is_shown_and_gone_back_in() {
 }
 
 #[test]
+fn events_are_followed_as_they_happen() {
+    let proxy = Proxy::with_three_nodes();
+    let follow = |flags: &[&str]| {
+        let command = ["events", "--follow", "--admin", &proxy.admin];
+        let mut command = program::command(command.iter().chain(flags).copied());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        (child, lines)
+    };
+    let (mut people, mut lines) = follow(&["--pool", "default"]);
+    let (mut program, mut json) = follow(&["--json"]);
+    // It is not known when they are heard; the first change that they see is as good as any.
+    let changing = thread::scope(|scope| {
+        let heard = scope.spawn(|| (lines.next().unwrap().unwrap(), json.next().unwrap().unwrap()));
+        let mut weight = 1;
+        while !heard.is_finished() {
+            weight = weight % 1000 + 1;
+            proxy.run(&["apply", "--reason", "again", "weight", &format!("a={weight}")]).ok();
+        }
+        heard.join().unwrap()
+    });
+    let (line, json) = changing;
+    assert!(line.contains("  default  epoch ") && line.contains(": again  weight a="), "{line}");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["event"], &json["reason"]), (&"membership".into(), &"again".into()), "{json}");
+    for child in [&mut people, &mut program] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let both = proxy.run(&["events", "--follow", "--after", "1"]);
+    assert_eq!(both.code, Some(2), "{both:?}");
+    proxy.stop();
+}
+
+#[test]
 fn a_running_proxy_locates_as_many_keys_as_come() {
     let proxy = Proxy::with_three_nodes();
     let keys: Vec<String> = (0..3_500).map(|number| format!("room-{number}")).collect();

@@ -2,6 +2,7 @@
 
 pub(crate) mod keys;
 pub(crate) mod membership;
+pub(crate) mod news;
 pub(crate) mod nodes;
 pub(crate) mod pools;
 pub(crate) mod process;
