@@ -161,8 +161,8 @@ impl Controller {
         &self.shared.tables
     }
 
-    /// Starts the thread that checks nodes and hears `reports` of them; it ends when all senders of those are gone. Nodes
-    /// that `were_ill` in the process before this one are skipped from the beginning.
+    /// Starts the thread that checks nodes and hears `reports` of them; it ends when all senders of those are gone.
+    /// Nodes that `were_ill` in the process before this one are skipped from the beginning.
     ///
     /// # Errors
     /// When the operating system refuses it.
