@@ -120,6 +120,11 @@ impl<'a> Section<'a> {
         self.value(name).and_then(|value| value.integer(range)).unwrap_or(default)
     }
 
+    /// A decimal number such as `1.25`, as thousandths, like its default and range.
+    pub fn decimal(&mut self, name: &'static str, default: u32, range: RangeInclusive<u32>) -> u32 {
+        self.value(name).and_then(|value| value.decimal(range)).unwrap_or(default)
+    }
+
     /// `true` or `false`.
     pub fn boolean(&mut self, name: &'static str, default: bool) -> bool {
         self.value(name).and_then(|value| value.boolean()).unwrap_or(default)
@@ -305,6 +310,27 @@ mod tests {
         for written in ["-1", "1001", "99999999999999999999999"] {
             let (_, mistakes) = outcome(&format!("n = {written}"), |section| section.integer("n", 0_u32, 0..=1_000));
             assert_eq!(mistakes, [format!("`n` must be between 0 and 1000, not {written}")]);
+        }
+    }
+
+    #[test]
+    fn decimal_numbers_are_read_exactly_and_refused_with_the_way_out() {
+        let read = |section: &mut Section<'_>| section.decimal("f", 1250, 1_000..=2_500);
+        for (text, thousandths) in [("", 1250), ("f = 1.125", 1125), ("f = 2", 2000), ("f = 2.5", 2500)] {
+            assert_eq!(outcome(text, read), (Some(thousandths), vec![]), "{text}");
+        }
+        for (text, expected) in [
+            ("f = 2.501", "`f` must be between 1 and 2.5, not 2.501"),
+            ("f = 9999999.0", "`f` must be between 1 and 2.5, not 9999999.0"),
+            ("f = 5_000_000_000", "`f` must be between 1 and 2.5, not 5000000000"),
+            ("f = '1.5'", "`f` must be a decimal number, not a string; write it without quotes, such as 1.25"),
+            (
+                "f = 1.0625",
+                "1.0625 is not a decimal number that can be taken; write it such as 1.25, with at most three digits \
+                 after the point",
+            ),
+        ] {
+            assert_eq!(outcome(text, read).1, [expected], "{text}");
         }
     }
 

@@ -39,6 +39,12 @@ impl Printer {
         self.set(name, text::format_size(bytes));
     }
 
+    /// A decimal number, given as thousandths.
+    pub fn set_decimal(&mut self, name: &str, thousandths: u32) {
+        let number = text::format_decimal(u64::from(thousandths));
+        self.text.push_str(&format!("{name} = {number}\n"));
+    }
+
     /// A count; one that TOML cannot write is written as the largest it can.
     pub fn set_count(&mut self, name: &str, count: usize) {
         self.set(name, i64::try_from(count).unwrap_or(i64::MAX));

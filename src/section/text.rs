@@ -1,4 +1,4 @@
-//! Values that are written as text: environment variables inside strings, durations and sizes.
+//! Values as text: environment variables inside strings, durations, sizes and decimal numbers.
 
 use std::time::Duration;
 
@@ -46,6 +46,28 @@ pub(super) fn parse_size(written: &str) -> Result<usize, String> {
              \"64KiB\""
         )
     })
+}
+
+/// Parses `1.25` or `2` as thousandths; without floating point, so that what is written is what counts.
+pub(super) fn parse_decimal(written: &str) -> Result<u64, String> {
+    let digits = written.strip_prefix('+').unwrap_or(written).replace('_', "");
+    let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
+    let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
+    let way_out = "write it such as 1.25, with at most three digits after the point";
+    if whole.is_empty() || fraction.len() > 3 || !is_number(whole) || !is_number(fraction) {
+        return Err(format!("{written} is not a decimal number that can be taken; {way_out}"));
+    }
+    let thousandths = format!("{whole}{fraction:0<3}").parse();
+    thousandths.map_err(|_| format!("{written} is too large; {way_out}"))
+}
+
+/// Thousandths as a decimal number, without zeros that say nothing.
+pub(super) fn format_decimal(thousandths: u64) -> String {
+    let (whole, fraction) = (thousandths / 1000, format!("{:03}", thousandths % 1000));
+    match fraction.trim_end_matches('0') {
+        "" => whole.to_string(),
+        fraction => format!("{whole}.{fraction}"),
+    }
 }
 
 /// A size in the largest unit that needs no fraction.
@@ -142,6 +164,24 @@ mod tests {
     fn a_formatted_size_reads_back() {
         for bytes in [0, 1, 1_023, 1_024, 65_536, 1 << 20, (1 << 20) + 1, 3 << 30] {
             assert_eq!(parse_size(&format_size(bytes)), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn a_decimal_number_is_taken_as_it_is_written() {
+        for (written, thousandths, printed) in [
+            ("1.25", 1250, "1.25"),
+            ("2", 2000, "2"),
+            ("+0.001", 1, "0.001"),
+            ("1_000.500", 1_000_500, "1000.5"),
+            ("18014398509481.985", 18_014_398_509_481_985, "18014398509481.985"),
+        ] {
+            assert_eq!(parse_decimal(written), Ok(thousandths), "{written}");
+            assert_eq!(format_decimal(thousandths), printed);
+        }
+        for written in ["", ".5", "-1", "1.0005", "1e3", "inf", "nan", "1.2.3", "99999999999999999999"] {
+            let error = parse_decimal(written).unwrap_err();
+            assert!(error.contains("; write it such as 1.25"), "{written}: {error}");
         }
     }
 }

@@ -80,6 +80,20 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A decimal number such as `1.25`, as thousandths, like the range.
+    pub fn decimal(&self, range: RangeInclusive<u32>) -> Option<u32> {
+        let written = match self.value.get_ref() {
+            DeValue::Float(written) => written.as_str(),
+            DeValue::Integer(written) if written.radix() == 10 => written.as_str(),
+            _ => return self.refuse_type("a decimal number", "write it without quotes, such as 1.25"),
+        };
+        let number = self.accept(text::parse_decimal(written))?;
+        match u32::try_from(number) {
+            Ok(number) => self.within(number, &range, |number| text::format_decimal(u64::from(*number))),
+            Err(_) => self.refuse_range(written, &range, |number| text::format_decimal(u64::from(*number))),
+        }
+    }
+
     /// `true` or `false`.
     pub fn boolean(&self) -> Option<bool> {
         match self.value.get_ref() {
