@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod body_search;
+pub mod bound;
 pub mod json_pointer;
 pub mod json_reader;
 pub mod key;
