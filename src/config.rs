@@ -242,15 +242,5 @@ const NOT_YET: &str = "is not available yet; remove it";
 /// Settings that have a name already and come later: refused as such rather than as unknown.
 const TOP_LATER: [&str; 4] = ["fleet", "forwarded", "tls", "tracing"];
 
-const POOL_LATER: [&str; 10] = [
-    "fallback",
-    "linger",
-    "load-bound",
-    "min-epoch",
-    "moved-connections",
-    "protocol",
-    "replicas",
-    "tls",
-    "transition",
-    "warm-up",
-];
+const POOL_LATER: [&str; 9] =
+    ["fallback", "linger", "min-epoch", "moved-connections", "protocol", "replicas", "tls", "transition", "warm-up"];

@@ -90,7 +90,8 @@ pub(crate) fn status(pool: &PoolTable, record: &PoolRecord) -> PoolStatus {
 /// The node called `name`, as it does now.
 pub(crate) fn node(pool: &PoolTable, name: &str, changes: &LastChanges) -> Option<NodeStatus> {
     let node = pool.membership.nodes().iter().find(|node| node.name.as_str() == name)?;
-    Some(node_status(pool, node, pool.shares().get(name).copied(), changes))
+    let status = node_status(pool, node, changes);
+    Some(NodeStatus { share: share_of(&pool.shares(), name), bound: pool.caps().get(name).copied(), ..status })
 }
 
 /// The last event that concerns each node, by its name.
@@ -114,12 +115,24 @@ pub(crate) fn last_changes(history: &History) -> LastChanges {
 }
 
 fn node_statuses(pool: &PoolTable, changes: &LastChanges) -> Vec<NodeStatus> {
-    let shares = pool.shares();
-    let status = |node: &Node| node_status(pool, node, shares.get(node.name.as_str()).copied(), changes);
+    let (shares, caps) = (pool.shares(), pool.caps());
+    let status = |node: &Node| {
+        let name = node.name.as_str();
+        NodeStatus {
+            share: share_of(&shares, name),
+            bound: caps.get(name).copied(),
+            ..node_status(pool, node, changes)
+        }
+    };
     pool.membership.nodes().iter().map(status).collect()
 }
 
-fn node_status(pool: &PoolTable, node: &Node, share: Option<f64>, changes: &LastChanges) -> NodeStatus {
+fn share_of(shares: &HashMap<&str, f64>, name: &str) -> f64 {
+    shares.get(name).copied().unwrap_or_default()
+}
+
+/// A node without what is worked out for all nodes at once.
+fn node_status(pool: &PoolTable, node: &Node, changes: &LastChanges) -> NodeStatus {
     let upstream = &pool.upstreams()[node.name.as_str()];
     let stats: &NodeStats = &upstream.stats;
     let level = |level: i64| u64::try_from(level).unwrap_or_default();
@@ -137,10 +150,12 @@ fn node_status(pool: &PoolTable, node: &Node, share: Option<f64>, changes: &Last
         placement_id: node.placement_id.clone(),
         state: node_state(node),
         health: health(&upstream.vital),
-        share: share.unwrap_or_default(),
+        share: 0.0,
         requests_per_second: upstream.vital.requests_per_second(stats),
         inflight,
         bound: None,
+        spilled_in: stats.sum(|stripe| &stripe.spilled_in),
+        spilled_out: stats.sum(|stripe| &stripe.spilled_out),
         connections: level(stats.level(|stripe| &stripe.connections)),
         idle_connections: level(stats.level(|stripe| &stripe.idle_connections)),
         tunnels: level(stats.level(|stripe| &stripe.tunnels)),

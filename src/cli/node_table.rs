@@ -64,7 +64,7 @@ fn numbers_of(node: &NodeStatus, now: SystemTime) -> Vec<String> {
     ]
 }
 
-/// A sentence for each node that is not well, or that is on its way out.
+/// A sentence for each node that is not well, that is on its way out, or that spilled.
 pub(super) fn notes(nodes: &[NodeStatus], now: SystemTime) -> Vec<String> {
     let ill = nodes.iter().filter(|node| node.health.is != Wellness::Well).map(|node| {
         let since = node.health.since_ms.map(|since| format!(" for {}", age(since, now))).unwrap_or_default();
@@ -79,7 +79,11 @@ pub(super) fn notes(nodes: &[NodeStatus], now: SystemTime) -> Vec<String> {
         let left = humantime::format_duration(left);
         (drain.inflight > 0).then(|| format!("{name} drains for {since}; what is open is closed in {left}"))
     });
-    ill.chain(leaving).collect()
+    let spilling = nodes.iter().filter(|node| node.spilled_in > 0 || node.spilled_out > 0).map(|node| {
+        let NodeStatus { name, spilled_in, spilled_out, .. } = node;
+        format!("{name} spilled {spilled_out} of its requests to others and took {spilled_in} of theirs")
+    });
+    ill.chain(leaving).chain(spilling).collect()
 }
 
 fn word(health: Wellness) -> &'static str {
@@ -133,6 +137,8 @@ mod tests {
             requests_per_second: 0.0,
             inflight: 0,
             bound: None,
+            spilled_in: 0,
+            spilled_out: 0,
             connections: 0,
             idle_connections: 0,
             tunnels: 0,
@@ -154,6 +160,7 @@ mod tests {
         let last_change = LastChange { epoch: 2, at_ms: 0, actor: "ops".to_owned(), reason: None };
         (ill.requests_per_second, ill.inflight, ill.bound) = (12.34, 3, Some(40));
         (ill.p99_seconds, ill.last_change) = (Some(0.004_9), Some(last_change));
+        (ill.spilled_in, ill.spilled_out) = (1, 20);
         let nodes = [node("chat-0"), ill];
         let lines = table(&nodes, after(7_200)).lines();
         assert_eq!(
@@ -164,7 +171,11 @@ mod tests {
                 "chat-1  10.0.0.10:3000  active  down 1h       1  33.1 %   12.3       3/40  4.9ms       2h",
             ],
         );
-        assert_eq!(notes(&nodes, after(7_200)), ["chat-1 is down for 1h: check: status 500"]);
+        let noted = [
+            "chat-1 is down for 1h: check: status 500",
+            "chat-1 spilled 20 of its requests to others and took 1 of theirs",
+        ];
+        assert_eq!(notes(&nodes, after(7_200)), noted);
     }
 
     #[test]

@@ -275,6 +275,7 @@ impl Health {
         }
         let (well, all) = (followed.health.well_weight(), followed.health.weight());
         let is_panicking = followed.health.is_panicking();
+        followed.table.vital.set_usable_weight(if is_panicking { all } else { well });
         if followed.table.vital.set_panicking(is_panicking) {
             let at_ms = now_ms();
             self.teller.tell(|| News::Panic { pool: pool.to_owned(), on: is_panicking, at_ms });

@@ -64,7 +64,7 @@ async fn ask_http(stream: NodeStream, address: &NodeAddress, check: &HttpCheck) 
 
 fn unconnected(failure: ConnectFailure) -> Option<CheckFailure> {
     match failure {
-        ConnectFailure::Local => None,
+        ConnectFailure::Limit | ConnectFailure::Local => None,
         ConnectFailure::Name => Some(CheckFailure::Name),
         ConnectFailure::Refused => Some(CheckFailure::Refused),
         ConnectFailure::TimedOut => Some(CheckFailure::TimedOut),

@@ -90,6 +90,7 @@ fn decisions(pools: &[PoolView]) -> Vec<Family> {
         for (decision, count) in [
             ("owner", stats.sum(|stripe| &stripe.decision_owner)),
             ("failover", stats.sum(|stripe| &stripe.decision_failover)),
+            ("spill", stats.sum(|stripe| &stripe.decision_spill)),
             ("no-key", stats.sum(|stripe| &stripe.decision_no_key)),
         ] {
             decisions.add(&[("pool", &pool.name), ("decision", decision)], count as f64);
@@ -110,6 +111,10 @@ fn decisions(pools: &[PoolView]) -> Vec<Family> {
 
 fn nodes(pools: &[PoolView]) -> Vec<Family> {
     let mut inflight = Family::gauge("ringway_inflight_requests", "Requests now at a node.");
+    let mut spilled = Family::counter(
+        "ringway_spilled_requests_total",
+        "Requests passed on by the owner of their key (out), and taken for one (in), because that had enough to do.",
+    );
     let mut state = Family::gauge("ringway_node_state", "1 for the state a node is in.");
     let mut connections = Family::gauge("ringway_upstream_connections", "Connections to nodes, in use or idle.");
     let mut tunnels = Family::gauge("ringway_tunnels", "Upgraded connections, such as WebSockets, now open.");
@@ -121,6 +126,12 @@ fn nodes(pools: &[PoolView]) -> Vec<Family> {
         for node in &pool.nodes {
             let labels = [("pool", pool.name.as_str()), ("node", node.name.as_str())];
             inflight.add(&labels, node.stats.level(|stripe| &stripe.inflight) as f64);
+            for (direction, count) in [
+                ("in", node.stats.sum(|stripe| &stripe.spilled_in)),
+                ("out", node.stats.sum(|stripe| &stripe.spilled_out)),
+            ] {
+                spilled.add(&[labels[0], labels[1], ("direction", direction)], count as f64);
+            }
             for name in ["active", "draining"] {
                 let is = f64::from(u8::from(name == node.state));
                 state.add(&[labels[0], labels[1], ("state", name)], is);
@@ -133,7 +144,7 @@ fn nodes(pools: &[PoolView]) -> Vec<Family> {
             cut.add(&labels, node.stats.sum(|stripe| &stripe.cut_connections) as f64);
         }
     }
-    vec![inflight, state, connections, tunnels, cut]
+    vec![inflight, spilled, state, connections, tunnels, cut]
 }
 
 fn health(pools: &[PoolView]) -> Vec<Family> {

@@ -230,6 +230,10 @@ pub struct NodeStripe {
     pub successes: Counter,
     /// Requests that failed by the node's own fault.
     pub failures: Counter,
+    /// Requests served here because the owner of their key had enough to do.
+    pub spilled_in: Counter,
+    /// Requests served elsewhere because the node, the owner of their key, had enough to do.
+    pub spilled_out: Counter,
 }
 
 /// What one worker counts about one pool.
@@ -241,6 +245,8 @@ pub struct PoolStripe {
     pub decision_owner: Counter,
     /// Requests served by a later candidate because an earlier one failed.
     pub decision_failover: Counter,
+    /// Requests served by a later candidate because the owner of their key had enough to do.
+    pub decision_spill: Counter,
     /// Requests without a key, spread by weight.
     pub decision_no_key: Counter,
     /// Attempts made because a node could not be connected to.

@@ -145,6 +145,8 @@ impl NodeVital {
 #[derive(Debug, Default)]
 pub struct PoolVital {
     is_panicking: AtomicBool,
+    /// What the nodes that requests are sent to weigh in all; 0 while nobody has said.
+    usable_weight: AtomicU64,
     /// Requests that wait for a node.
     waiting: AtomicUsize,
 }
@@ -158,6 +160,16 @@ impl PoolVital {
     /// Sets whether all nodes are to be used; returns whether that is news.
     pub fn set_panicking(&self, is_panicking: bool) -> bool {
         self.is_panicking.swap(is_panicking, Relaxed) != is_panicking
+    }
+
+    /// What the nodes that requests are sent to weigh in all; 0 when there is none, or nobody has said yet.
+    pub fn usable_weight(&self) -> u64 {
+        self.usable_weight.load(Relaxed)
+    }
+
+    /// Sets what the nodes that requests are sent to weigh in all.
+    pub fn set_usable_weight(&self, weight: u64) {
+        self.usable_weight.store(weight, Relaxed);
     }
 
     /// Lets one more request wait unless `max` do; it must leave again by [`PoolVital::leave`].

@@ -2,12 +2,14 @@
 
 use crate::cluster::health::LiveFailure;
 use crate::cluster::health::settings::StatusRange;
-use crate::metrics::vital::PoolVital;
+use crate::proxy::admission;
+use crate::proxy::admission::Queued;
 use crate::proxy::error::ConnectFailure;
 use crate::proxy::error::ProxyError;
 use crate::proxy::error::RetryReason;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::pick;
+use crate::proxy::pick::Chosen;
 use crate::proxy::pick::Order;
 use crate::proxy::pick::Pick;
 use crate::proxy::request_body::ClientBody;
@@ -39,11 +41,7 @@ use std::rc::Rc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// How long a request that waits for a node waits before it looks again.
-const HOLD_STEP: Duration = Duration::from_millis(50);
 
 /// A request that is bound for a node, and is sent as often as it must and may be.
 pub(crate) struct Outbound {
@@ -126,14 +124,14 @@ struct Failed {
 }
 
 impl Failed {
-    /// No connection came about. That a name does not resolve, or that this process has no more files, says nothing of
-    /// the node.
+    /// No connection came about. That a name does not resolve, or that this process has no more files or is not to open
+    /// more, says nothing of the node.
     fn to_connect(node: String, cause: ConnectFailure) -> Failed {
         let blame = match cause {
             ConnectFailure::Refused | ConnectFailure::TimedOut | ConnectFailure::Unreachable => {
                 Some(LiveFailure::Connect)
             }
-            ConnectFailure::Local | ConnectFailure::Name => None,
+            ConnectFailure::Limit | ConnectFailure::Local | ConnectFailure::Name => None,
         };
         Failed { failure: Failure::Unsent, error: ProxyError::Connect { node, cause }, blame }
     }
@@ -181,6 +179,11 @@ impl Failed {
         Failed { failure: Failure::Lost, error, blame: Some(LiveFailure::TimedOut) }
     }
 
+    /// Whether no more connections may be open to the node, so that there was no attempt at all.
+    fn is_at_limit(&self) -> bool {
+        matches!(self.error, ProxyError::Connect { cause: ConnectFailure::Limit, .. })
+    }
+
     fn reason(&self) -> RetryReason {
         match (self.failure, &self.error) {
             (Failure::UnsentOnKept | Failure::LostOnKept, _) => RetryReason::StaleConnection,
@@ -200,17 +203,26 @@ pub(crate) async fn attempt(
     exchange: &mut Exchange,
 ) -> Result<Response<Incoming>, ProxyError> {
     let settings = &*pool.settings;
+    let may_repeat = outbound.may_repeat();
     let mut attempts = Attempts::new(settings.max_attempts, settings.timeouts.total, outbound.is_idempotent);
-    let mut picker = pick::picker(pool, order, outbound.may_repeat());
+    let mut picker = pick::picker(worker, pool, order, may_repeat, false);
     let mut pick = picker.pick();
+    let mut turn = Turn { may_reuse: true, queued: None };
     let mut before = None;
-    let mut may_reuse = true;
     loop {
-        let (upstream, is_trial) = match pick {
-            Pick::Node { node, is_trial } => (node, is_trial),
+        let chosen = match pick {
+            Pick::Node(chosen) => chosen,
             Pick::Hold { until } => {
                 exchange.wait();
-                Box::pin(hold(pool, until)).await?;
+                Box::pin(admission::hold(pool, until)).await?;
+                pick = picker.pick();
+                continue;
+            }
+            Pick::Queue => {
+                exchange.wait();
+                Box::pin(Queued::wait(&mut turn.queued, pool)).await?;
+                // By now any node may have room, the owner of the key first.
+                picker = pick::picker(worker, pool, order, may_repeat, true);
                 pick = picker.pick();
                 continue;
             }
@@ -219,32 +231,33 @@ pub(crate) async fn attempt(
                 return Err(before.unwrap_or(error));
             }
         };
-        if picker.has_passed() {
-            exchange.has_left_owner();
-        }
+        let (upstream, is_trial) = (chosen.node, chosen.is_trial);
         let node = worker.node(upstream);
-        exchange.enter_node(&node, settings, is_trial);
+        exchange.comes(picker.way());
+        exchange.enter_node(&node, chosen, settings);
         // What is nearly always returned is moved about as little as can be.
-        let sent = match send(&node, settings, outbound, exchange, may_reuse).await {
+        let sent = match send(&node, settings, outbound, exchange, &mut turn).await {
             Ok(response) if !is_any(&settings.retry_on, response.status()) => return Ok(response),
+            Err(failed) if failed.is_at_limit() => {
+                exchange.undo_in_flight();
+                turn.may_reuse = true;
+                pick = picker.pick_past_limit();
+                continue;
+            }
             sent => sent,
         };
-        let (failure, reason) = match &sent {
-            Ok(_) => {
-                outbound.failed(None);
-                (Failure::Status, RetryReason::Status)
-            }
-            Err(failed) => {
-                failed.blame.into_iter().for_each(|blame| exchange.blame(blame));
-                (failed.failure, failed.reason())
-            }
-        };
+        let (failure, reason) = verdict(&sent, outbound, exchange);
         let (now, is_held) = (exchange.started.elapsed(), outbound.request.is_some());
         let situation = Situation { now, is_held, detour: picker.detour() };
         let next = attempts.after(failure, situation, || exchange.may_repeat(settings.retry_budget));
+        // What failed is at no node; what was answered still comes from one.
+        let in_flight = if sent.is_err() { exchange.take_in_flight() } else { None };
         let onward = match next {
-            Next::SameNode => Some(Pick::Node { node: upstream, is_trial }),
-            Next::NextNode => Some(picker.pick_next()).filter(|pick| !matches!(pick, Pick::Nobody(_))),
+            Next::SameNode => Some(Pick::Node(Chosen { node: upstream, is_trial, in_flight })),
+            Next::NextNode => {
+                drop(in_flight);
+                Some(picker.pick_next()).filter(|pick| is_better(pick, &sent))
+            }
             Next::Wait => Some(Pick::Hold { until: picker.held_until() }),
             Next::GiveUp => None,
         };
@@ -255,57 +268,69 @@ pub(crate) async fn attempt(
             return sent.map_err(|failed| failed.error);
         };
         pick = onward;
-        may_reuse = next != Next::SameNode;
+        turn.may_reuse = next != Next::SameNode;
         before = sent.err().map(|failed| failed.error);
         exchange.count_retry(reason);
     }
 }
 
-/// Waits a moment for a node, unless too many do.
-async fn hold(pool: &PoolTable, until: Instant) -> Result<(), ProxyError> {
-    let Some(_waiting) = Waiting::enter(pool) else {
-        return Err(ProxyError::TooManyWaiting { pool: pool.settings.name.clone() });
-    };
-    tokio::time::sleep_until(until.min(Instant::now() + HOLD_STEP)).await;
-    Ok(())
+/// How a request gets a connection to a node.
+struct Turn<'a> {
+    /// Whether a kept one will do.
+    may_reuse: bool,
+    /// Its place in the queue, until it has one.
+    queued: Option<Queued<'a>>,
 }
 
-/// Counts a request that waits until it is dropped.
-struct Waiting<'a>(&'a PoolVital);
-
-impl Waiting<'_> {
-    fn enter(pool: &PoolTable) -> Option<Waiting<'_>> {
-        pool.vital.try_wait(pool.settings.max_waiting).then(|| Waiting(&pool.vital))
+/// How an attempt failed that brought no answer for the client; the node is blamed for what is its fault.
+fn verdict(
+    sent: &Result<Response<Incoming>, Failed>,
+    outbound: &mut Outbound,
+    exchange: &mut Exchange,
+) -> (Failure, RetryReason) {
+    match sent {
+        Ok(_) => {
+            outbound.failed(None);
+            (Failure::Status, RetryReason::Status)
+        }
+        Err(failed) => {
+            failed.blame.into_iter().for_each(|blame| exchange.blame(blame));
+            (failed.failure, failed.reason())
+        }
     }
 }
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.leave();
+/// Whether a pick promises more than what was sent came to. An answer is better than a place in the queue.
+fn is_better(pick: &Pick<'_>, sent: &Result<Response<Incoming>, Failed>) -> bool {
+    match pick {
+        Pick::Node(_) | Pick::Hold { .. } => true,
+        Pick::Queue => sent.is_err(),
+        Pick::Nobody(_) => false,
     }
 }
 
-/// Sends a request to one node, over a kept connection if it `may_reuse` one and there is one, else over a new one.
+/// Sends a request to one node, over a kept connection if that will do and there is one, else over a new one.
 async fn send(
     node: &Rc<LocalNode>,
     settings: &PoolSettings,
     outbound: &mut Outbound,
     exchange: &mut Exchange,
-    may_reuse: bool,
+    turn: &mut Turn<'_>,
 ) -> Result<Response<Incoming>, Failed> {
     let timeouts = &settings.timeouts;
     let name = || node.upstream.name.clone();
     let mut now = exchange.entered();
-    let kept = if may_reuse { node.ready_connection(now) } else { None };
+    let kept = if turn.may_reuse { node.ready_connection(now) } else { None };
     let mut connection = match kept {
         Some(connection) => connection,
         None => {
             // In a box, because few requests need what that takes.
-            let connected = Box::pin(node.connection(timeouts.connect, may_reuse)).await;
+            let connected = Box::pin(node.connection(settings, turn.may_reuse)).await;
             now = Instant::now();
             connected.map_err(|cause| Failed::to_connect(name(), cause))?
         }
     };
+    turn.queued = None;
     let request = outbound.take().expect("a request is only sent while it is held");
     let mut answer = pin!(connection.send(request));
     let mut since = now;

@@ -84,6 +84,12 @@ pub enum ProxyError {
         /// The node.
         node: String,
     },
+    /// All usable nodes were at their limits for `queue-timeout`.
+    #[error("no node of pool {pool} had room in time")]
+    QueueTimeout {
+        /// The pool.
+        pool: String,
+    },
     /// The request target is longer than `limits.max-target-bytes`.
     #[error("the request target is too long")]
     TargetTooLong,
@@ -104,6 +110,9 @@ pub enum ProxyError {
 /// How connecting to a node failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectFailure {
+    /// As many connections as may be open to the node are (`max-connections`).
+    #[error("too many connections are open to it")]
+    Limit,
     /// This proxy could not even try, such as for want of file descriptors or ports.
     #[error("this proxy could not open a connection")]
     Local,
@@ -141,12 +150,15 @@ impl ProxyError {
             Self::ClientBodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::ConnectMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Connect { cause: ConnectFailure::TimedOut, .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Connect { cause: ConnectFailure::Limit, .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect { .. } | Self::NodeClosed { .. } | Self::NodeProtocol { .. } => StatusCode::BAD_GATEWAY,
             Self::HeadTimeout { .. } | Self::TotalTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::HeadersTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::NoNode { .. } | Self::NodeDown { .. } | Self::NodesDown { .. } | Self::TooManyWaiting { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoNode { .. }
+            | Self::NodeDown { .. }
+            | Self::NodesDown { .. }
+            | Self::QueueTimeout { .. }
+            | Self::TooManyWaiting { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::KeyBodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoPool => StatusCode::NOT_FOUND,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -166,6 +178,7 @@ impl ProxyError {
             | Self::KeyMissing { .. }
             | Self::TargetTooLong
             | Self::TransferCoding => "http_request_error",
+            Self::Connect { cause: ConnectFailure::Limit, .. } => "connection_limit_reached",
             Self::Connect { cause: ConnectFailure::Local, .. } => "proxy_internal_error",
             Self::Connect { cause: ConnectFailure::Name, .. } => "dns_error",
             Self::Connect { cause: ConnectFailure::Refused, .. } => "connection_refused",
@@ -173,7 +186,7 @@ impl ProxyError {
             Self::Connect { cause: ConnectFailure::Unreachable, .. } => "destination_ip_unroutable",
             Self::HeadTimeout { .. } | Self::TotalTimeout => "http_response_timeout",
             Self::NoNode { .. } | Self::NodeDown { .. } | Self::NodesDown { .. } => "destination_unavailable",
-            Self::TooManyWaiting { .. } => "connection_limit_reached",
+            Self::QueueTimeout { .. } | Self::TooManyWaiting { .. } => "connection_limit_reached",
             Self::NoPool => "destination_not_found",
             Self::NodeClosed { .. } => "connection_terminated",
             Self::NodeProtocol { .. } => "http_protocol_error",

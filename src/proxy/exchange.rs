@@ -3,9 +3,12 @@
 use crate::cluster::health::LiveFailure;
 use crate::cluster::health::Note;
 use crate::proxy::access_log::Entry;
+use crate::proxy::admission::InFlight;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::error::RetryReason;
 use crate::proxy::local::LocalPool;
+use crate::proxy::pick::Chosen;
+use crate::proxy::pick::Way;
 use crate::proxy::request_body::Upload;
 use crate::proxy::server::Client;
 use crate::proxy::settings::PoolSettings;
@@ -30,6 +33,8 @@ pub(crate) enum Decision {
     NoKey,
     /// To the owner of its key.
     Owner,
+    /// To a later candidate, because the owner of its key had enough to do.
+    Spill,
 }
 
 impl Decision {
@@ -39,6 +44,7 @@ impl Decision {
             Decision::Failover => "failover",
             Decision::NoKey => "no-key",
             Decision::Owner => "owner",
+            Decision::Spill => "spill",
         }
     }
 }
@@ -57,6 +63,8 @@ pub(crate) struct Exchange {
     node: Option<AtNode>,
     pub(crate) upload: Option<Rc<Upload>>,
     pub(crate) decision: Option<Decision>,
+    /// The owner of its key, where that had enough to do.
+    spilled_from: Option<Rc<LocalNode>>,
     pub(crate) log: Option<Box<Entry>>,
     /// The timer of the client's connection, for as long as this request needs one.
     alarm: Alarm,
@@ -81,6 +89,8 @@ struct AtNode {
     since: Instant,
     /// Whether this request is to find out if the node is well again.
     is_trial: bool,
+    /// Counts it there, in pools that bound their load.
+    in_flight: Option<InFlight>,
     /// Whether the node has failed this request.
     is_blamed: bool,
     /// Failures in a row after which the node is reported; 0 is never.
@@ -103,6 +113,7 @@ impl Exchange {
             node: None,
             upload: None,
             decision: None,
+            spilled_from: None,
             log,
             alarm: client.alarm.take(),
             started: now,
@@ -116,8 +127,9 @@ impl Exchange {
         })
     }
 
-    /// Counts the request as in flight at `node` from now on (and no longer at the node before).
-    pub(crate) fn enter_node(&mut self, node: &Rc<LocalNode>, settings: &PoolSettings, is_trial: bool) {
+    /// Counts the request as in flight at the node that was chosen, `node` to this worker, from now on (and no longer
+    /// at the node before).
+    pub(crate) fn enter_node(&mut self, node: &Rc<LocalNode>, chosen: Chosen<'_>, settings: &PoolSettings) {
         self.leave_node();
         node.stats().inflight.add(1);
         let is_first = self.tried == 0 && !self.has_waited;
@@ -127,7 +139,8 @@ impl Exchange {
             node: Rc::clone(node),
             connection: None,
             since,
-            is_trial,
+            is_trial: chosen.is_trial,
+            in_flight: chosen.in_flight,
             is_blamed: false,
             max_failures: settings.ejection.failures,
             max_idle: settings.max_idle_connections,
@@ -150,11 +163,17 @@ impl Exchange {
         self.node.as_ref().map_or(self.ready, |at| at.since)
     }
 
-    /// The key is served elsewhere than at its owner.
-    pub(crate) fn has_left_owner(&mut self) {
-        if self.decision == Some(Decision::Owner) {
-            self.decision = Some(Decision::Failover);
+    /// How the request comes to the node that it enters next. One without a key came there for want of one.
+    pub(crate) fn comes(&mut self, way: Way<'_>) {
+        match self.decision {
+            None | Some(Decision::NoKey) => return,
+            Some(Decision::Failover | Decision::Owner | Decision::Spill) => {}
         }
+        (self.decision, self.spilled_from) = match way {
+            Way::Straight => (Some(Decision::Owner), None),
+            Way::Failover => (Some(Decision::Failover), None),
+            Way::Spill { owner } => (Some(Decision::Spill), Some(self.worker.node(owner))),
+        };
     }
 
     /// Takes note that the node failed this request by its own fault.
@@ -225,6 +244,18 @@ impl Exchange {
             RetryReason::Timeout => &stats.retries_timeout,
         };
         counter.increment();
+    }
+
+    /// What counts the request at the node it is at, for another attempt there.
+    pub(crate) fn take_in_flight(&mut self) -> Option<InFlight> {
+        self.node.as_mut().and_then(|at| at.in_flight.take())
+    }
+
+    /// The request found no connection to the node it is at.
+    pub(crate) fn undo_in_flight(&mut self) {
+        if let Some(in_flight) = self.take_in_flight() {
+            in_flight.undo();
+        }
     }
 
     /// Takes the request off the node it was counted at.
@@ -327,7 +358,12 @@ impl Exchange {
             Some(Decision::Failover) => stats.decision_failover.increment(),
             Some(Decision::NoKey) => stats.decision_no_key.increment(),
             Some(Decision::Owner) => stats.decision_owner.increment(),
+            Some(Decision::Spill) => stats.decision_spill.increment(),
             None => {}
+        }
+        if let (Some(owner), Some(at)) = (&self.spilled_from, &self.node) {
+            owner.stats().spilled_out.increment();
+            at.node.stats().spilled_in.increment();
         }
     }
 

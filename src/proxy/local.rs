@@ -47,7 +47,8 @@ impl LocalPool {
     /// Requests that worker `worker` has sent to nodes so far.
     fn requests(&self, worker: usize) -> u64 {
         let stats = self.of(worker);
-        stats.decision_owner.get() + stats.decision_failover.get() + stats.decision_no_key.get()
+        let elsewhere = stats.decision_failover.get() + stats.decision_spill.get() + stats.decision_no_key.get();
+        stats.decision_owner.get() + elsewhere
     }
 }
 

@@ -1,6 +1,7 @@
 //! The data plane: accepts, finds the node of each request, forwards and streams.
 
 pub mod access_log;
+mod admission;
 mod alarm;
 mod attempt;
 mod body;

@@ -1,12 +1,17 @@
-//! Which node a request goes to next: the candidates of its key in order, past those that are ill.
+//! Which node a request goes to next: the candidates of its key in order, past those that are ill or have enough to do.
 
 use crate::cluster::health::Mark;
 use crate::cluster::health::settings::OnDown;
 use crate::placement::Placement;
+use crate::proxy::admission;
+use crate::proxy::admission::Full;
+use crate::proxy::admission::InFlight;
 use crate::proxy::error::ProxyError;
 use crate::proxy::table::PoolTable;
 use crate::proxy::table::Upstream;
+use crate::proxy::worker::Worker;
 use crate::routing::attempts::Detour;
+use crate::routing::bound;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -32,71 +37,159 @@ impl Order {
 
 /// What a request does next.
 pub(crate) enum Pick<'a> {
-    /// It goes to a node, which may be on trial.
-    Node { node: &'a Arc<Upstream>, is_trial: bool },
+    /// It goes to a node.
+    Node(Chosen<'a>),
     /// It waits for the owner of its key, until then at most.
     Hold { until: Instant },
+    /// It waits for room at any node.
+    Queue,
     /// There is none for it.
     Nobody(ProxyError),
 }
 
+/// The node that a request goes to.
+pub(crate) struct Chosen<'a> {
+    pub(crate) node: &'a Arc<Upstream>,
+    /// Whether the request is to find out if the node is well again.
+    pub(crate) is_trial: bool,
+    /// Counts it there, in pools that bound their load.
+    pub(crate) in_flight: Option<InFlight>,
+}
+
+/// How a request came to the node that was picked.
+#[derive(Clone, Copy)]
+pub(crate) enum Way<'a> {
+    /// It is the first candidate.
+    Straight,
+    /// The first candidate is ill, or failed.
+    Failover,
+    /// The first candidate has enough to do.
+    Spill { owner: &'a Arc<Upstream> },
+}
+
 /// Goes through the candidates of one request.
 pub(crate) struct Picker<'a, C> {
+    worker: &'a Worker,
     pool: &'a PoolTable,
     candidates: C,
-    current: Option<&'a Arc<Upstream>>,
-    /// How many candidates have been passed over for the one that is current.
-    passed: usize,
+    current: Option<usize>,
+    first: Option<usize>,
+    /// Why the first candidate was passed over.
+    reason: Option<Reason>,
     has_key: bool,
     /// Whether the request can be sent again elsewhere, so that it may try a node that may still be ill.
     is_repeatable: bool,
+    /// Whether it has waited for room, so that it need not wait behind others.
+    is_queued: bool,
     /// Since when the owner is down, as far as this request knows.
     down_since: Option<Instant>,
+    /// The least loaded of the candidates that were passed over for their bound.
+    least: Option<Least>,
+    /// Whether a candidate was passed over for one of its limits.
+    is_any_at_limit: bool,
 }
 
-/// The picker of a request, at the first of its candidates.
-pub(crate) fn picker(pool: &PoolTable, order: Order, is_repeatable: bool) -> Picker<'_, impl Iterator<Item = usize>> {
+/// Why a candidate was passed over.
+#[derive(Clone, Copy)]
+enum Reason {
+    /// It has enough to do.
+    Full,
+    /// It is ill, or failed.
+    Ill,
+}
+
+/// A node above its bound.
+#[derive(Clone, Copy)]
+struct Least {
+    index: usize,
+    /// Its requests and its weight.
+    load: (u64, u64),
+}
+
+/// Why a candidate is of no use now.
+enum Useless {
+    Full(Full),
+    Ill,
+}
+
+/// The picker of a request, at the first of its candidates. `is_repeatable` if it can be sent again elsewhere, and
+/// `is_queued` if it has waited for room.
+pub(crate) fn picker<'a>(
+    worker: &'a Worker,
+    pool: &'a PoolTable,
+    order: Order,
+    is_repeatable: bool,
+    is_queued: bool,
+) -> Picker<'a, impl Iterator<Item = usize>> {
     let mut candidates = order.candidates(&pool.placement);
-    let current = candidates.next().map(|index| pool.placed(index));
-    let has_key = matches!(order, Order::Key(_));
-    Picker { pool, candidates, current, passed: 0, has_key, is_repeatable, down_since: None }
+    let first = candidates.next();
+    Picker {
+        worker,
+        pool,
+        candidates,
+        current: first,
+        first,
+        reason: None,
+        has_key: matches!(order, Order::Key(_)),
+        is_repeatable,
+        is_queued,
+        down_since: None,
+        least: None,
+        is_any_at_limit: false,
+    }
 }
 
 impl<'a, C: Iterator<Item = usize>> Picker<'a, C> {
     /// The candidate that is current, or the first one after it that may be used.
     pub(crate) fn pick(&mut self) -> Pick<'a> {
-        while let Some(node) = self.current {
-            if let Some(is_trial) = self.may_use(node) {
-                return Pick::Node { node, is_trial };
-            }
-            match self.detour() {
-                Detour::Allowed => self.pass(),
-                Detour::Later => return Pick::Hold { until: self.held_until() },
-                Detour::Forbidden => return Pick::Nobody(ProxyError::NodeDown { node: node.name.clone() }),
+        while let Some(index) = self.current {
+            match self.try_use(index) {
+                Ok(chosen) => return Pick::Node(chosen),
+                Err(Useless::Full(Full::Queue)) => return Pick::Queue,
+                Err(Useless::Full(Full::Limit)) => self.pass_limited(),
+                Err(Useless::Full(Full::Bound { in_flight })) => {
+                    self.remember(Least { index, load: (in_flight, self.pool.weight(index)) });
+                    self.pass(Reason::Full);
+                }
+                Err(Useless::Ill) => match self.detour() {
+                    Detour::Allowed => self.pass(Reason::Ill),
+                    Detour::Later => return Pick::Hold { until: self.held_until() },
+                    Detour::Forbidden => {
+                        return Pick::Nobody(ProxyError::NodeDown { node: self.pool.placed(index).name.clone() });
+                    }
+                },
             }
         }
-        let pool = self.pool.settings.name.clone();
-        Pick::Nobody(match self.passed {
-            0 => ProxyError::NoNode { pool },
-            _ => ProxyError::NodesDown { pool },
-        })
+        self.pick_least()
     }
 
-    /// The first candidate after the one that is current that may be used.
+    /// The first candidate after the one that is current, which failed, that may be used.
     pub(crate) fn pick_next(&mut self) -> Pick<'a> {
-        self.pass();
+        self.pass(Reason::Ill);
         self.pick()
     }
 
-    /// Whether the node picked is not the first candidate.
-    pub(crate) fn has_passed(&self) -> bool {
-        self.passed > 0
+    /// As [`Picker::pick_next`], after a node that has as many connections as may be.
+    pub(crate) fn pick_past_limit(&mut self) -> Pick<'a> {
+        self.pass_limited();
+        self.pick()
+    }
+
+    /// How the request comes to the node picked.
+    pub(crate) fn way(&self) -> Way<'a> {
+        match (self.reason, self.first) {
+            (Some(reason), Some(first)) if self.current != self.first => match reason {
+                Reason::Full => Way::Spill { owner: self.pool.placed(first) },
+                Reason::Ill => Way::Failover,
+            },
+            _ => Way::Straight,
+        }
     }
 
     /// Whether the request may leave the node that is current, which is of no use now.
     pub(crate) fn detour(&mut self) -> Detour {
         match self.pool.settings.on_down {
-            _ if self.passed > 0 || !self.has_key => Detour::Allowed,
+            _ if self.reason.is_some() || !self.has_key => Detour::Allowed,
             OnDown::Spill => Detour::Allowed,
             OnDown::Fail => Detour::Forbidden,
             OnDown::Hold(_) if Instant::now() < self.held_until() => Detour::Later,
@@ -106,7 +199,7 @@ impl<'a, C: Iterator<Item = usize>> Picker<'a, C> {
 
     /// Until when the keys of the owner wait for it.
     pub(crate) fn held_until(&mut self) -> Instant {
-        let ill_since = || self.current.and_then(|owner| owner.vital.ill_since());
+        let ill_since = || self.current.and_then(|owner| self.pool.placed(owner).vital.ill_since());
         let since = *self.down_since.get_or_insert_with(|| ill_since().unwrap_or_else(Instant::now));
         match self.pool.settings.on_down {
             OnDown::Hold(time) => since + time,
@@ -114,19 +207,58 @@ impl<'a, C: Iterator<Item = usize>> Picker<'a, C> {
         }
     }
 
-    fn pass(&mut self) {
-        self.passed += 1;
-        self.current = self.candidates.next().map(|index| self.pool.placed(index));
+    fn pass(&mut self, reason: Reason) {
+        self.reason.get_or_insert(reason);
+        self.current = self.candidates.next();
     }
 
-    /// Whether the request may go to `node`, and if so, whether on trial.
-    fn may_use(&self, node: &Upstream) -> Option<bool> {
-        match node.vital.mark() {
-            Mark::Well => Some(false),
-            _ if self.pool.vital.is_panicking() => Some(false),
-            Mark::Trial if !self.is_repeatable => None,
-            trial @ (Mark::Trial | Mark::OpenTrial) => node.vital.take_trial(trial).then_some(true),
-            Mark::Ill => None,
+    fn pass_limited(&mut self) {
+        self.is_any_at_limit = true;
+        self.pass(Reason::Full);
+    }
+
+    fn remember(&mut self, node: Least) {
+        if self.least.is_none_or(|least| bound::is_less_loaded(node.load, least.load)) {
+            self.least = Some(node);
+        }
+    }
+
+    /// No candidate is left: the least loaded one takes what is above its bound.
+    fn pick_least(&mut self) -> Pick<'a> {
+        if let Some(Least { index, .. }) = self.least.take() {
+            match admission::admit_above_bound(self.worker, self.pool, index) {
+                None => self.is_any_at_limit = true,
+                in_flight => {
+                    self.current = Some(index);
+                    return Pick::Node(Chosen { node: self.pool.placed(index), is_trial: false, in_flight });
+                }
+            }
+        }
+        let pool = || self.pool.settings.name.clone();
+        match self.reason {
+            _ if self.is_any_at_limit => Pick::Queue,
+            None => Pick::Nobody(ProxyError::NoNode { pool: pool() }),
+            Some(_) => Pick::Nobody(ProxyError::NodesDown { pool: pool() }),
+        }
+    }
+
+    /// Takes a node for the request, if it may be used.
+    fn try_use(&self, index: usize) -> Result<Chosen<'a>, Useless> {
+        let node = self.pool.placed(index);
+        let trial = match node.vital.mark() {
+            Mark::Well => None,
+            _ if self.pool.vital.is_panicking() => None,
+            Mark::Trial if !self.is_repeatable => return Err(Useless::Ill),
+            trial @ (Mark::Trial | Mark::OpenTrial) => Some(trial),
+            Mark::Ill => return Err(Useless::Ill),
+        };
+        let in_flight = admission::admit(self.worker, self.pool, index, self.is_queued);
+        match (trial, in_flight) {
+            (None, in_flight) => Ok(Chosen { node, is_trial: false, in_flight: in_flight.map_err(Useless::Full)? }),
+            (Some(trial), Ok(in_flight)) if node.vital.take_trial(trial) => {
+                Ok(Chosen { node, is_trial: true, in_flight })
+            }
+            (Some(_), _) => Err(Useless::Ill),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::cluster::health::settings::StatusRange;
 use crate::cluster::health::settings::print_statuses;
 use crate::cluster::health::settings::read_statuses;
 use crate::routing::attempts::BudgetSettings;
+use crate::routing::bound::LoadSettings;
 use crate::routing::key;
 use crate::routing::key::KeyRule;
 use crate::routing::pool_match::PoolMatch;
@@ -148,6 +149,8 @@ pub struct PoolSettings {
     pub on_down: OnDown,
     /// `max-waiting` 1,024: requests that may wait for a node.
     pub max_waiting: usize,
+    /// `load-bound`, `max-inflight`, `max-connections` and `queue-timeout`: how much a node may have to do.
+    pub load: LoadSettings,
     /// `health = { ... }`: how nodes are checked.
     pub health: HealthSettings,
     /// `ejection = { ... }`: which failures take a node out.
@@ -176,9 +179,10 @@ impl PoolSettings {
         let max_idle_connections = section.integer("max-idle-connections", 1024, 0..=100_000);
         let max_attempts = section.integer("max-attempts", 3, 1..=16);
         let retry_on = read_statuses(section, "retry-on").unwrap_or_default();
-        let retry_budget = section.section("retry-budget", read_budget);
+        let retry_budget = section.section("retry-budget", BudgetSettings::read);
         let on_down = section.parse("on-down", OnDown::parse).unwrap_or(OnDown::Spill);
         let max_waiting = section.integer("max-waiting", 1024, 0..=1_000_000);
+        let load = LoadSettings::read(section);
         let health = section.section("health", HealthSettings::read);
         let ejection = section.section("ejection", EjectionSettings::read);
         let max_replay_body = section.size("max-replay-body", 64 << 10, 0..=(16 << 20));
@@ -203,6 +207,7 @@ impl PoolSettings {
             retry_budget,
             on_down,
             max_waiting,
+            load,
             health,
             ejection,
             max_replay_body,
@@ -227,6 +232,7 @@ impl PoolSettings {
         printer.set("retry-on", print_statuses(&self.retry_on));
         printer.set("on-down", self.on_down.to_string());
         printer.set_count("max-waiting", self.max_waiting);
+        self.load.print(printer);
         printer.set_size("max-replay-body", self.max_replay_body);
         printer.set_duration("drain-deadline", self.drain_deadline);
     }
@@ -243,20 +249,12 @@ impl PoolSettings {
         if let Some(total) = self.timeouts.total {
             printer.set_duration("total", total);
         }
-        printer.table("[pool.retry-budget]");
-        printer.set("percent", self.retry_budget.percent);
-        printer.set("min-per-second", self.retry_budget.min_per_second);
+        self.retry_budget.print(printer);
+        self.load.print_table(printer);
         self.health.print(printer);
         self.ejection.print(printer);
         printer.table("[pool.resolve]");
         printer.set_duration("every", self.resolve_every);
-    }
-}
-
-fn read_budget(section: &mut Section<'_>) -> BudgetSettings {
-    BudgetSettings {
-        percent: section.integer("percent", 20, 0..=1000),
-        min_per_second: section.integer("min-per-second", 10, 0..=1_000_000),
     }
 }
 

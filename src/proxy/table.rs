@@ -3,6 +3,9 @@
 use crate::cluster::membership::Membership;
 use crate::cluster::node::Node;
 use crate::cluster::node::NodeAddress;
+use crate::metrics::load::NodeLoad;
+use crate::metrics::load::PoolLoad;
+use crate::metrics::load::Refused;
 use crate::metrics::stats::NodeStats;
 use crate::metrics::stats::PoolStats;
 use crate::metrics::vital::NodeVital;
@@ -74,6 +77,8 @@ pub struct PoolTable {
     pub stats: Arc<PoolStats>,
     /// How the pool as a whole is doing; outlives tables too.
     pub vital: Arc<PoolVital>,
+    /// The requests of the pool, where it bounds its load; outlives tables too.
+    pub load: Arc<PoolLoad>,
     /// Share of keys the change to this epoch moved, 0 to 1.
     pub moved_ratio: f64,
     /// Handles of the placed nodes, by their index in the placement.
@@ -110,7 +115,9 @@ impl PoolTable {
     /// their connections stay open, and the counters of all nodes that stay. `workers` sizes new counters.
     pub fn next(parts: PoolParts, previous: Option<&PoolTable>, workers: usize) -> PoolTable {
         let placement = parts.placement;
-        let upstreams = next_upstreams(&parts.membership, previous, workers);
+        let load = previous.map_or_else(Arc::default, |pool| Arc::clone(&pool.load));
+        let handles = Handles { previous, load: &load, workers };
+        let upstreams = handles.of(&parts.membership);
         let placed = placement.nodes().iter().map(|node| Arc::clone(&upstreams[&node.name])).collect();
         let mut total = 0;
         let weight_sums = placement.nodes().iter().map(|node| {
@@ -123,6 +130,7 @@ impl PoolTable {
             routes: parts.membership.routes(),
             stats: previous.map_or_else(|| Arc::new(PoolStats::new(workers)), |pool| Arc::clone(&pool.stats)),
             vital: previous.map_or_else(Arc::default, |pool| Arc::clone(&pool.vital)),
+            load,
             moved_ratio: parts.moved_ratio,
             weight_sums: weight_sums.collect(),
             placed,
@@ -137,6 +145,31 @@ impl PoolTable {
     /// The handle of the placed node with this placement index.
     pub fn placed(&self, index: usize) -> &Arc<Upstream> {
         &self.placed[index]
+    }
+
+    /// How many requests the placed node with this placement index may have, one more included, before others come
+    /// first (`load-bound`). `None` without such a bound.
+    pub fn cap(&self, index: usize) -> Option<u64> {
+        let bound = self.settings.load.bound?;
+        let usable_weight = match self.vital.usable_weight() {
+            0 => self.weight_sums.last().copied().unwrap_or_default(),
+            weight => weight,
+        };
+        Some(bound.cap(self.load.in_flight(), self.weight(index), usable_weight))
+    }
+
+    /// How many requests each placed node may have at the load of this moment, by `load-bound` and `max-inflight`, by
+    /// name. Nobody is in it where any number may be.
+    pub fn caps(&self) -> HashMap<&str, u64> {
+        let limit = self.settings.load.max_inflight.map(u64::from);
+        let nodes = self.placement.nodes().iter().enumerate();
+        let cap = |index| self.cap(index).into_iter().chain(limit).min();
+        nodes.filter_map(|(index, node)| Some((node.name.as_str(), cap(index)?))).collect()
+    }
+
+    /// The weight of the placed node with this placement index.
+    pub fn weight(&self, index: usize) -> u64 {
+        u64::from(self.placement.nodes()[index].weight)
     }
 
     /// The handles of all nodes, draining ones included, by name.
@@ -171,21 +204,28 @@ impl PoolTable {
     }
 }
 
-/// The handles for `membership`: kept where name and address are as before, marked retired where they are not.
-fn next_upstreams(
-    membership: &Membership,
-    previous: Option<&PoolTable>,
+/// What the handles of a pool's nodes are made from.
+struct Handles<'a> {
+    previous: Option<&'a PoolTable>,
+    load: &'a Arc<PoolLoad>,
     workers: usize,
-) -> BTreeMap<String, Arc<Upstream>> {
-    let handles = membership.nodes().iter().map(|node| {
-        let handle = match previous.and_then(|pool| pool.upstreams.get(node.name.as_str())) {
-            Some(known) if known.address == node.address => Arc::clone(known),
-            Some(known) => Arc::new(Upstream::new(node, Arc::clone(&known.stats))),
-            None => Arc::new(Upstream::new(node, Arc::new(NodeStats::new(workers)))),
-        };
-        (node.name.as_str().to_owned(), handle)
-    });
-    handles.collect()
+}
+
+impl Handles<'_> {
+    /// The handles for `membership`: kept where name and address are as before.
+    fn of(&self, membership: &Membership) -> BTreeMap<String, Arc<Upstream>> {
+        let known = |name: &str| self.previous.and_then(|pool| pool.upstreams.get(name));
+        let handles = membership.nodes().iter().map(|node| {
+            let new = |stats| Arc::new(Upstream::new(node, stats, NodeLoad::new(Arc::clone(self.load))));
+            let handle = match known(node.name.as_str()) {
+                Some(known) if known.address == node.address => Arc::clone(known),
+                Some(known) => new(Arc::clone(&known.stats)),
+                None => new(Arc::new(NodeStats::new(self.workers))),
+            };
+            (node.name.as_str().to_owned(), handle)
+        });
+        handles.collect()
+    }
 }
 
 /// One node at one address: the identity that connections are kept under.
@@ -205,11 +245,15 @@ pub struct Upstream {
     pub stats: Arc<NodeStats>,
     /// Whether the node is well, at this address.
     pub vital: Arc<NodeVital>,
+    /// What the node has to do, at this address.
+    pub load: NodeLoad,
+    /// Who had to do without a connection to it.
+    pub refused: Refused,
     retired: AtomicBool,
 }
 
 impl Upstream {
-    fn new(node: &Node, stats: Arc<NodeStats>) -> Upstream {
+    fn new(node: &Node, stats: Arc<NodeStats>, load: NodeLoad) -> Upstream {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Upstream {
             id: NEXT_ID.fetch_add(1, Relaxed),
@@ -219,6 +263,8 @@ impl Upstream {
             leaving: Leaving::default(),
             stats,
             vital: Arc::default(),
+            load,
+            refused: Refused::default(),
             retired: AtomicBool::new(false),
         }
     }

@@ -5,6 +5,7 @@ use crate::metrics::stats::NodeStripe;
 use crate::proxy::error::ConnectFailure;
 use crate::proxy::gather;
 use crate::proxy::request_body::RequestBody;
+use crate::proxy::settings::PoolSettings;
 use crate::proxy::table::Upstream;
 use crate::proxy::waiting::Waiting;
 use bytes::Bytes;
@@ -96,12 +97,35 @@ pub(crate) struct Connection {
     open: OpenConnection,
 }
 
-/// Counts a connection to a node, and lets it be cut, until it is dropped.
+/// A connection to a node that is open, counted and lets itself be cut, until it is dropped.
 pub(crate) struct OpenConnection {
-    node: Rc<LocalNode>,
+    slot: Slot,
     waiting: Arc<Waiting>,
     /// Its number at the node.
     id: usize,
+}
+
+/// One of the connections that may be open to a node, from before it is opened.
+struct Slot {
+    node: Rc<LocalNode>,
+}
+
+impl Slot {
+    /// One more, unless `max` are taken.
+    fn take(node: &Rc<LocalNode>, max: Option<u32>) -> Option<Slot> {
+        let upstream = &node.upstream;
+        if upstream.load.try_connect(max.map_or(u64::MAX, u64::from)) {
+            return Some(Slot { node: Rc::clone(node) });
+        }
+        upstream.refused.note(node.worker);
+        None
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.node.upstream.load.disconnect();
+    }
 }
 
 /// What sending a request over one connection came to.
@@ -126,32 +150,33 @@ impl LocalNode {
         Some(last.connection)
     }
 
-    /// A kept connection that gets ready, if there is one and it `may_reuse` it, else a new one; for when none is
-    /// ready. One that takes longer than `patience`, because its node has yet to read the end of the request before, is
-    /// given up; a new one may take as long.
+    /// A kept connection that gets ready, if there is one and it `may_reuse` it, else a new one, unless there are
+    /// `max-connections`; for when none is ready. One that takes longer than `timeouts.connect`, because its node has
+    /// yet to read the end of the request before, is given up; a new one may take as long.
     pub(crate) async fn connection(
         self: &Rc<Self>,
-        patience: Duration,
+        settings: &PoolSettings,
         may_reuse: bool,
     ) -> Result<Box<Connection>, ConnectFailure> {
         loop {
             let Some(mut idle) = self.idle.borrow_mut().pop_if(|_| may_reuse) else {
-                return self.connect(patience).await;
+                return self.connect(settings).await;
             };
             self.stats().idle_connections.add(-1);
             if !idle.is_fresh(Instant::now()) {
                 continue;
             }
             let ready = poll_fn(|cx| idle.connection.poll_ready(cx));
-            if let Ok(true) = tokio::time::timeout(patience, ready).await {
+            if let Ok(true) = tokio::time::timeout(settings.timeouts.connect, ready).await {
                 return Ok(idle.connection);
             }
         }
     }
 
-    async fn connect(self: &Rc<Self>, patience: Duration) -> Result<Box<Connection>, ConnectFailure> {
+    async fn connect(self: &Rc<Self>, settings: &PoolSettings) -> Result<Box<Connection>, ConnectFailure> {
+        let slot = Slot::take(self, settings.load.max_connections).ok_or(ConnectFailure::Limit)?;
         let generation = self.upstream.resolved.generation();
-        let stream = match tokio::time::timeout(patience, open(&self.upstream)).await {
+        let stream = match tokio::time::timeout(settings.timeouts.connect, open(&self.upstream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(failure)) => return Err(failure),
             Err(_) => return Err(ConnectFailure::TimedOut),
@@ -163,7 +188,7 @@ impl LocalNode {
         let handshake = builder.handshake(TokioIo::new(stream)).await;
         let (sender, driver) = handshake.map_err(|_| ConnectFailure::Refused)?;
         let waker = Waker::from(Arc::clone(&waiting));
-        let open = OpenConnection::new(self, waiting);
+        let open = OpenConnection::new(slot, waiting);
         let (driver, remains, is_reused) = (Some(driver), None, false);
         Ok(Box::new(Connection { sender, driver, remains, is_reused, waker, generation, open }))
     }
@@ -173,11 +198,12 @@ impl LocalNode {
         !self.open.borrow().is_empty()
     }
 
-    /// Keeps a connection whose request and response are complete, unless the node has left or enough are kept.
+    /// Keeps a connection whose request and response are complete, unless the node has left, enough are kept, or other
+    /// workers are short of them.
     pub(crate) fn keep(&self, mut connection: Box<Connection>, max_idle: usize) {
         let mut idle = self.idle.borrow_mut();
         let is_of_use = connection.driver.is_some() && connection.leads_to_node();
-        if self.upstream.is_retired() || !is_of_use || idle.len() >= max_idle {
+        if self.upstream.is_retired() || !is_of_use || idle.len() >= max_idle || self.gives_way() {
             return;
         }
         connection.is_reused = true;
@@ -186,8 +212,20 @@ impl LocalNode {
         self.stats().idle_connections.add(1);
     }
 
+    /// Whether a connection that is not in use is to be closed, because other workers may open none for
+    /// `max-connections`. While requests wait for room, any of them may be next, so that none is kept; after that, one
+    /// time is enough.
+    fn gives_way(&self) -> bool {
+        let gives_way = self.upstream.refused.is_other(self.worker);
+        if gives_way && !self.upstream.load.is_queued() {
+            self.upstream.refused.clear();
+        }
+        gives_way
+    }
+
     /// Closes idle connections that were so for too long, that the node closed or that lead elsewhere by now, or all
-    /// when the node is on its way out; and once its time is over, those in use too.
+    /// when the node is on its way out or other workers are short of them; and once the time of the node is over, those
+    /// in use too.
     pub(crate) fn sweep(&self) {
         let (now, leave) = (Instant::now(), self.upstream.leaving.get());
         self.sweep_idle(now, leave.is_some());
@@ -199,7 +237,7 @@ impl LocalNode {
     fn sweep_idle(&self, now: Instant, is_leaving: bool) {
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
-        if is_leaving {
+        if is_leaving || (before > 0 && self.gives_way()) {
             idle.clear();
         } else {
             // Nobody waits for a connection that is kept.
@@ -235,7 +273,7 @@ impl Connection {
             return;
         };
         if let Err(error) = ended {
-            tracing::debug!(node = %self.open.node.upstream.name, %error, "connection to a node ended");
+            tracing::debug!(node = %self.open.slot.node.upstream.name, %error, "connection to a node ended");
         }
         // Whoever still waits for an answer is told that none will come.
         self.remains = self.driver.take().map(http1::Connection::into_parts);
@@ -243,7 +281,7 @@ impl Connection {
 
     /// The node that it leads to.
     pub(crate) fn node_name(&self) -> &str {
-        &self.open.node.upstream.name
+        &self.open.slot.node.upstream.name
     }
 
     /// Whether it was cut because the time of its node was over, so that what breaks is nobody's fault.
@@ -253,7 +291,7 @@ impl Connection {
 
     /// Whether the name of the node still leads where the connection does.
     fn leads_to_node(&self) -> bool {
-        self.generation == self.open.node.upstream.resolved.generation()
+        self.generation == self.open.slot.node.upstream.resolved.generation()
     }
 
     /// Drives the connection; ready once it is of no more use.
@@ -339,10 +377,10 @@ impl AsyncWrite for DrivenStream {
 }
 
 impl OpenConnection {
-    fn new(node: &Rc<LocalNode>, waiting: Arc<Waiting>) -> OpenConnection {
-        node.stats().connections.add(1);
-        let id = node.open.borrow_mut().insert(Arc::clone(&waiting));
-        OpenConnection { node: Rc::clone(node), waiting, id }
+    fn new(slot: Slot, waiting: Arc<Waiting>) -> OpenConnection {
+        slot.node.stats().connections.add(1);
+        let id = slot.node.open.borrow_mut().insert(Arc::clone(&waiting));
+        OpenConnection { slot, waiting, id }
     }
 
     /// Waits until the connection is cut.
@@ -353,8 +391,8 @@ impl OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.node.open.borrow_mut().remove(self.id);
-        self.node.stats().connections.add(-1);
+        self.slot.node.open.borrow_mut().remove(self.id);
+        self.slot.node.stats().connections.add(-1);
     }
 }
 

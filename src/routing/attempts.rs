@@ -4,6 +4,8 @@
 //! anything twice (RFC 9110 section 9.2.2) and the whole of it is still held; the budget of the pool bounds how often.
 
 use crate::routing::window::Window;
+use crate::section::Printer;
+use crate::section::Section;
 use std::time::Duration;
 
 /// How an attempt failed.
@@ -108,6 +110,23 @@ pub struct BudgetSettings {
     pub percent: u32,
     /// `min-per-second` 10: allowed in any case, on average over ten seconds.
     pub min_per_second: u32,
+}
+
+impl BudgetSettings {
+    /// Reads the table `retry-budget`.
+    pub fn read(section: &mut Section<'_>) -> BudgetSettings {
+        BudgetSettings {
+            percent: section.integer("percent", 20, 0..=1000),
+            min_per_second: section.integer("min-per-second", 10, 0..=1_000_000),
+        }
+    }
+
+    /// Writes `[pool.retry-budget]`.
+    pub fn print(&self, printer: &mut Printer) {
+        printer.table("[pool.retry-budget]");
+        printer.set("percent", self.percent);
+        printer.set("min-per-second", self.min_per_second);
+    }
 }
 
 /// What was spent of the budget, and what it grows with. Each worker has its own for each pool.

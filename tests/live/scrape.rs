@@ -102,6 +102,8 @@ fn of_traffic(sent: &Sent) -> Vec<Check> {
         (r#"ringway_decisions_total{pool="rooms",decision="owner"}"#, Expected::Exactly(sent.owner)),
         (r#"ringway_decisions_total{pool="rooms",decision="failover"}"#, Expected::Exactly(sent.failover)),
         (r#"ringway_decisions_total{pool="rooms",decision="no-key"}"#, keyless),
+        (r#"ringway_decisions_total{pool="rooms",decision="spill"}"#, none),
+        (r#"sum(ringway_spilled_requests_total{pool="rooms",direction=~"in|out"})"#, none),
         (r#"ringway_keyless_requests_total{pool="rooms"}"#, keyless),
         (r#"ringway_retries_total{pool="rooms",reason="connect"}"#, retries),
         (r#"ringway_retries_total{pool="rooms",reason="stale-connection"}"#, none),
@@ -212,7 +214,7 @@ fn assert_labels(prometheus: &mut Prometheus) {
 }
 
 /// The labels of each metric that has any, in alphabetical order.
-const LABELS: [(&str, &[&str]); 29] = [
+const LABELS: [(&str, &[&str]); 30] = [
     ("ringway_requests_total", &["code", "node", "pool"]),
     ("ringway_request_duration_seconds_count", &["pool"]),
     ("ringway_request_duration_seconds_bucket", &["le", "pool"]),
@@ -230,6 +232,7 @@ const LABELS: [(&str, &[&str]); 29] = [
     ("ringway_resolve_failures_total", &["node", "pool"]),
     ("ringway_pool_panic", &["pool"]),
     ("ringway_inflight_requests", &["node", "pool"]),
+    ("ringway_spilled_requests_total", &["direction", "node", "pool"]),
     ("ringway_node_state", &["node", "pool", "state"]),
     ("ringway_tunnels", &["node", "pool"]),
     ("ringway_drain_cut_connections_total", &["node", "pool"]),

@@ -5,6 +5,7 @@
 mod access_log;
 mod bodies;
 mod body_keys;
+mod bounds;
 mod connections;
 mod draining;
 mod failover;

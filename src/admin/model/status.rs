@@ -47,6 +47,10 @@ pub struct NodeStatus {
     pub inflight: u64,
     /// As many may be, at the load of this moment; null without a bound.
     pub bound: Option<u64>,
+    /// Requests that it took for owners of their keys that had enough to do (`load-bound` and limits).
+    pub spilled_in: u64,
+    /// Requests for its own keys that others took, because it had enough to do.
+    pub spilled_out: u64,
     /// Connections to the node, idle ones included.
     pub connections: u64,
     /// Of these, the ones kept for the next request.
