@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) pool: Option<String>,
     pub(crate) node: Option<String>,
     pub(crate) decision: Option<&'static str>,
+    /// Why a key was served elsewhere than at its owner: `ill`, `failed` or `full`.
+    pub(crate) owner_was: Option<&'static str>,
     pub(crate) key_source: Option<String>,
     pub(crate) key_hash: Option<String>,
     pub(crate) attempts: u32,

@@ -169,11 +169,15 @@ impl Exchange {
             None | Some(Decision::NoKey) => return,
             Some(Decision::Failover | Decision::Owner | Decision::Spill) => {}
         }
-        (self.decision, self.spilled_from) = match way {
-            Way::Straight => (Some(Decision::Owner), None),
-            Way::Failover => (Some(Decision::Failover), None),
-            Way::Spill { owner } => (Some(Decision::Spill), Some(self.worker.node(owner))),
+        let (decision, owner_was, spilled_from) = match way {
+            Way::Straight => (Decision::Owner, None, None),
+            Way::Failover { owner_was } => (Decision::Failover, Some(owner_was), None),
+            Way::Spill { owner } => (Decision::Spill, Some("full"), Some(self.worker.node(owner))),
         };
+        (self.decision, self.spilled_from) = (Some(decision), spilled_from);
+        if let Some(log) = &mut self.log {
+            log.owner_was = owner_was;
+        }
     }
 
     /// Takes note that the node failed this request by its own fault.

@@ -61,8 +61,8 @@ pub(crate) struct Chosen<'a> {
 pub(crate) enum Way<'a> {
     /// It is the first candidate.
     Straight,
-    /// The first candidate is ill, or failed.
-    Failover,
+    /// The first candidate is ill, or failed: this is which.
+    Failover { owner_was: &'static str },
     /// The first candidate has enough to do.
     Spill { owner: &'a Arc<Upstream> },
 }
@@ -92,9 +92,11 @@ pub(crate) struct Picker<'a, C> {
 /// Why a candidate was passed over.
 #[derive(Clone, Copy)]
 enum Reason {
+    /// It failed this request.
+    Failed,
     /// It has enough to do.
     Full,
-    /// It is ill, or failed.
+    /// It is ill.
     Ill,
 }
 
@@ -165,7 +167,7 @@ impl<'a, C: Iterator<Item = usize>> Picker<'a, C> {
 
     /// The first candidate after the one that is current, which failed, that may be used.
     pub(crate) fn pick_next(&mut self) -> Pick<'a> {
-        self.pass(Reason::Ill);
+        self.pass(Reason::Failed);
         self.pick()
     }
 
@@ -180,7 +182,8 @@ impl<'a, C: Iterator<Item = usize>> Picker<'a, C> {
         match (self.reason, self.first) {
             (Some(reason), Some(first)) if self.current != self.first => match reason {
                 Reason::Full => Way::Spill { owner: self.pool.placed(first) },
-                Reason::Ill => Way::Failover,
+                Reason::Failed => Way::Failover { owner_was: "failed" },
+                Reason::Ill => Way::Failover { owner_was: "ill" },
             },
             _ => Way::Straight,
         }

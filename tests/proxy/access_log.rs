@@ -5,6 +5,8 @@ use crate::harness::h2;
 use crate::harness::node::Node;
 use crate::harness::proxy::Setup;
 use crate::harness::proxy::get;
+use crate::harness::proxy::key_of;
+use crate::harness::proxy::keyed;
 use crate::harness::proxy::post;
 use ringway::control::pool_at::PoolAt;
 use serde_json::Value;
@@ -76,6 +78,21 @@ async fn a_line_tells_what_became_of_a_request() {
     assert!(humantime::parse_rfc3339(line["ts"].as_str().unwrap()).is_ok(), "{line}");
     let (all, upstream) = (line["duration_s"].as_f64().unwrap(), line["upstream_s"].as_f64().unwrap());
     assert!(0.0 < upstream && upstream <= all && all < 10.0, "{line}");
+}
+
+#[tokio::test]
+async fn whoever_is_served_elsewhere_can_read_why() {
+    let (log, a, b) = (LogFile::new("why"), Node::refusing("a"), Node::echo("b").await);
+    let proxy = Setup::of(&[&a, &b]).pool("ejection = { failures = 1, time = '1h' }").access_log(&log.0).start();
+    let key = key_of(&proxy, &["a", "b"]);
+    proxy.ask(keyed(&key)).await;
+    proxy.metric_is("ringway_node_up", &["node=\"a\""], 0.0).await;
+    proxy.ask(keyed(&key)).await;
+    proxy.ask(keyed(&key_of(&proxy, &["b", "a"]))).await;
+    let lines = log.lines(3).await;
+    let told: Vec<_> = lines.iter().map(|line| (&line["decision"], &line["owner_was"])).collect();
+    let (failover, owner) = ("failover".into(), "owner".into());
+    assert_eq!(told, [(&failover, &"failed".into()), (&failover, &"ill".into()), (&owner, &Value::Null)]);
 }
 
 #[tokio::test]
