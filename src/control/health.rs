@@ -6,6 +6,7 @@ use crate::cluster::health::Flip;
 use crate::cluster::health::Note;
 use crate::cluster::health::PoolHealth;
 use crate::cluster::health::Subject;
+use crate::cluster::health::settings::Check;
 use crate::control::news::News;
 use crate::control::news::Teller;
 use crate::control::probe;
@@ -89,6 +90,13 @@ struct Followed {
     is_checked: bool,
 }
 
+/// What a check came to, and what was asked: the pool may have other checks by now.
+struct Checked {
+    node: u64,
+    check: Check,
+    outcome: Outcome,
+}
+
 /// A pool as far as its health goes.
 struct FollowedPool {
     table: Arc<PoolTable>,
@@ -102,7 +110,7 @@ struct Health {
     started: Instant,
     pools: BTreeMap<String, FollowedPool>,
     nodes: BTreeMap<u64, Followed>,
-    checks: JoinSet<(u64, Outcome)>,
+    checks: JoinSet<Checked>,
     slots: Arc<Semaphore>,
     resolver: Resolver,
     random: fastrand::Rng,
@@ -135,7 +143,7 @@ impl Health {
                     None => return,
                 },
                 Some(checked) = self.checks.join_next() => match checked {
-                    Ok((node, outcome)) => self.checked(node, outcome),
+                    Ok(checked) => self.checked(&checked),
                     Err(error) => tracing::error!(%error, "a health check panicked"),
                 },
                 () = changed.notified() => self.follow(),
@@ -207,15 +215,21 @@ impl Health {
             tokio::time::sleep(wait).await;
             // The semaphore is never closed; without a slot the check would only come too early.
             let _slot = slots.acquire().await;
-            (id, probe::probe(&upstream, &check, timeout).await)
+            let outcome = probe::probe(&upstream, &check, timeout).await;
+            Checked { node: id, check, outcome }
         });
     }
 
-    fn checked(&mut self, id: u64, outcome: Outcome) {
-        match outcome {
+    fn checked(&mut self, checked: &Checked) {
+        let id = checked.node;
+        let Some(node) = self.nodes.get(&id) else { return };
+        if self.pools[&node.pool].table.settings.health.check.as_ref() != Some(&checked.check) {
+            return self.check_after(id, Duration::ZERO);
+        }
+        match checked.outcome {
             Some(Ok(())) => self.note(id, Note::CheckPassed),
             Some(Err(failure)) => self.note(id, Note::CheckFailed(failure)),
-            None => tracing::warn!("a health check could not be made: this process has no files or ports left"),
+            None => tracing::debug!("a health check could not be made, by no fault of its node"),
         }
         let Some(node) = self.nodes.get(&id) else { return };
         let pool = &self.pools[&node.pool];

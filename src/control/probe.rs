@@ -16,7 +16,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::time::Duration;
 
-/// What a check came to. `None` when this process could not even try, which says nothing of the node.
+/// What a check came to. `None` when this process could not even try, or its name does not resolve: that says nothing
+/// of the node.
 pub(super) type Outcome = Option<Result<(), CheckFailure>>;
 
 /// Checks a node once; connecting and answering may take `timeout` together.
@@ -64,8 +65,7 @@ async fn ask_http(stream: NodeStream, address: &NodeAddress, check: &HttpCheck) 
 
 fn unconnected(failure: ConnectFailure) -> Option<CheckFailure> {
     match failure {
-        ConnectFailure::Limit | ConnectFailure::Local => None,
-        ConnectFailure::Name => Some(CheckFailure::Name),
+        ConnectFailure::Limit | ConnectFailure::Local | ConnectFailure::Name => None,
         ConnectFailure::Refused => Some(CheckFailure::Refused),
         ConnectFailure::TimedOut => Some(CheckFailure::TimedOut),
         ConnectFailure::Unreachable => Some(CheckFailure::Unreachable),

@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Acquire;
 use std::sync::atomic::Ordering::Release;
+use std::time::Duration;
 
-/// The last good answer of the resolver. Without one, as before the first, whoever connects has to ask by itself.
+/// How often whoever waits for the first answer looks for it.
+const STEP: Duration = Duration::from_millis(10);
+
+/// The last good answer of the resolver. Before the first, whoever connects waits for it.
 #[derive(Debug, Default)]
 pub struct Resolved {
     answer: ArcSwapOption<Vec<SocketAddr>>,
@@ -45,6 +49,16 @@ impl Resolved {
     /// Where to connect to, in order; `None` before the first answer.
     pub fn addresses(&self) -> Option<Arc<Vec<SocketAddr>>> {
         self.answer.load_full()
+    }
+
+    /// As [`Resolved::addresses`], waiting for the first answer.
+    pub async fn first(&self) -> Arc<Vec<SocketAddr>> {
+        loop {
+            match self.addresses() {
+                Some(addresses) => return addresses,
+                None => tokio::time::sleep(STEP).await,
+            }
+        }
     }
 
     /// Which answer is in force; to be read before the addresses.

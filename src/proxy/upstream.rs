@@ -396,13 +396,13 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Connects to a node. Only a host name that has not been resolved yet is looked up for it.
+/// Connects to a node. Looking a host name up is for the resolver, whose first answer is waited for.
 pub(crate) async fn open(node: &Upstream) -> Result<NodeStream, ConnectFailure> {
     let tcp = match &node.address {
         NodeAddress::Ip(address) => TcpStream::connect(address).await,
-        NodeAddress::Host { name, port } => match node.resolved.addresses() {
-            Some(addresses) => connect_to_any(&addresses).await,
-            None => connect_to_any(&look_up(name, *port).await.map_err(|_| ConnectFailure::Name)?).await,
+        NodeAddress::Host { .. } => match tokio::time::timeout(FIRST_ANSWER, node.resolved.first()).await {
+            Ok(addresses) => connect_to_any(&addresses).await,
+            Err(_) => return Err(ConnectFailure::Name),
         },
         NodeAddress::Unix(path) => {
             let stream = UnixStream::connect(path).await;
@@ -421,6 +421,9 @@ pub(crate) async fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, St
     let addresses: Vec<SocketAddr> = found.collect();
     if addresses.is_empty() { Err("there is no address".to_owned()) } else { Ok(addresses) }
 }
+
+/// How long a connection waits for the first answer of the resolver.
+const FIRST_ANSWER: Duration = Duration::from_millis(500);
 
 /// How soon a peer that vanished without a word is noticed on a connection where nothing need be said, such as a
 /// tunnel: after a minute of silence it is probed, and what answers none of the system's 9 probes is gone.

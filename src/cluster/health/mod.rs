@@ -49,8 +49,6 @@ pub enum Note {
 pub enum CheckFailure {
     /// The node closed the connection before it had answered.
     Closed,
-    /// Its name does not resolve.
-    Name,
     /// What it answered is not HTTP.
     NotHttp,
     /// It refused the connection.
@@ -67,7 +65,6 @@ impl fmt::Display for CheckFailure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CheckFailure::Closed => write!(out, "check: connection closed"),
-            CheckFailure::Name => write!(out, "check: name does not resolve"),
             CheckFailure::NotHttp => write!(out, "check: answer is not HTTP"),
             CheckFailure::Refused => write!(out, "check: connection refused"),
             CheckFailure::Status(status) => write!(out, "check: status {status}"),
@@ -80,7 +77,7 @@ impl fmt::Display for CheckFailure {
 /// How a live request failed, by the node's own fault: never a client's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LiveFailure {
-    /// It closed or reset the connection before it had answered.
+    /// It closed or reset the connection before it had answered to the end.
     Closed,
     /// No connection came about.
     Connect,
@@ -88,7 +85,7 @@ pub enum LiveFailure {
     Protocol,
     /// It answered with one of [`EjectionSettings::statuses`].
     Status(u16),
-    /// It did not begin its answer in time.
+    /// It did not begin its answer in time, or fell silent in the middle.
     TimedOut,
 }
 
