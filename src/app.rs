@@ -169,7 +169,15 @@ impl App {
                 }
             }
         };
-        self.leave(departure, stop.received()).await;
+        let hurry = async {
+            if departure == Departure::HandOver {
+                // The first one only says what is going on anyway.
+                stop.received().await;
+                tracing::info!("stopping as soon as open requests are finished");
+            }
+            stop.received().await;
+        };
+        self.leave(departure, hurry).await;
         Ok(())
     }
 

@@ -177,7 +177,8 @@ impl Successor {
     /// # Errors
     /// When it could not; the old process goes on then.
     pub async fn offer(&mut self, offer: Offer, sockets: &[OwnedFd]) -> Result<(), HandoverError> {
-        self.wire.send(&Message::Offer(offer), sockets).await?;
+        let sent = tokio::time::timeout(READY_PATIENCE, self.wire.send(&Message::Offer(offer), sockets)).await;
+        sent.map_err(|_| HandoverError::Unreadable("nobody reads what is offered".to_owned()))??;
         match self.receive(READY_PATIENCE).await? {
             Message::Ready {} => Ok(()),
             other => Err(HandoverError::Unreadable(unexpected(&other))),

@@ -41,7 +41,7 @@ pub(crate) async fn follow(State(api): State<Arc<Api>>) -> Response {
     (fields, Body::new(body)).into_response()
 }
 
-/// Writes until the client leaves or the process ends.
+/// Writes until the client leaves, or the process ends or hands over: clients ask again, and reach the one that serves.
 async fn write(mut news: broadcast::Receiver<Arc<News>>, mut phase: watch::Receiver<Phase>, mut stream: Sender<Bytes>) {
     // A comment, so that the client sees at once that it is heard.
     let mut text = ": what happens from now on\n\n".to_owned();
@@ -53,7 +53,7 @@ async fn write(mut news: broadcast::Receiver<Arc<News>>, mut phase: watch::Recei
                 Err(RecvError::Closed) => return,
             },
             () = tokio::time::sleep(COMMENT_EVERY) => ":\n\n".to_owned(),
-            _ = phase.wait_for(|phase| *phase == Phase::Ended) => return,
+            _ = phase.wait_for(|phase| *phase >= Phase::HandedOver) => return,
         };
     }
 }
