@@ -314,6 +314,9 @@ impl Explanation {
             return self;
         };
         let owned = format!("node {} owns the key and is down ({ill})", owner.name);
+        let vital = pool.upstreams().get(&owner.name).map(|upstream| &upstream.vital);
+        let since = vital.and_then(|vital| vital.ill_since());
+        let is_over = |time| since.is_some_and(|since| since.elapsed() >= time);
         (self.decision, self.why, self.served_by) = match (pool.settings.on_down, next) {
             _ if pool.vital.is_panicking() => {
                 let why = format!("{owned}, but so few nodes are well that all are used");
@@ -323,6 +326,10 @@ impl Explanation {
                 (Verdict::Down, format!("{owned}; its keys go nowhere else, so clients get 503"), None)
             }
             (_, None) => (Verdict::Down, format!("{owned}, as are all others, so clients get 503"), None),
+            (OnDown::Hold(time), Some(next)) if is_over(time) => {
+                let time = humantime::format_duration(time);
+                (Verdict::Failover, format!("{owned} for longer than {time}, so it goes to node {next}"), Some(next))
+            }
             (OnDown::Spill, Some(next)) => {
                 (Verdict::Failover, format!("{owned}, so it goes to node {next}"), Some(next))
             }

@@ -86,9 +86,15 @@ fn enter(worker: &Worker, pool: &PoolTable, index: usize, max: u64) -> Option<In
     node.load.try_enter(max).then(|| InFlight { node: worker.node(node), makes_room: true })
 }
 
-/// Waits a moment for the node of a key, unless too many wait.
-pub(crate) async fn hold(pool: &PoolTable, until: Instant) -> Result<(), ProxyError> {
-    let _waiting = Waiting::enter(pool)?;
+/// Waits a moment for the node of a key, unless too many wait; who has a place keeps it from one moment to the next.
+pub(crate) async fn hold<'a>(
+    pool: &'a PoolTable,
+    until: Instant,
+    place: &mut Option<Waiting<'a>>,
+) -> Result<(), ProxyError> {
+    if place.is_none() {
+        *place = Some(Waiting::enter(pool)?);
+    }
     tokio::time::sleep_until(until.min(Instant::now() + STEP)).await;
     Ok(())
 }
@@ -140,7 +146,7 @@ impl Drop for Queued<'_> {
 }
 
 /// Counts a request that waits until it is dropped.
-struct Waiting<'a>(&'a PoolVital);
+pub(crate) struct Waiting<'a>(&'a PoolVital);
 
 impl Waiting<'_> {
     fn enter(pool: &PoolTable) -> Result<Waiting<'_>, ProxyError> {

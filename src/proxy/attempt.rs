@@ -4,6 +4,7 @@ use crate::cluster::health::LiveFailure;
 use crate::cluster::health::settings::StatusRange;
 use crate::proxy::admission;
 use crate::proxy::admission::Queued;
+use crate::proxy::admission::Waiting;
 use crate::proxy::error::ConnectFailure;
 use crate::proxy::error::ProxyError;
 use crate::proxy::error::RetryReason;
@@ -32,6 +33,7 @@ use http::Response;
 use http::StatusCode;
 use http::Uri;
 use http::header;
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use std::future::Future;
@@ -74,6 +76,11 @@ impl Outbound {
     fn take(&mut self) -> Option<Request<RequestBody>> {
         self.spare = self.request.as_ref().filter(|_| self.may_repeat()).map(Spare::of);
         self.request.take()
+    }
+
+    /// Whether it can be sent again now that it is under way or has failed.
+    fn is_held(&self) -> bool {
+        self.request.is_some() || self.spare.as_ref().is_some_and(|spare| spare.body.is_replayable())
     }
 
     /// It failed: what was `unsent` may be sent again, and so may what has a spare.
@@ -207,14 +214,14 @@ pub(crate) async fn attempt(
     let mut attempts = Attempts::new(settings.max_attempts, settings.timeouts.total, outbound.is_idempotent);
     let mut picker = pick::picker(worker, pool, order, may_repeat, false);
     let mut pick = picker.pick();
-    let mut turn = Turn { may_reuse: true, queued: None };
+    let mut turn = Turn { may_reuse: true, queued: None, waiting: None };
     let mut before = None;
     loop {
         let chosen = match pick {
             Pick::Node(chosen) => chosen,
             Pick::Hold { until } => {
                 exchange.wait();
-                Box::pin(admission::hold(pool, until)).await?;
+                Box::pin(admission::hold(pool, until, &mut turn.waiting)).await?;
                 pick = picker.pick();
                 continue;
             }
@@ -246,8 +253,8 @@ pub(crate) async fn attempt(
             }
             sent => sent,
         };
-        let (failure, reason) = verdict(&sent, outbound, exchange);
-        let (now, is_held) = (exchange.started.elapsed(), outbound.request.is_some());
+        let (failure, reason) = verdict(&sent, exchange);
+        let (now, is_held) = (exchange.ready.elapsed(), outbound.is_held());
         let situation = Situation { now, is_held, detour: picker.detour() };
         let next = attempts.after(failure, situation, || exchange.may_repeat(settings.retry_budget));
         // What failed is at no node; what was answered still comes from one.
@@ -269,7 +276,7 @@ pub(crate) async fn attempt(
         };
         pick = onward;
         turn.may_reuse = next != Next::SameNode;
-        before = sent.err().map(|failed| failed.error);
+        before = leave(sent, outbound);
         exchange.count_retry(reason);
     }
 }
@@ -280,23 +287,30 @@ struct Turn<'a> {
     may_reuse: bool,
     /// Its place in the queue, until it has one.
     queued: Option<Queued<'a>>,
+    /// Its place among those that wait for the owner of their key, likewise.
+    waiting: Option<Waiting<'a>>,
 }
 
 /// How an attempt failed that brought no answer for the client; the node is blamed for what is its fault.
-fn verdict(
-    sent: &Result<Response<Incoming>, Failed>,
-    outbound: &mut Outbound,
-    exchange: &mut Exchange,
-) -> (Failure, RetryReason) {
+fn verdict(sent: &Result<Response<Incoming>, Failed>, exchange: &mut Exchange) -> (Failure, RetryReason) {
     match sent {
-        Ok(_) => {
-            outbound.failed(None);
-            (Failure::Status, RetryReason::Status)
-        }
+        Ok(_) => (Failure::Status, RetryReason::Status),
         Err(failed) => {
             failed.blame.into_iter().for_each(|blame| exchange.blame(blame));
             (failed.failure, failed.reason())
         }
+    }
+}
+
+/// Goes on from what was sent; returns how it failed. Only now is the body taken away from an answer, because one that
+/// is the client's after all may still be in the middle of it.
+fn leave(sent: Result<Response<Incoming>, Failed>, outbound: &mut Outbound) -> Option<ProxyError> {
+    match sent {
+        Ok(_) => {
+            outbound.failed(None);
+            None
+        }
+        Err(failed) => Some(failed.error),
     }
 }
 
@@ -330,7 +344,7 @@ async fn send(
             connected.map_err(|cause| Failed::to_connect(name(), cause))?
         }
     };
-    turn.queued = None;
+    (turn.queued, turn.waiting) = (None, None);
     let request = outbound.take().expect("a request is only sent while it is held");
     let mut answer = pin!(connection.send(request));
     let mut since = now;
@@ -346,12 +360,18 @@ async fn send(
     match answered.await {
         Some(Ok(response)) => {
             exchange.answered(connection, response.status().as_u16(), now.elapsed());
-            exchange.judge(is_any(&settings.ejection.statuses, response.status()));
+            let is_open_ended = response.body().size_hint().exact().is_none();
+            exchange
+                .judge(is_any(&settings.ejection.statuses, response.status()), is_open_ended || is_switch(&response));
             Ok(response)
         }
         Some(Err(error)) => Err(Failed::to_answer(&connection, error, outbound, exchange.upload.as_deref())),
         None => Err(Failed::in_time(name(), outbound)),
     }
+}
+
+fn is_switch(response: &Response<Incoming>) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
 fn is_any(statuses: &[StatusRange], status: StatusCode) -> bool {

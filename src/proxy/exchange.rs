@@ -91,14 +91,24 @@ struct AtNode {
     is_trial: bool,
     /// Counts it there, in pools that bound their load.
     in_flight: Option<InFlight>,
-    /// Whether the node has failed this request.
-    is_blamed: bool,
+    /// Whether it is settled that the node has answered this request, or failed it.
+    is_judged: bool,
     /// Failures in a row after which the node is reported; 0 is never.
     max_failures: u32,
     /// Connections that are kept for the next request.
     max_idle: usize,
     /// How long an upload may go on that the node has answered early.
     linger: Duration,
+}
+
+impl AtNode {
+    /// The node has answered as it should, unless it is settled already that it failed.
+    fn succeeded(&mut self) {
+        if !std::mem::replace(&mut self.is_judged, true) {
+            self.node.stats().successes.increment();
+            self.node.upstream.vital.succeeded();
+        }
+    }
 }
 
 impl Exchange {
@@ -141,7 +151,7 @@ impl Exchange {
             since,
             is_trial: chosen.is_trial,
             in_flight: chosen.in_flight,
-            is_blamed: false,
+            is_judged: false,
             max_failures: settings.ejection.failures,
             max_idle: settings.max_idle_connections,
             linger: settings.timeouts.idle,
@@ -182,8 +192,8 @@ impl Exchange {
 
     /// Takes note that the node failed this request by its own fault.
     pub(crate) fn blame(&mut self, failure: LiveFailure) {
-        let Some(at) = self.node.as_mut().filter(|at| !at.is_blamed) else { return };
-        at.is_blamed = true;
+        let Some(at) = self.node.as_mut().filter(|at| !at.is_judged) else { return };
+        at.is_judged = true;
         at.node.stats().failures.increment();
         let in_a_row = at.node.upstream.vital.failed();
         let is_limit = at.max_failures != 0 && in_a_row >= at.max_failures;
@@ -195,14 +205,22 @@ impl Exchange {
         self.worker.report(at.node.upstream.id, note);
     }
 
-    /// Takes note of an answer, whose status may count as a failure of the node.
-    pub(crate) fn judge(&mut self, is_failure: bool) {
+    /// Takes note of an answer, whose status may count as a failure of the node. One that `is_open_ended`, such as a
+    /// stream or a tunnel, is a success as soon as it begins, because it may never end.
+    pub(crate) fn judge(&mut self, is_failure: bool, is_open_ended: bool) {
         if is_failure {
             return self.blame(LiveFailure::Status(self.status));
+        }
+        if is_open_ended {
+            self.succeeded();
         }
         if let Some(at) = self.node.as_ref().filter(|at| at.is_trial) {
             self.worker.report(at.node.upstream.id, Note::TrialPassed);
         }
+    }
+
+    fn succeeded(&mut self) {
+        self.node.iter_mut().for_each(AtNode::succeeded);
     }
 
     /// The response broke off, or nothing of it came for too long. While the client was still sending, that may be its
@@ -216,9 +234,13 @@ impl Exchange {
         }
     }
 
-    /// There is no time left for an answer. It is the fault of the node if that had all of it.
-    pub(crate) fn ran_out(&mut self) {
-        if self.tried == 1 && self.upload.as_ref().is_none_or(|upload| !upload.awaits_client.get()) {
+    /// There is no time left for an answer. It is the fault of the node if that had at least half of the `total`, with
+    /// nothing more to come from the client.
+    pub(crate) fn ran_out(&mut self, total: Duration) {
+        let progress = self.upload.as_ref().and_then(|upload| upload.progress.get());
+        let since = self.entered().max(progress.unwrap_or(self.started));
+        let is_client_slow = self.upload.as_ref().is_some_and(|upload| upload.awaits_client.get());
+        if !is_client_slow && since.elapsed() >= total / 2 {
             self.blame(LiveFailure::TimedOut);
         }
     }
@@ -324,10 +346,7 @@ impl Exchange {
     pub(crate) fn complete(&mut self) {
         let Some(at) = &mut self.node else { return };
         let Some(connection) = at.connection.take() else { return };
-        if !at.is_blamed {
-            at.node.stats().successes.increment();
-            at.node.upstream.vital.succeeded();
-        }
+        at.succeeded();
         if self.upload.as_ref().is_none_or(|upload| upload.complete.get()) {
             at.node.keep(connection, at.max_idle);
         } else {

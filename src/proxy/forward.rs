@@ -1,5 +1,6 @@
 //! Carries one request: finds its pool and key, tries candidates in order, passes the response on.
 
+use crate::cluster::health::LiveFailure;
 use crate::proxy::attempt;
 use crate::proxy::attempt::Outbound;
 use crate::proxy::body::ResponseBody;
@@ -35,6 +36,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -130,12 +132,12 @@ impl Prepared {
     }
 
     async fn carry(&mut self, worker: &Worker, exchange: &mut Exchange) -> Result<Carried, ProxyError> {
-        let pool = &self.table.table.pools()[self.choice.pool];
-        let order = match &mut self.choice.aim {
+        let order = match &self.choice.aim {
             Aim::At(order) => *order,
             // In a box, because few requests need what that takes.
-            Aim::InBody(search) => Box::pin(look_into(search, &self.outbound, worker, pool, exchange)).await?,
+            Aim::InBody(_) => Box::pin(self.look_into_body(worker, exchange)).await?,
         };
+        let pool = &self.table.table.pools()[self.choice.pool];
         let answer = {
             let attempts = pin!(attempt::attempt(worker, pool, order, &mut self.outbound, exchange));
             match pool.settings.timeouts.total {
@@ -147,10 +149,34 @@ impl Prepared {
                 }
             }
         };
-        if let Err(ProxyError::TotalTimeout) = answer {
-            exchange.ran_out();
+        if let (Err(ProxyError::TotalTimeout), Some(total)) = (&answer, pool.settings.timeouts.total) {
+            exchange.ran_out(total);
         }
-        pass_on(answer?, pool, self.asks_to_switch, exchange)
+        let passed_on = pass_on(answer?, pool, self.asks_to_switch, exchange);
+        if passed_on.is_err() {
+            exchange.blame(LiveFailure::Protocol);
+        }
+        passed_on
+    }
+
+    /// Finds the key of the request in its body. That may take its time, in which nodes come and go: the request then
+    /// goes by the table of the moment, unless the pool has other settings there.
+    async fn look_into_body(&mut self, worker: &Worker, exchange: &mut Exchange) -> Result<Order, ProxyError> {
+        let index = self.choice.pool;
+        let pool = &self.table.table.pools()[index];
+        let key = match (&mut self.choice.aim, self.outbound.client_body()) {
+            (Aim::InBody(search), Some(body)) => key_body::find(search, body, &pool.settings).await?,
+            (Aim::InBody(search), None) => search.end(),
+            (Aim::At(order), _) => return Ok(*order),
+        };
+        exchange.ready = Instant::now();
+        let latest = worker.table();
+        let later = latest.table.pools().get(index);
+        let is_same = later.is_some_and(|later| Arc::ptr_eq(&later.settings, &pool.settings));
+        let table = if is_same { latest } else { Rc::clone(&self.table) };
+        let order = order_of(key, worker, &table.table.pools()[index], exchange)?;
+        self.table = table;
+        Ok(order)
     }
 }
 
@@ -185,22 +211,6 @@ fn choose(
         Extracted::InBody(search) => return Ok(Choice { pool: index, aim: Aim::InBody(Box::new(search)) }),
     };
     Ok(Choice { pool: index, aim: Aim::At(order_of(key, worker, pool, exchange)?) })
-}
-
-/// Finds the key of a request in its body.
-async fn look_into(
-    search: &mut BodySearch,
-    outbound: &Outbound,
-    worker: &Worker,
-    pool: &PoolTable,
-    exchange: &mut Exchange,
-) -> Result<Order, ProxyError> {
-    let key = match outbound.client_body() {
-        Some(body) => key_body::find(search, body, &pool.settings).await?,
-        None => search.end(),
-    };
-    exchange.ready = Instant::now();
-    order_of(key, worker, pool, exchange)
 }
 
 /// Which nodes a request with this key is for.

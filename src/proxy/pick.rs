@@ -195,6 +195,10 @@ impl<'a, C: Iterator<Item = usize>> Picker<'a, C> {
             _ if self.reason.is_some() || !self.has_key => Detour::Allowed,
             OnDown::Spill => Detour::Allowed,
             OnDown::Fail => Detour::Forbidden,
+            // A node that left, or left its address, does not come back.
+            OnDown::Hold(_) if self.current.is_some_and(|owner| self.pool.placed(owner).is_retired()) => {
+                Detour::Allowed
+            }
             OnDown::Hold(_) if Instant::now() < self.held_until() => Detour::Later,
             OnDown::Hold(_) => Detour::Allowed,
         }
@@ -248,20 +252,23 @@ impl<'a, C: Iterator<Item = usize>> Picker<'a, C> {
     /// Takes a node for the request, if it may be used.
     fn try_use(&self, index: usize) -> Result<Chosen<'a>, Useless> {
         let node = self.pool.placed(index);
+        let is_panicking = || self.pool.vital.is_panicking();
         let trial = match node.vital.mark() {
             Mark::Well => None,
-            _ if self.pool.vital.is_panicking() => None,
-            Mark::Trial if !self.is_repeatable => return Err(Useless::Ill),
-            trial @ (Mark::Trial | Mark::OpenTrial) => Some(trial),
-            Mark::Ill => return Err(Useless::Ill),
+            Mark::OpenTrial => Some(Mark::OpenTrial),
+            Mark::Trial if self.is_repeatable => Some(Mark::Trial),
+            Mark::Trial | Mark::Ill if is_panicking() => None,
+            Mark::Trial | Mark::Ill => return Err(Useless::Ill),
         };
-        let in_flight = admission::admit(self.worker, self.pool, index, self.is_queued);
-        match (trial, in_flight) {
-            (None, in_flight) => Ok(Chosen { node, is_trial: false, in_flight: in_flight.map_err(Useless::Full)? }),
-            (Some(trial), Ok(in_flight)) if node.vital.take_trial(trial) => {
-                Ok(Chosen { node, is_trial: true, in_flight })
+        let in_flight = admission::admit(self.worker, self.pool, index, self.is_queued).map_err(Useless::Full)?;
+        // Trials go on in a panic, which would have no end without them.
+        let is_trial = trial.is_some_and(|trial| node.vital.take_trial(trial));
+        match is_trial || trial.is_none() || is_panicking() {
+            true => Ok(Chosen { node, is_trial, in_flight }),
+            false => {
+                in_flight.into_iter().for_each(InFlight::undo);
+                Err(Useless::Ill)
             }
-            (Some(_), _) => Err(Useless::Ill),
         }
     }
 }

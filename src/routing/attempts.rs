@@ -83,9 +83,8 @@ impl Attempts {
         }
         match failure {
             Failure::UnsentOnKept => return Next::SameNode,
-            Failure::LostOnKept if self.is_idempotent => return Next::SameNode,
-            Failure::LostOnKept => return Next::GiveUp,
-            Failure::Lost | Failure::Status if !self.is_idempotent => return Next::GiveUp,
+            Failure::LostOnKept | Failure::Lost | Failure::Status if !self.is_idempotent => return Next::GiveUp,
+            Failure::LostOnKept => return if may_spend() { Next::SameNode } else { Next::GiveUp },
             Failure::Unsent | Failure::Lost | Failure::Status => {}
         }
         let next = match detour {
@@ -223,7 +222,9 @@ mod tests {
                 asked = true;
                 false
             });
-            prop_assert_eq!(asked, matches!(failure, Failure::Lost | Failure::Status) && detour != Detour::Forbidden);
+            let may_have_been_sent = matches!(failure, Failure::LostOnKept | Failure::Lost | Failure::Status);
+            let is_at_same_node = failure == Failure::LostOnKept;
+            prop_assert_eq!(asked, may_have_been_sent && (is_at_same_node || detour != Detour::Forbidden));
             prop_assert!(!asked || next == Next::GiveUp);
         }
 

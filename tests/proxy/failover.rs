@@ -350,6 +350,59 @@ async fn when_too_few_are_well_all_are_used_unless_the_pool_says_never() {
 }
 
 #[tokio::test]
+async fn a_panic_ends_with_the_trial_of_a_node_that_is_well_again() {
+    let mood = Arc::new(AtomicU16::new(0));
+    let (a, b) = (moody("a", &mood).await, Node::echo("b").await);
+    let proxy = Setup::of(&[&a, &b]).pool("health = { panic-below-percent = 60 }").pool(EAGER).start();
+    let key = key_of(&proxy, &["a", "b"]);
+    for _ in 0..2 {
+        assert_eq!(served(&proxy.ask(keyed(&key)).await), (200, "b", "failover"));
+    }
+    proxy.metric_is("ringway_pool_panic", &[], 1.0).await;
+    mood.store(200, SeqCst);
+    let mut client = proxy.connect().await;
+    while proxy.metric("ringway_pool_panic", &[]) == 1.0 {
+        client.ask(keyed(&key)).await;
+    }
+    assert_eq!(proxy.metric("ringway_node_up", &["node=\"a\""]), 1.0);
+}
+
+#[tokio::test]
+async fn without_checks_nothing_keeps_a_node_down() {
+    let mood = Arc::new(AtomicU16::new(404));
+    let (a, b) = (moody("a", &mood).await, moody("b", &mood).await);
+    let setup = Setup::of(&[&a, &b]);
+    let proxy = setup.clone().pool("health = { path = '/typo', every = '10ms', doubtful-every = '10ms' }").start();
+    is_up(&proxy, "a", false).await;
+    is_up(&proxy, "b", false).await;
+    proxy.reload(setup).await;
+    is_up(&proxy, "a", true).await;
+    is_up(&proxy, "b", true).await;
+    let accepted = || a.accepted() + b.accepted();
+    let before = accepted();
+    eventually("the last checks are over", || a.ended() + b.ended() == accepted()).await;
+    assert!(accepted() <= before + 2, "checks that were under way are the last");
+    assert_eq!(proxy.metric("ringway_node_up", &[]), 2.0);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_passed_on_after_all_leaves_its_connection_whole() {
+    let a = Node::script("a", |mut wire| async move {
+        while wire.try_request().await.is_some() {
+            wire.write("HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let proxy = Setup::of(&[&a]).pool("retry-on = [503]").start();
+    let mut client = proxy.connect().await;
+    for _ in 0..3 {
+        let put = post("/", "X-Key: k\r\n", "a body that is held").replacen("POST", "PUT", 1);
+        assert_eq!(client.ask(put).await.status(), 503);
+    }
+    assert_eq!(a.accepted(), 1);
+}
+
+#[tokio::test]
 async fn requests_without_a_key_spread_over_the_nodes_that_are_well() {
     let (a, b, c) = (Node::refusing("a"), Node::echo("b").await, Node::echo("c").await);
     let proxy = Setup::of(&[&a, &b, &c]).pool("health = { tcp = true, every = '10ms' }").start();

@@ -163,6 +163,12 @@ impl Proxy {
         self.controller.write(write).await.expect("an acceptable change");
     }
 
+    /// Applies another config, as SIGHUP does.
+    pub(crate) async fn reload(&self, setup: Setup) {
+        let config = Config::parse("story.toml", &setup.toml()).unwrap_or_else(|errors| panic!("{errors}"));
+        self.controller.reload(config.server, config.pools).await.expect("an acceptable config");
+    }
+
     /// Removes a node of pool `p`.
     pub(crate) async fn remove(&self, node: &Node) {
         self.change(Change::Remove { name: node.name.to_owned().try_into().expect("a name") }).await;
