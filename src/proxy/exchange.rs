@@ -75,8 +75,8 @@ pub(crate) struct Exchange {
     status: u16,
     bytes_out: u64,
     is_tunnel: bool,
-    /// Nodes that were tried, this one included.
-    tried: usize,
+    /// Whether it has been at a node, or waited for one: its time there is not that since its beginning.
+    is_under_way: bool,
     /// Whether it had to wait for a node.
     has_waited: bool,
 }
@@ -91,8 +91,8 @@ struct AtNode {
     is_trial: bool,
     /// Counts it there, in pools that bound their load.
     in_flight: Option<InFlight>,
-    /// Whether it is settled that the node has answered this request, or failed it.
-    is_judged: bool,
+    /// What the node made of this request, as far as that is known.
+    verdict: Option<Verdict>,
     /// Failures in a row after which the node is reported; 0 is never.
     max_failures: u32,
     /// Connections that are kept for the next request.
@@ -101,10 +101,18 @@ struct AtNode {
     linger: Duration,
 }
 
+/// What a node made of a request. One that was well answered when it began may still break off.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Answered,
+    Failed,
+}
+
 impl AtNode {
-    /// The node has answered as it should, unless it is settled already that it failed.
+    /// The node has answered as it should, unless that is known, or known better, already.
     fn succeeded(&mut self) {
-        if !std::mem::replace(&mut self.is_judged, true) {
+        if self.verdict.is_none() {
+            self.verdict = Some(Verdict::Answered);
             self.node.stats().successes.increment();
             self.node.upstream.vital.succeeded();
         }
@@ -132,7 +140,7 @@ impl Exchange {
             status: CLIENT_LEFT,
             bytes_out: 0,
             is_tunnel: false,
-            tried: 0,
+            is_under_way: false,
             has_waited: false,
         })
     }
@@ -142,16 +150,15 @@ impl Exchange {
     pub(crate) fn enter_node(&mut self, node: &Rc<LocalNode>, chosen: Chosen<'_>, settings: &PoolSettings) {
         self.leave_node();
         node.stats().inflight.add(1);
-        let is_first = self.tried == 0 && !self.has_waited;
+        let is_first = !std::mem::replace(&mut self.is_under_way, true);
         let since = if is_first { self.ready } else { Instant::now() };
-        self.tried += 1;
         self.node = Some(AtNode {
             node: Rc::clone(node),
             connection: None,
             since,
             is_trial: chosen.is_trial,
             in_flight: chosen.in_flight,
-            is_judged: false,
+            verdict: None,
             max_failures: settings.ejection.failures,
             max_idle: settings.max_idle_connections,
             linger: settings.timeouts.idle,
@@ -161,6 +168,7 @@ impl Exchange {
     /// The request is at no node, and waits for one.
     pub(crate) fn wait(&mut self) {
         self.leave_node();
+        self.is_under_way = true;
         if !std::mem::replace(&mut self.has_waited, true)
             && let Some(pool) = &self.pool
         {
@@ -192,8 +200,8 @@ impl Exchange {
 
     /// Takes note that the node failed this request by its own fault.
     pub(crate) fn blame(&mut self, failure: LiveFailure) {
-        let Some(at) = self.node.as_mut().filter(|at| !at.is_judged) else { return };
-        at.is_judged = true;
+        let Some(at) = self.node.as_mut().filter(|at| at.verdict != Some(Verdict::Failed)) else { return };
+        at.verdict = Some(Verdict::Failed);
         at.node.stats().failures.increment();
         let in_a_row = at.node.upstream.vital.failed();
         let is_limit = at.max_failures != 0 && in_a_row >= at.max_failures;

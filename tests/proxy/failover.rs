@@ -206,6 +206,21 @@ async fn a_response_that_breaks_off_is_a_failure_of_its_node() {
 }
 
 #[tokio::test]
+async fn a_stream_that_breaks_off_is_a_failure_although_it_began_well() {
+    let a = Node::script("a", |mut wire| async move {
+        if wire.try_request().await.is_some() {
+            wire.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").await;
+        }
+    })
+    .await;
+    let proxy = Setup::of(&[&a]).start();
+    let mut client = proxy.connect().await;
+    client.write(keyed("k")).await;
+    client.rest().await;
+    proxy.metric_is("ringway_node_failures_total", &["node=\"a\""], 1.0).await;
+}
+
+#[tokio::test]
 async fn clients_that_break_their_requests_never_cost_a_node_its_good_name() {
     let (a, b) = (Node::echo("a").await, Node::echo("b").await);
     let proxy = Setup::of(&[&a, &b]).pool(EAGER).start();
