@@ -9,6 +9,7 @@ use crate::cluster::health::Subject;
 use crate::cluster::health::settings::Check;
 use crate::control::news::News;
 use crate::control::news::Teller;
+use crate::control::now_ms;
 use crate::control::probe;
 use crate::control::probe::Outcome;
 use crate::control::resolve::Resolver;
@@ -26,8 +27,6 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use std::time::SystemTime;
-use std::time::UNIX_EPOCH;
 use tokio::runtime::Builder;
 use tokio::runtime::LocalOptions;
 use tokio::sync::Notify;
@@ -342,9 +341,4 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => pending().await,
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -44,6 +44,8 @@ use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::thread;
 use std::thread::JoinHandle;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 use tokio::sync::Notify;
 use tokio::sync::broadcast;
 use tokio::sync::mpsc;
@@ -327,4 +329,10 @@ fn run(mut state: State, mut queue: mpsc::Receiver<Command>) {
             next = queue.blocking_recv();
         }
     }
+}
+
+/// The time of the moment, in milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

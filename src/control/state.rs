@@ -9,6 +9,7 @@ use crate::control::batch::Decided;
 use crate::control::batch::Draft;
 use crate::control::lending::Custody;
 use crate::control::news::News;
+use crate::control::now_ms;
 use crate::control::settings::PoolConfig;
 use crate::control::write::Write;
 use crate::control::write::WriteError;
@@ -27,8 +28,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::thread;
-use std::time::SystemTime;
-use std::time::UNIX_EPOCH;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -340,11 +339,6 @@ fn view(pool: &PoolTable) -> PoolView {
         vital: Arc::clone(&pool.vital),
         nodes: nodes.collect(),
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
