@@ -18,6 +18,11 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
+    /// Whether there is a timer, set for whatever deadline.
+    pub(crate) fn is_set(&self) -> bool {
+        self.timer.is_some()
+    }
+
     /// Ready once `deadline` has passed; until then the task is woken for it, and now and then for an earlier one.
     pub(crate) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));

@@ -46,30 +46,67 @@ pub(crate) struct Client {
     pub(crate) forwarded_for: HeaderValue,
     /// The state of the connection.
     pub(crate) state: Rc<ClientState>,
-    /// The host of the last request.
+    /// The host of the last request here, or before the first one on the worker.
     pub(crate) last_host: RefCell<Option<Rc<Host>>>,
     /// The timer of requests to nodes, while none has it.
     pub(crate) alarm: Cell<Alarm>,
     /// What the connection turns into once it has its answer.
     tunnel: Cell<Option<Tunnel>>,
+    worker: Rc<Worker>,
 }
 
 impl Client {
-    fn new(peer: IpAddr, state: &Rc<ClientState>) -> Client {
+    fn new(worker: &Rc<Worker>, peer: IpAddr, state: &Rc<ClientState>) -> Client {
         let address = HeaderValue::from_bytes(&address_text(peer.to_canonical()));
+        let (last_host, alarm) = worker.spares.take();
         Client {
             peer,
             forwarded_for: address.expect("addresses are visible ASCII"),
             state: Rc::clone(state),
-            last_host: RefCell::default(),
-            alarm: Cell::default(),
+            last_host: RefCell::new(last_host),
+            alarm: Cell::new(alarm),
             tunnel: Cell::default(),
+            worker: Rc::clone(worker),
         }
     }
 
     /// Turns the connection into a tunnel once its answer is written.
     pub(crate) fn switch(&self, mut exchange: Box<Exchange>) {
         self.tunnel.set(exchange.switch().map(|connection| Tunnel::new(connection, exchange)));
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.worker.spares.leave(self.last_host.take(), self.alarm.take());
+    }
+}
+
+/// What clients leave to those that come later: where every request has a connection of its own, checking its host and
+/// setting a timer would be done for each.
+#[derive(Default)]
+pub(crate) struct Spares {
+    last_host: RefCell<Option<Rc<Host>>>,
+    alarms: RefCell<Vec<Alarm>>,
+}
+
+/// How many timers wait for a client; each may keep the memory of a task that has ended.
+const SPARE_ALARMS_MAX: usize = 64;
+
+impl Spares {
+    /// The host that the last client asked for, and a timer.
+    fn take(&self) -> (Option<Rc<Host>>, Alarm) {
+        (self.last_host.borrow().clone(), self.alarms.borrow_mut().pop().unwrap_or_default())
+    }
+
+    fn leave(&self, last_host: Option<Rc<Host>>, alarm: Alarm) {
+        if last_host.is_some() {
+            self.last_host.replace(last_host);
+        }
+        let mut alarms = self.alarms.borrow_mut();
+        if alarm.is_set() && alarms.len() < SPARE_ALARMS_MAX {
+            alarms.push(alarm);
+        }
     }
 }
 
@@ -125,10 +162,10 @@ async fn serve(
     };
     // What speaks HTTP is in a box, so that an idle connection is without it.
     if is_http2 {
-        return Box::pin(serve_http2(worker, Rc::new(Client::new(peer, state)), stream)).await;
+        return Box::pin(serve_http2(worker, Rc::new(Client::new(worker, peer, state)), stream)).await;
     }
     loop {
-        let client = Rc::new(Client::new(peer, state));
+        let client = Rc::new(Client::new(worker, peer, state));
         let left = Box::pin(serve_http1(worker, client, stream)).await?;
         stream = match left {
             Http1::Over => return Ok(()),

@@ -10,6 +10,7 @@ use crate::proxy::health_report::HealthReport;
 use crate::proxy::local::LocalPool;
 use crate::proxy::local::LocalTable;
 use crate::proxy::server;
+use crate::proxy::server::Spares;
 use crate::proxy::table::RoutingTable;
 use crate::proxy::table::Upstream;
 use crate::proxy::upstream::LocalNode;
@@ -203,6 +204,7 @@ pub(crate) struct Worker {
     current: RefCell<Rc<LocalTable>>,
     nodes: RefCell<BTreeMap<u64, Rc<LocalNode>>>,
     clients: RefCell<Slab<Rc<ClientState>>>,
+    pub(crate) spares: Spares,
     phase: Cell<Phase>,
     spread: Arc<Spread>,
     closed_one: Notify,
@@ -222,6 +224,7 @@ impl Worker {
             current: RefCell::new(Rc::new(LocalTable::new(table, &[]))),
             nodes: RefCell::default(),
             clients: RefCell::default(),
+            spares: Spares::default(),
             phase: Cell::new(Phase::Starting),
             spread,
             closed_one: Notify::new(),
