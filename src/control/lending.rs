@@ -3,6 +3,7 @@
 use crate::cluster::log::History;
 use crate::control::ControlError;
 use crate::control::PoolRecord;
+use crate::control::news::News;
 use crate::control::state::State;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::table::PoolTable;
@@ -77,7 +78,7 @@ impl State {
     /// Serves histories that somebody else has written on. A pool of theirs that is not configured here is kept.
     fn adopt_histories(&mut self, histories: Vec<History>) {
         let served = self.shared.tables.load_full();
-        let mut tables = served.pools().to_vec();
+        let (mut tables, mut news) = (served.pools().to_vec(), Vec::new());
         for history in histories {
             let Some(table) = tables.iter_mut().find(|table| table.settings.name == history.pool()) else {
                 self.orphans.insert(history.pool().to_owned(), history);
@@ -87,11 +88,15 @@ impl State {
                 continue;
             }
             match self.pool_table(PoolSettings::clone(&table.settings), &history, Some(table)) {
-                Ok(next) => self.adopt_history(table, next, history),
+                Ok(next) => {
+                    news.extend(history.events().filter(|event| event.epoch > table.epoch).cloned());
+                    self.adopt_history(table, next, history);
+                }
                 Err(error) => tracing::error!(%error, "the store holds what this process cannot serve"),
             }
         }
         self.publish(RoutingTable::new(Arc::clone(&served.server), tables));
+        news.into_iter().for_each(|event| self.shared.teller.tell(|| News::Membership(event)));
     }
 
     fn adopt_history(&self, table: &mut Arc<PoolTable>, next: PoolTable, history: History) {

@@ -8,8 +8,15 @@ use crate::harness::ringway::Operator;
 use crate::harness::ringway::POOL;
 use crate::harness::ringway::Ringway;
 use crate::harness::story::Story;
+use crate::harness::wait::PATIENCE;
 use crate::harness::wait::until;
 use crate::harness::wait::until_true;
+use ::ringway::cluster::log::Action;
+use ::ringway::cluster::log::Event;
+use ::ringway::cluster::membership::Change;
+use ::ringway::store::Store;
+use ::ringway::store::settings::StoreKind;
+use ::ringway::store::settings::StoreSettings;
 use serde_json::Value;
 use serde_json::json;
 use std::fs::File;
@@ -148,6 +155,45 @@ fn a_process_that_dies_before_it_acknowledges_changes_nothing() {
 
     let next = Ringway::take_over(&story, &config);
     assert_eq!(next.operator().must_apply(&weight(5)), 4, "and it can be taken over from");
+}
+
+#[test]
+fn what_a_process_wrote_before_it_died_is_served_and_told() {
+    let story = Story::begin("take-over-wrote");
+    let config = config(&story, "");
+    let proxy = Ringway::serve(&story, &config);
+    let mut news = BufReader::new(std::net::TcpStream::connect(proxy.admin).unwrap());
+    news.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    news.get_mut().write_all(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut heard = |beginning: &str| {
+        let mut lines = (&mut news).lines().map(Result::unwrap);
+        lines.find(|line| line.starts_with(beginning)).unwrap()
+    };
+    heard(": what happens from now on");
+
+    let successor = Impostor::knock(&story, 1);
+    write_to_store(&story);
+    drop(successor);
+    let told = heard("data: ");
+    assert!(told.contains("\"epoch\":2") && told.contains("before it died"), "{told}");
+    let served = proxy.operator().pool();
+    assert_eq!((&served["epoch"], &served["nodes"][0]["weight"]), (&json!(2), &json!(3)), "{served}");
+}
+
+/// Writes epoch 2 as a process would that took over.
+fn write_to_store(story: &Story) {
+    let settings = StoreSettings { kind: StoreKind::File, path: story.path("store"), keep_events: 1_000 };
+    let (mut store, _) = Store::open(&settings).unwrap();
+    let changes = vec![Change::Weight { name: "n0".to_owned().try_into().unwrap(), weight: 3 }];
+    let event = Event {
+        pool: POOL.to_owned(),
+        epoch: 2,
+        at_ms: 0,
+        actor: "config".to_owned(),
+        reason: Some("before it died".to_owned()),
+        action: Action::Changes(changes),
+    };
+    store.append(&[event]).unwrap();
 }
 
 #[test]
