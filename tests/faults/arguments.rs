@@ -4,6 +4,7 @@ use crate::fault::Fault;
 use crate::proxy::Proxy;
 use crate::run::Phases;
 use clap::Parser;
+use clap::builder::FalseyValueParser;
 use std::path::PathBuf;
 
 /// Lets proxies go through faults, and shows what their users lose. Without options: Ringway, one short run of each.
@@ -13,7 +14,7 @@ pub(crate) struct Arguments {
     /// Only faults and stories with one of these words in their names, as `cargo test` filters.
     pub(crate) names: Vec<String>,
     /// Runs of 2,000 requests, ten of each fault.
-    #[arg(long, env = "RINGWAY_FULL")]
+    #[arg(long, env = "RINGWAY_FULL", value_parser = FalseyValueParser::new())]
     pub(crate) full: bool,
     /// The proxy: ringway, haproxy, haproxy-retrying or nginx; may be given several times.
     #[arg(long = "proxy", value_parser = proxy)]
