@@ -17,7 +17,6 @@ use ringway::placement::Fingerprint;
 use ringway::placement::PlacedNode;
 use ringway::placement::Placement;
 use ringway::placement::PlacementSettings;
-use ringway::placement::hash;
 use ringway::placement::plan;
 use ringway::placement::plan::Movement;
 use ringway::routing::key::KeyRule;
@@ -54,7 +53,7 @@ impl Lookup {
 #[bench::nodes_1000(1_000)]
 fn owner(lookup: Lookup) -> Lookup {
     for key in &lookup.keys {
-        black_box(lookup.ring.owner(hash::position(key)));
+        black_box(lookup.ring.owner(lookup.ring.position(key)));
     }
     lookup
 }
@@ -65,7 +64,7 @@ fn owner(lookup: Lookup) -> Lookup {
 #[bench::nodes_1000(1_000)]
 fn three_candidates(lookup: Lookup) -> Lookup {
     for key in &lookup.keys {
-        black_box(lookup.ring.candidates(hash::position(key)).take(3).sum::<usize>());
+        black_box(lookup.ring.candidates(lookup.ring.position(key)).take(3).sum::<usize>());
     }
     lookup
 }

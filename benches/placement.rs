@@ -11,7 +11,6 @@ use rings::nodes;
 use rings::ring;
 use ringway::placement::Placement;
 use ringway::placement::PlacementSettings;
-use ringway::placement::hash;
 use ringway::placement::plan;
 use tikv_jemallocator::Jemalloc;
 
@@ -59,7 +58,7 @@ fn key_owner_throughput(bencher: Bencher, count: usize) {
     let (ring, keys) = (ring(count), keys(LOOKUPS));
     bencher
         .counter(ItemsCount::new(LOOKUPS))
-        .bench_local(|| keys.iter().filter_map(|key| ring.owner(hash::position(key))).sum::<usize>());
+        .bench_local(|| keys.iter().filter_map(|key| ring.owner(ring.position(key))).sum::<usize>());
 }
 
 /// The first bytes of each key wait for the owner of the one before.
@@ -70,7 +69,7 @@ fn key_owner_dependent(bencher: Bencher, count: usize) {
         keys.iter().fold(0u64, |last, key| {
             let mut key = *key;
             key[..8].copy_from_slice(&last.to_le_bytes());
-            ring.owner(hash::position(&key)).map_or(0, |owner| owner as u64)
+            ring.owner(ring.position(&key)).map_or(0, |owner| owner as u64)
         })
     });
 }

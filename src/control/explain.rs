@@ -286,7 +286,7 @@ impl Explanation {
     }
 
     fn with_key(mut self, at: &PoolAt, key: &[u8], source: Option<&str>) -> Explanation {
-        let position = at.key.position(key);
+        let position = at.placement.position(at.key.hashed(key));
         self.key = Some(String::from_utf8_lossy(key).into_owned());
         self.key_source = source.map(str::to_owned);
         self.hash = Some(format!("{position:016x}"));

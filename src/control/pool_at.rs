@@ -97,7 +97,7 @@ impl PoolAt {
 
     /// Where `key` lives.
     pub fn locate(&self, key: &[u8]) -> Located {
-        let position = self.key.position(key);
+        let position = self.placement.position(self.key.hashed(key));
         let names = self.placement.candidates(position).map(|node| self.placement.nodes()[node].name.clone());
         let candidates: Vec<String> = names.collect();
         Located {

@@ -1,4 +1,4 @@
-//! Where a key belongs: a pure function from a key's position to all nodes in order, owner first.
+//! Where a key belongs: a pure function from a key to all nodes in order, owner first.
 
 pub mod fingerprint;
 pub mod hash;
@@ -10,11 +10,10 @@ pub use crate::placement::fingerprint::Fingerprint;
 pub use crate::placement::settings::PlacementSettings;
 
 use crate::placement::fingerprint::Digest;
-use crate::placement::ring::Candidates;
 use crate::placement::ring::Ring;
-use crate::placement::ring::Stretches;
 use crate::placement::settings::VNODES_MAX;
 use std::collections::HashMap;
+use std::iter::FusedIterator;
 
 /// One node as a placement sees it. Addresses, health and arrival order are deliberately absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +84,14 @@ impl Placement {
         }
     }
 
+    /// The position of a key, of which `key` is what the key rule hashes.
+    #[inline]
+    pub fn position(&self, key: &[u8]) -> u64 {
+        match self {
+            Placement::Ring(_) => hash::position(key),
+        }
+    }
+
     /// Index of the node that owns a position; `None` without nodes.
     pub fn owner(&self, position: u64) -> Option<usize> {
         match self {
@@ -96,7 +103,7 @@ impl Placement {
     /// first 8 allocate nothing.
     pub fn candidates(&self, position: u64) -> Candidates<'_> {
         match self {
-            Placement::Ring(ring) => ring.candidates(position),
+            Placement::Ring(ring) => Candidates(Order::Ring(ring.candidates(position))),
         }
     }
 
@@ -134,7 +141,7 @@ impl Placement {
     /// Who owns what from `start` to the largest position: each stretch's last position and owner, in order.
     pub(crate) fn stretches(&self, start: u64) -> Stretches<'_> {
         match self {
-            Placement::Ring(ring) => ring.stretches(start),
+            Placement::Ring(ring) => Stretches::Ring(ring.stretches(start)),
         }
     }
 
@@ -157,6 +164,58 @@ impl Placement {
         digest.finish()
     }
 }
+
+/// All nodes of a placement in the order in which a position prefers them; see [`Placement::candidates`].
+#[derive(Clone, Debug)]
+pub struct Candidates<'a>(Order<'a>);
+
+/// How each kind finds them.
+#[derive(Clone, Debug)]
+enum Order<'a> {
+    Ring(ring::Candidates<'a>),
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        match &mut self.0 {
+            Order::Ring(candidates) => candidates.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match &self.0 {
+            Order::Ring(candidates) => candidates.size_hint(),
+        }
+    }
+}
+
+impl ExactSizeIterator for Candidates<'_> {}
+
+impl FusedIterator for Candidates<'_> {}
+
+/// The key space in pieces, in order, each with its last position and its owner; neighbours may have the same owner.
+/// They end with the largest position.
+#[derive(Debug)]
+pub(crate) enum Stretches<'a> {
+    /// See [`ring::Stretches`].
+    Ring(ring::Stretches<'a>),
+}
+
+impl Iterator for Stretches<'_> {
+    type Item = (u64, usize);
+
+    #[inline]
+    fn next(&mut self) -> Option<(u64, usize)> {
+        match self {
+            Stretches::Ring(stretches) => stretches.next(),
+        }
+    }
+}
+
+impl FusedIterator for Stretches<'_> {}
 
 /// Sorts nodes into the order of their indexes, and refuses what no kind of placement can take.
 fn in_index_order(mut nodes: Vec<PlacedNode>) -> Result<Box<[PlacedNode]>, BuildError> {

@@ -355,7 +355,7 @@ impl FusedIterator for Stretches<'_> {}
 /// All nodes by the distance of their closest point, each once: two walks leave the position to both sides,
 /// and the shorter step goes first, to the left where both are equal.
 #[derive(Clone, Debug)]
-pub struct Candidates<'a> {
+pub(crate) struct Candidates<'a> {
     ring: &'a Ring,
     position: u64,
     /// What the left walk has still to visit of its run: within one it goes up, smallest placement-id first.

@@ -223,7 +223,7 @@ fn order_of(
     let settings = &pool.settings;
     if let Some(key) = key {
         exchange.decision = Some(Decision::Owner);
-        let position = settings.key.position(&key.bytes);
+        let position = pool.placement.position(settings.key.hashed(&key.bytes));
         if let Some(log) = &mut exchange.log {
             log.key_source = Some(settings.key.source_name(key.source).to_owned());
             log.key_hash = Some(format!("{position:016x}"));

@@ -1,6 +1,5 @@
-//! Reads the key of a request from its head, or says what to look for in its body, and turns it into a position.
+//! Reads the key of a request from its head, or says what to look for in its body, and which part of it is hashed.
 
-use crate::placement::hash;
 use crate::routing::body_search::BodySearch;
 use crate::routing::body_search::Candidate;
 use crate::routing::body_search::Part;
@@ -147,9 +146,9 @@ impl KeyRule {
         Extracted::InBody(BodySearch::new(candidates, self.body_bytes_max))
     }
 
-    /// Position of a key on the ring: the hash of what the hash tag leaves of it.
-    pub fn position(&self, key: &[u8]) -> u64 {
-        hash::position(self.hash_tag.map_or(key, |tag| tag.select(key)))
+    /// What the hash tag leaves of a key, which decides its position.
+    pub fn hashed<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        self.hash_tag.map_or(key, |tag| tag.select(key))
     }
 
     /// The name of an alternative by its index, e.g. `header:x-room` or `header:x-tenant+path:2`.
@@ -404,7 +403,7 @@ mod tests {
             ("a{x", "a{x"),
             ("plain", "plain"),
         ] {
-            assert_eq!(rule.position(key.as_bytes()), hash::position(hashed.as_bytes()), "{key}");
+            assert_eq!(rule.hashed(key.as_bytes()), hashed.as_bytes(), "{key}");
         }
     }
 
@@ -412,7 +411,7 @@ mod tests {
     fn the_name_of_the_source_moves_no_key() {
         let by_header = rule(&[&["header:x-room"]], None).unwrap();
         let by_query = rule(&[&["query:room"]], None).unwrap();
-        assert_eq!(by_header.position(b"42"), by_query.position(b"42"));
+        assert_eq!(by_header.hashed(b"42"), by_query.hashed(b"42"));
     }
 
     #[test]
