@@ -1,4 +1,4 @@
-//! How many instructions placing a key, changing a ring and the pure parts of a request's way take: counts by
+//! How many instructions placing a key, changing a ring or table and the pure parts of a request's way take: counts by
 //! callgrind, which a noisy machine cannot blur. `benches/check` runs them and compares with `baseline.tsv`.
 //!
 //! What takes a few microseconds at most is repeated a thousand times, so that a count is about the work and not about
@@ -37,13 +37,13 @@ const REPETITIONS: usize = 1_000;
 
 /// What a lookup needs. Benches hand it back, so that its destruction is not counted.
 struct Lookup {
-    ring: Placement,
+    placement: Placement,
     keys: Vec<[u8; 25]>,
 }
 
 impl Lookup {
     fn new(nodes: usize) -> Lookup {
-        Lookup { ring: rings::ring(nodes), keys: rings::keys(REPETITIONS) }
+        Lookup { placement: rings::ring(nodes), keys: rings::keys(REPETITIONS) }
     }
 }
 
@@ -53,7 +53,7 @@ impl Lookup {
 #[bench::nodes_1000(1_000)]
 fn owner(lookup: Lookup) -> Lookup {
     for key in &lookup.keys {
-        black_box(lookup.ring.owner(lookup.ring.position(key)));
+        black_box(lookup.placement.owner(lookup.placement.position(key)));
     }
     lookup
 }
@@ -64,7 +64,7 @@ fn owner(lookup: Lookup) -> Lookup {
 #[bench::nodes_1000(1_000)]
 fn three_candidates(lookup: Lookup) -> Lookup {
     for key in &lookup.keys {
-        black_box(lookup.ring.candidates(lookup.ring.position(key)).take(3).sum::<usize>());
+        black_box(lookup.placement.candidates(lookup.placement.position(key)).take(3).sum::<usize>());
     }
     lookup
 }
@@ -73,6 +73,37 @@ fn three_candidates(lookup: Lookup) -> Lookup {
 #[bench::nodes_100(100)]
 fn build(nodes: Vec<PlacedNode>) -> Placement {
     Placement::build(PlacementSettings::default(), nodes).expect("a ring of this size fits")
+}
+
+/// What a lookup in a table needs.
+fn table_lookup(nodes: usize) -> Lookup {
+    Lookup { placement: rings::table(nodes), keys: rings::keys(REPETITIONS) }
+}
+
+#[library_benchmark(setup = table_lookup)]
+#[bench::nodes_100(100)]
+fn table_owner(lookup: Lookup) -> Lookup {
+    for key in &lookup.keys {
+        black_box(lookup.placement.owner(lookup.placement.position(key)));
+    }
+    lookup
+}
+
+#[library_benchmark(setup = rings::nodes)]
+#[bench::nodes_100(100)]
+fn table_build(nodes: Vec<PlacedNode>) -> Placement {
+    Placement::build(rings::table_settings(65_536), nodes).expect("a table of this size fits")
+}
+
+fn table_and_nodes(count: usize) -> (Placement, Vec<PlacedNode>) {
+    (rings::table(count), rings::nodes(count + 1))
+}
+
+#[library_benchmark(setup = table_and_nodes)]
+#[bench::nodes_100(100)]
+fn table_rebuild_one_node_more((before, nodes): (Placement, Vec<PlacedNode>)) -> (Placement, Placement) {
+    let after = before.rebuild(rings::table_settings(65_536), nodes).expect("a table of this size fits");
+    (before, after)
 }
 
 fn ring_and_nodes(count: usize) -> (Placement, Vec<PlacedNode>) {
@@ -152,7 +183,17 @@ fn rewrite_response(mut heads: Vec<HeaderMap>) -> Vec<HeaderMap> {
 
 library_benchmark_group!(
     name = placement,
-    benchmarks = [owner, three_candidates, build, rebuild_one_node_more, plan_one_node_more, fingerprint]
+    benchmarks = [
+        owner,
+        three_candidates,
+        build,
+        rebuild_one_node_more,
+        plan_one_node_more,
+        fingerprint,
+        table_owner,
+        table_build,
+        table_rebuild_one_node_more
+    ]
 );
 
 library_benchmark_group!(name = request, benchmarks = [extract_key, match_pool, rewrite_request, rewrite_response]);

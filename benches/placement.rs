@@ -1,4 +1,4 @@
-//! How long placing a key, building a ring and planning a change take: `cargo bench --bench placement`.
+//! How long placing a key, building a ring or table and planning a change take: `cargo bench --bench placement`.
 //!
 //! `benches/instructions.rs` counts the instructions of the same work.
 
@@ -9,6 +9,8 @@ use divan::counter::ItemsCount;
 use rings::keys;
 use rings::nodes;
 use rings::ring;
+use rings::table;
+use rings::table_settings;
 use ringway::placement::Placement;
 use ringway::placement::PlacementSettings;
 use ringway::placement::plan;
@@ -96,6 +98,35 @@ fn rebuild_one_node_more(bencher: Bencher, count: usize) {
     bencher
         .with_inputs(|| nodes(count + 1))
         .bench_local_values(|nodes| before.rebuild(PlacementSettings::default(), nodes));
+}
+
+#[divan::bench(args = SIZES)]
+fn table_key_owner_throughput(bencher: Bencher, count: usize) {
+    let (table, keys) = (table(count), keys(LOOKUPS));
+    bencher
+        .counter(ItemsCount::new(LOOKUPS))
+        .bench_local(|| keys.iter().filter_map(|key| table.owner(table.position(key))).sum::<usize>());
+}
+
+/// Eight, as many as allocate nothing.
+#[divan::bench(args = SIZES)]
+fn table_eight_candidates(bencher: Bencher, count: usize) {
+    let (table, positions) = (table(count), positions());
+    bencher.counter(ItemsCount::new(LOOKUPS)).bench_local(|| {
+        positions.iter().map(|position| table.candidates(*position).take(8).sum::<usize>()).sum::<usize>()
+    });
+}
+
+/// Nodes and slots.
+#[divan::bench(args = [(10, 65_536), (100, 65_536), (1_000, 262_144)])]
+fn table_build(bencher: Bencher, (count, slots): (usize, u32)) {
+    bencher.with_inputs(|| nodes(count)).bench_local_values(|nodes| Placement::build(table_settings(slots), nodes));
+}
+
+#[divan::bench(args = SIZES)]
+fn table_rebuild_one_node_more(bencher: Bencher, count: usize) {
+    let before = table(count);
+    bencher.with_inputs(|| nodes(count + 1)).bench_local_values(|nodes| before.rebuild(table_settings(65_536), nodes));
 }
 
 #[divan::bench(args = SIZES)]

@@ -252,7 +252,7 @@ fn bad_usage_is_exit_code_2_with_a_way_out() {
         (&["locate", "-c", CONFIG, "--admin", "http://127.0.0.1:1", "x"], "give one of them"),
         (&["plan", "-c", CONFIG, "drian", "a"], "did you mean `drain`?"),
         (&["plan", "-c", CONFIG, "remove", "nobody"], "no node `nobody`"),
-        (&["plan", "-c", CONFIG, "placement", "table"], "not available yet"),
+        (&["plan", "-c", CONFIG, "placement", "nginx"], "not available yet"),
         (&["status", "--admin", "https://127.0.0.1:1"], "speaks plain HTTP"),
         (&["man", "paln"], "did you mean `plan`?"),
     ] {

@@ -208,7 +208,12 @@ fn by_name(membership: &Membership) -> Vec<Node> {
 }
 
 fn any_placement() -> impl Strategy<Value = PlacementSettings> {
-    (1u32..12).prop_map(|vnodes| PlacementSettings::Ring { vnodes })
+    // As few slots as suffice for twelve nodes with weights up to 3.
+    let table = prop::sample::select(vec!["table slots=2048", "table slots=2048 cap=1.1", "table slots=4096"]);
+    prop_oneof![
+        3 => (1u32..12).prop_map(|vnodes| PlacementSettings::Ring { vnodes }),
+        1 => table.prop_map(|table| table.parse().unwrap()),
+    ]
 }
 
 /// One of 12 names, so that changes meet nodes that are there and nodes that are not.

@@ -1,4 +1,4 @@
-//! The promises of the `ring` placement, as its users would state them.
+//! The promises of the `ring` placement, as its users would state them; `placement/` has those of the other kinds.
 
 use proptest::prelude::*;
 use ringway::placement::POSITIONS;
@@ -8,6 +8,9 @@ use ringway::placement::PlacementSettings;
 use ringway::placement::hash;
 use ringway::placement::plan;
 use std::collections::BTreeMap;
+
+#[path = "placement/table.rs"]
+mod table;
 
 fn node(name: &str, weight: u32) -> PlacedNode {
     PlacedNode { name: name.to_owned(), placement_id: name.to_owned(), weight }
@@ -321,6 +324,8 @@ fn the_busiest_of_equal_nodes_stays_near_the_average() {
 struct Golden<'a> {
     head: Vec<&'a str>,
     nodes: Vec<PlacedNode>,
+    /// How many slots each node owns, where the kind has slots.
+    owned: BTreeMap<String, u64>,
     keys: Vec<Vec<&'a str>>,
 }
 
@@ -329,12 +334,18 @@ fn golden_blocks(text: &str) -> Vec<Golden<'_>> {
     for line in text.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
         match (fields[0], blocks.last_mut()) {
-            ("membership", _) => blocks.push(Golden { head: fields, nodes: Vec::new(), keys: Vec::new() }),
-            ("node", Some(block)) => block.nodes.push(PlacedNode {
-                name: fields[1].to_owned(),
-                placement_id: fields[2].to_owned(),
-                weight: fields[3].parse().expect("a weight"),
-            }),
+            ("membership", _) => {
+                blocks.push(Golden { head: fields, nodes: Vec::new(), owned: BTreeMap::new(), keys: Vec::new() });
+            }
+            ("node", Some(block)) => {
+                block.nodes.push(PlacedNode {
+                    name: fields[1].to_owned(),
+                    placement_id: fields[2].to_owned(),
+                    weight: fields[3].parse().expect("a weight"),
+                });
+                let owned = fields.get(4).map(|owned| owned.parse().expect("a number of slots"));
+                block.owned.extend(owned.map(|owned| (fields[1].to_owned(), owned)));
+            }
             ("key", Some(block)) => block.keys.push(fields),
             _ => panic!("not a line of the golden file: {line}"),
         }

@@ -1,4 +1,4 @@
-//! Rings of equal nodes, and keys and positions to look up in them.
+//! Rings and tables of equal nodes, and keys and positions to look up in them.
 
 use ringway::placement::PlacedNode;
 use ringway::placement::Placement;
@@ -16,6 +16,16 @@ pub(crate) fn nodes(count: usize) -> Vec<PlacedNode> {
 /// The ring of so many equal nodes, with the default number of vnodes.
 pub(crate) fn ring(count: usize) -> Placement {
     Placement::build(PlacementSettings::default(), nodes(count)).expect("a ring of this size fits")
+}
+
+/// The settings of a table with so many slots.
+pub(crate) fn table_settings(slots: u32) -> PlacementSettings {
+    PlacementSettings::Table { slots: slots.try_into().expect("a power of two"), cap: Default::default() }
+}
+
+/// The table of so many equal nodes, with the default number of slots.
+pub(crate) fn table(count: usize) -> Placement {
+    Placement::build(table_settings(65_536), nodes(count)).expect("a table of this size fits")
 }
 
 /// Keys as long as an identifier often is, such as `room-4f1d9a02c7e65b38-eu1`.

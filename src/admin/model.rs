@@ -269,7 +269,7 @@ pub struct RingView {
     pub fingerprint: Fingerprint,
     /// How keys are placed on the nodes.
     pub placement: PlacementSettings,
-    /// How many points the nodes have on the ring.
+    /// How many points the nodes have on the ring, or how many slots the table has.
     pub points: usize,
     /// The largest share over what the weight entitles to; 1 is perfect, 0 without nodes.
     pub imbalance_ratio: f64,

@@ -171,7 +171,7 @@ impl Fault {
         };
         let fault = Fault::new(kind, refused.to_string());
         // The name and the placement's settings are not in the body.
-        match refused.field().filter(|field| !matches!(*field, "name" | "vnodes")) {
+        match refused.field().filter(|field| !matches!(*field, "name" | "slots" | "vnodes")) {
             Some(field) => fault.at(format!("/{field}")),
             None => fault,
         }

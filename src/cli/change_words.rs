@@ -99,7 +99,7 @@ impl Verb {
             Verb::Add => "add NAME=ADDRESS[,weight=W][,zone=Z][,placement-id=I]",
             Verb::Address => "address NAME=ADDRESS",
             Verb::Drain => "drain NAME",
-            Verb::Placement => "placement KIND [vnodes=N]",
+            Verb::Placement => "placement KIND [SETTING=VALUE...]",
             Verb::Remove => "remove NAME",
             Verb::Undrain => "undrain NAME",
             Verb::Weight => "weight NAME=W",
@@ -193,7 +193,7 @@ Changes in plain words, several as one:
   add NAME=ADDRESS[,weight=W][,zone=Z][,placement-id=I]
   remove NAME    drain NAME    undrain NAME
   weight NAME=W    address NAME=ADDRESS    zone NAME=Z
-  placement KIND [vnodes=N]";
+  placement KIND [SETTING=VALUE...]";
 
 const WORDS: [Verb; 8] =
     [Verb::Add, Verb::Remove, Verb::Drain, Verb::Undrain, Verb::Weight, Verb::Address, Verb::Zone, Verb::Placement];
@@ -223,6 +223,8 @@ mod tests {
     fn one_word_may_have_several_operands() {
         let changes = parse(&words("drain a b placement ring vnodes=64 remove c")).unwrap();
         assert_eq!(print(&changes), "drain a drain b placement 'ring vnodes=64' remove c");
+        let changes = parse(&words("placement table slots=262144 cap=1.05 drain a")).unwrap();
+        assert_eq!(print(&changes), "placement 'table slots=262144 cap=1.05' drain a");
     }
 
     #[test]

@@ -151,8 +151,7 @@ fn expectation(pool: &PoolConfig) -> Result<Expectation, Failure> {
 impl Display for Expectation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         // With every setting, unlike elsewhere: whoever checks a file wants to see what is in force.
-        let PlacementSettings::Ring { vnodes } = self.placement;
-        write!(f, "pool {}: {}, ring vnodes={vnodes}, ", self.pool, count(self.nodes, "node"))?;
+        write!(f, "pool {}: {}, {}, ", self.pool, count(self.nodes, "node"), self.placement.in_full())?;
         match self.imbalance_ratio {
             0.0 => write!(f, "no node takes keys, so every request is answered with 503"),
             ratio => write!(f, "largest share {ratio:.2} x fair"),

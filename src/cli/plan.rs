@@ -26,7 +26,7 @@ use serde_json::value::RawValue;
 Examples:
   ringway plan add c=10.0.0.12:3000,weight=2,zone=b
   ringway plan -c ringway.toml drain a weight b=3      several changes as one, offline
-  ringway plan placement ring vnodes=256
+  ringway plan placement table
   ringway plan -c new.toml --against old.toml          what an edited file would move
   ringway plan -c new.toml --against running           the same, beside the running proxy")]
 pub(super) struct PlanArgs {

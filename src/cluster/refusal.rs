@@ -133,6 +133,7 @@ impl Refused {
             Reason::BadWeight { .. } => Some("weight"),
             Reason::BadZone { .. } => Some("zone"),
             Reason::Build(BuildError::BadVnodes { .. } | BuildError::TooManyPoints { .. }) => Some("vnodes"),
+            Reason::Build(BuildError::TooFewSlots { .. } | BuildError::TooManyScores { .. }) => Some("slots"),
             Reason::DuplicateName { .. } | Reason::NoWeight { .. } | Reason::UnknownNode { .. } => Some("name"),
             Reason::Build(_)
             | Reason::TooManyNodes

@@ -11,6 +11,9 @@ use crate::cluster::node::NodeAddress;
 use crate::cluster::node::NodeName;
 use crate::placement::PlacementSettings;
 use crate::placement::WEIGHT_MAX;
+use crate::placement::settings::CAPS;
+use crate::placement::settings::Cap;
+use crate::placement::settings::Slots;
 use crate::placement::settings::VNODES_DEFAULT;
 use crate::placement::settings::VNODES_MAX;
 use crate::proxy::settings::PoolSettings;
@@ -18,6 +21,7 @@ use crate::section::Mistake;
 use crate::section::Printer;
 use crate::section::Section;
 use crate::section::Span;
+use crate::section::Value;
 
 /// One `[[pool]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,11 +104,7 @@ impl MembershipSource {
 
     /// Writes `placement` and the nodes.
     pub fn print(&self, printer: &mut Printer) {
-        match self.membership.placement {
-            PlacementSettings::Ring { vnodes } => {
-                printer.set_inline("placement", vec![("kind", "ring".into()), ("vnodes", vnodes.into())]);
-            }
-        }
+        printer.set_inline("placement", print_placement(self.membership.placement));
         printer.set_tables(self.owner.setting(), self.membership.nodes().iter().map(print_node));
     }
 }
@@ -210,12 +210,39 @@ fn read_placement(section: &mut Section<'_>) -> Option<PlacementSettings> {
     }
     value.section(|section| {
         section.refuse(&PLACEMENT_LATER, "is not available yet; remove it");
-        let kind = section.required("kind", "kind = \"ring\"").and_then(|kind| kind.parse(str::parse));
+        let kind = section.required("kind", "kind = \"ring\"").and_then(|kind| kind.parse(PlacementSettings::of_kind));
         let vnodes = section.integer("vnodes", VNODES_DEFAULT, 1..=VNODES_MAX);
-        kind.map(|kind| match kind {
+        let slots = section.value("slots").map_or(Some(Slots::default()), |slots| read_slots(&slots));
+        let cap = section.decimal("cap", Cap::default().thousandths(), CAPS);
+        let kind = kind?;
+        let foreign = ["cap", "slots", "vnodes"].into_iter().filter(|name| !kind.names().contains(name));
+        for name in foreign.filter(|name| section.gives(name)) {
+            section.report(Mistake::new(section.place_of_key(name), kind.has_no(name)));
+        }
+        Some(match kind {
             PlacementSettings::Ring { .. } => PlacementSettings::Ring { vnodes },
+            PlacementSettings::Table { .. } => {
+                PlacementSettings::Table { slots: slots?, cap: Cap::of_thousandths(cap).ok()? }
+            }
         })
     })?
+}
+
+fn read_slots(value: &Value<'_>) -> Option<Slots> {
+    let slots = Slots::try_from(value.integer(0..=u32::MAX)?);
+    slots.map_err(|message| value.refuse(message)).ok()
+}
+
+/// A placement as the settings of an inline table.
+fn print_placement(placement: PlacementSettings) -> Vec<(&'static str, toml::Value)> {
+    let mut settings = vec![("kind", placement.kind().into())];
+    match placement {
+        PlacementSettings::Ring { vnodes } => settings.push(("vnodes", vnodes.into())),
+        PlacementSettings::Table { slots, cap } => {
+            settings.extend([("slots", slots.count().into()), ("cap", f64::from(cap).into())]);
+        }
+    }
+    settings
 }
 
 /// Puts the membership together, which refuses a placement that cannot be built.
@@ -266,8 +293,8 @@ fn parse_weight(written: &str) -> Result<u32, String> {
 }
 
 /// Settings of placements that have a name already and come later.
-const PLACEMENT_LATER: [&str; 9] =
-    ["avalanche", "cap", "hash", "hash-key", "max-points", "maximum-size", "minimum-size", "slots", "table-size"];
+const PLACEMENT_LATER: [&str; 7] =
+    ["avalanche", "hash", "hash-key", "max-points", "maximum-size", "minimum-size", "table-size"];
 
 #[cfg(test)]
 mod tests {

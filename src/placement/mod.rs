@@ -5,13 +5,18 @@ pub mod hash;
 pub mod plan;
 pub mod ring;
 pub mod settings;
+pub mod table;
 
 pub use crate::placement::fingerprint::Fingerprint;
 pub use crate::placement::settings::PlacementSettings;
 
 use crate::placement::fingerprint::Digest;
 use crate::placement::ring::Ring;
+use crate::placement::settings::Slots;
 use crate::placement::settings::VNODES_MAX;
+use crate::placement::table::SCORES_MAX;
+use crate::placement::table::SLOTS_OF_LIGHTEST;
+use crate::placement::table::Table;
 use std::collections::HashMap;
 use std::iter::FusedIterator;
 
@@ -31,6 +36,8 @@ pub struct PlacedNode {
 pub enum Placement {
     /// See [`ring::Ring`].
     Ring(Ring),
+    /// See [`table::Table`].
+    Table(Table),
 }
 
 /// A maximal stretch of positions that one node owns, from `start` up to the next arc's start (wrapping).
@@ -49,16 +56,20 @@ impl Placement {
         let nodes = in_index_order(nodes)?;
         match settings {
             PlacementSettings::Ring { vnodes } => Ring::build(vnodes, nodes).map(Placement::Ring),
+            PlacementSettings::Table { slots, cap } => Table::build(slots, cap, nodes).map(Placement::Table),
         }
     }
 
     /// What [`Placement::build`] makes, sooner where `self` is much like it already.
     pub fn rebuild(&self, settings: PlacementSettings, nodes: Vec<PlacedNode>) -> Result<Placement, BuildError> {
-        let nodes = in_index_order(nodes)?;
         match (self, settings) {
             (Placement::Ring(ring), PlacementSettings::Ring { vnodes }) => {
-                ring.rebuild(vnodes, nodes).map(Placement::Ring)
+                ring.rebuild(vnodes, in_index_order(nodes)?).map(Placement::Ring)
             }
+            (Placement::Table(table), PlacementSettings::Table { slots, cap }) => {
+                table.rebuild(slots, cap, in_index_order(nodes)?).map(Placement::Table)
+            }
+            _ => Placement::build(settings, nodes),
         }
     }
 
@@ -67,6 +78,7 @@ impl Placement {
         let nodes = in_index_order(nodes)?;
         match settings {
             PlacementSettings::Ring { vnodes } => Ring::point_count(vnodes, &nodes).map(drop),
+            PlacementSettings::Table { slots, .. } => Table::check(slots, &nodes),
         }
     }
 
@@ -74,6 +86,7 @@ impl Placement {
     pub fn nodes(&self) -> &[PlacedNode] {
         match self {
             Placement::Ring(ring) => ring.nodes(),
+            Placement::Table(table) => table.nodes(),
         }
     }
 
@@ -81,6 +94,15 @@ impl Placement {
     pub fn settings(&self) -> PlacementSettings {
         match self {
             Placement::Ring(ring) => PlacementSettings::Ring { vnodes: ring.vnodes() },
+            Placement::Table(table) => PlacementSettings::Table { slots: table.slots(), cap: table.cap() },
+        }
+    }
+
+    /// How many pieces the key space is put together from: the points of a ring, the slots of a table.
+    pub fn pieces(&self) -> usize {
+        match self {
+            Placement::Ring(ring) => ring.points().len(),
+            Placement::Table(table) => table.owners().len(),
         }
     }
 
@@ -88,7 +110,7 @@ impl Placement {
     #[inline]
     pub fn position(&self, key: &[u8]) -> u64 {
         match self {
-            Placement::Ring(_) => hash::position(key),
+            Placement::Ring(_) | Placement::Table(_) => hash::position(key),
         }
     }
 
@@ -96,14 +118,16 @@ impl Placement {
     pub fn owner(&self, position: u64) -> Option<usize> {
         match self {
             Placement::Ring(ring) => ring.owner(position),
+            Placement::Table(table) => table.owner(position),
         }
     }
 
-    /// All nodes, each once, owner first: each is the owner after those before it are removed. Lazy; the
-    /// first 8 allocate nothing.
+    /// All nodes, each once, owner first. Each is the owner after those before it are removed: of a ring always, of a
+    /// table mostly (see [`table`]). Lazy; the first 8 allocate nothing.
     pub fn candidates(&self, position: u64) -> Candidates<'_> {
         match self {
             Placement::Ring(ring) => Candidates(Order::Ring(ring.candidates(position))),
+            Placement::Table(table) => Candidates(Order::Table(table.candidates(position))),
         }
     }
 
@@ -142,6 +166,7 @@ impl Placement {
     pub(crate) fn stretches(&self, start: u64) -> Stretches<'_> {
         match self {
             Placement::Ring(ring) => Stretches::Ring(ring.stretches(start)),
+            Placement::Table(table) => Stretches::Table(table.stretches(start)),
         }
     }
 
@@ -160,6 +185,12 @@ impl Placement {
                 digest.positions(ring.points());
                 digest.indexes(ring.owners());
             }
+            Placement::Table(table) => {
+                digest.text("table");
+                digest.number(table.slots().count());
+                digest.number(table.cap().thousandths());
+                digest.indexes(table.owners());
+            }
         }
         digest.finish()
     }
@@ -173,6 +204,7 @@ pub struct Candidates<'a>(Order<'a>);
 #[derive(Clone, Debug)]
 enum Order<'a> {
     Ring(ring::Candidates<'a>),
+    Table(table::Candidates<'a>),
 }
 
 impl Iterator for Candidates<'_> {
@@ -182,12 +214,14 @@ impl Iterator for Candidates<'_> {
     fn next(&mut self) -> Option<usize> {
         match &mut self.0 {
             Order::Ring(candidates) => candidates.next(),
+            Order::Table(candidates) => candidates.next(),
         }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         match &self.0 {
             Order::Ring(candidates) => candidates.size_hint(),
+            Order::Table(candidates) => candidates.size_hint(),
         }
     }
 }
@@ -202,6 +236,8 @@ impl FusedIterator for Candidates<'_> {}
 pub(crate) enum Stretches<'a> {
     /// See [`ring::Stretches`].
     Ring(ring::Stretches<'a>),
+    /// See [`table::Stretches`].
+    Table(table::Stretches<'a>),
 }
 
 impl Iterator for Stretches<'_> {
@@ -211,6 +247,7 @@ impl Iterator for Stretches<'_> {
     fn next(&mut self) -> Option<(u64, usize)> {
         match self {
             Stretches::Ring(stretches) => stretches.next(),
+            Stretches::Table(stretches) => stretches.next(),
         }
     }
 }
@@ -252,6 +289,12 @@ fn indexes_by_name(nodes: &[PlacedNode]) -> HashMap<&str, usize> {
     nodes.iter().enumerate().map(|(index, node)| (node.name.as_str(), index)).collect()
 }
 
+/// The index in `others` of each of `nodes`, by its name.
+fn indexes_in(others: &[PlacedNode], nodes: &[PlacedNode]) -> Vec<Option<usize>> {
+    let indexes = indexes_by_name(others);
+    nodes.iter().map(|node| indexes.get(node.name.as_str()).copied()).collect()
+}
+
 /// Why a placement cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
@@ -288,6 +331,19 @@ pub enum BuildError {
         /// The second of them by name.
         second: String,
     },
+    /// Fewer slots than give the lightest node a fair share.
+    #[error("`slots` is {slots}, of which node `{node}` is entitled to {entitled}, fewer than {SLOTS_OF_LIGHTEST}; {}",
+        slots_way_out(*slots_that_fit))]
+    TooFewSlots {
+        /// How many there are in all.
+        slots: u32,
+        /// The lightest node.
+        node: String,
+        /// How many its weight entitles it to, rounded down.
+        entitled: u64,
+        /// The fewest that fit; `None` when none do.
+        slots_that_fit: Option<Slots>,
+    },
     /// More nodes than an index can tell apart.
     #[error("{nodes} nodes are too many for one pool; the limit is {MAX_NODES}")]
     TooManyNodes {
@@ -303,12 +359,27 @@ pub enum BuildError {
         /// The largest `vnodes` that fits these weights; `None` when not even 1 does.
         vnodes_that_fit: Option<u32>,
     },
+    /// More scores than can be worked out in reasonable time.
+    #[error("`slots` times the nodes is {scores}, more than {SCORES_MAX}; {}", slots_way_out(*slots_that_fit))]
+    TooManyScores {
+        /// How many there would be, one for each slot and node.
+        scores: u64,
+        /// The most slots that fit; `None` when none do.
+        slots_that_fit: Option<Slots>,
+    },
 }
 
 fn way_out(vnodes_that_fit: Option<u32>) -> String {
     match vnodes_that_fit {
         Some(vnodes) => format!("`vnodes = {vnodes}` would fit"),
         None => "no `vnodes` fits: divide all weights by a common factor".to_owned(),
+    }
+}
+
+fn slots_way_out(slots_that_fit: Option<Slots>) -> String {
+    match slots_that_fit {
+        Some(slots) => format!("`slots = {slots}` would fit"),
+        None => "no `slots` fits: make the weights less different, or use `ring`".to_owned(),
     }
 }
 
@@ -385,6 +456,40 @@ mod tests {
              no `vnodes` fits: divide all weights by a common factor"
         );
         assert_eq!(refusal(1, nodes(10_001)), "10001 nodes are too many for one pool; the limit is 10000");
+    }
+
+    #[test]
+    fn slots_that_do_not_suit_the_nodes_name_those_that_do() {
+        let table = |slots: u32, nodes: Vec<PlacedNode>| {
+            let settings = PlacementSettings::Table { slots: slots.try_into().unwrap(), cap: Default::default() };
+            Placement::check(settings, nodes).map_err(|error| error.to_string())
+        };
+        let nodes = |weights: &[u32]| -> Vec<PlacedNode> {
+            let node = |(index, weight): (usize, &u32)| node(&format!("n{index}"), &index.to_string(), *weight);
+            weights.iter().enumerate().map(node).collect()
+        };
+        let refused = |message: &str| Err(message.to_owned());
+        assert_eq!(table(65_536, nodes(&[1; 1_000])), Ok(()));
+        assert_eq!(
+            table(32_768, nodes(&[1; 1_000])),
+            refused("`slots` is 32768, of which node `n0` is entitled to 32, fewer than 50; `slots = 65536` would fit")
+        );
+        assert_eq!(
+            table(256, nodes(&[10, 1, 10])),
+            refused("`slots` is 256, of which node `n1` is entitled to 12, fewer than 50; `slots = 2048` would fit")
+        );
+        assert_eq!(
+            table(65_536, nodes(&[&[1_000; 100][..], &[1]].concat())),
+            refused(
+                "`slots` is 65536, of which node `n100` is entitled to 0, fewer than 50; \
+                 no `slots` fits: make the weights less different, or use `ring`"
+            )
+        );
+        assert_eq!(table(524_288, nodes(&[1; 10_000])), Ok(()));
+        assert_eq!(
+            table(1 << 22, nodes(&[1; 10_000])),
+            refused("`slots` times the nodes is 41943040000, more than 8589934592; `slots = 524288` would fit")
+        );
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use crate::placement::PlacedNode;
 use crate::placement::Placement;
-use crate::placement::indexes_by_name;
+use crate::placement::indexes_in;
 use crate::placement::ratio;
 use crate::placement::ring;
+use crate::placement::table;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -203,16 +204,13 @@ fn for_each_move(before: &Placement, after: &Placement, mut tell: impl FnMut(usi
     }
 }
 
-/// The index in `others` of each of `nodes`, by its name.
-fn indexes_in(others: &[PlacedNode], nodes: &[PlacedNode]) -> Vec<Option<usize>> {
-    let indexes = indexes_by_name(others);
-    nodes.iter().map(|node| indexes.get(node.name.as_str()).copied()).collect()
-}
-
-/// Ranges apart from each other that hold every position whose owner differs.
+/// Ranges, ascending and apart, that hold every position whose owner differs: everything where the kinds cannot say
+/// better.
 fn touched(before: &Placement, after: &Placement) -> Vec<RangeInclusive<u64>> {
     match (before, after) {
         (Placement::Ring(before), Placement::Ring(after)) => ring::touched(before, after),
+        (Placement::Table(before), Placement::Table(after)) => table::touched(before, after),
+        _ => vec![0..=u64::MAX],
     }
 }
 

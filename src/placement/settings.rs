@@ -1,13 +1,17 @@
 //! Which placement a pool uses: a closed set of kinds, with their settings and how people write them.
 
+use crate::section::format_decimal;
 use crate::section::nearest;
+use crate::section::parse_decimal;
 use serde::Deserialize;
 use serde::Serialize;
 use std::fmt;
+use std::ops::Range;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Which placement a pool uses, with its settings; in JSON `{"kind":"ring","vnodes":512}`, for people `ring`
-/// or `ring vnodes=256`.
+/// Which placement a pool uses, with its settings; in JSON `{"kind":"ring","vnodes":512}`, for people `ring`,
+/// `ring vnodes=256` or `table slots=262144 cap=1.05`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum PlacementSettings {
@@ -17,6 +21,75 @@ pub enum PlacementSettings {
         #[serde(default = "vnodes_default")]
         vnodes: u32,
     },
+    /// The slot table, in which no node has more than `cap` times its fair share.
+    Table {
+        /// How many slots there are.
+        #[serde(default)]
+        slots: Slots,
+        /// The most that a node gets, over its fair share.
+        #[serde(default)]
+        cap: Cap,
+    },
+}
+
+impl PlacementSettings {
+    /// The name of its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            PlacementSettings::Ring { .. } => "ring",
+            PlacementSettings::Table { .. } => "table",
+        }
+    }
+
+    /// The names of the settings that its kind has.
+    pub fn names(&self) -> &'static [&'static str] {
+        match self {
+            PlacementSettings::Ring { .. } => &["vnodes"],
+            PlacementSettings::Table { .. } => &["slots", "cap"],
+        }
+    }
+
+    /// As [`fmt::Display`], with the settings that stand at their defaults too.
+    pub fn in_full(&self) -> String {
+        match self {
+            PlacementSettings::Ring { vnodes } => format!("ring vnodes={vnodes}"),
+            PlacementSettings::Table { slots, cap } => format!("table slots={slots} cap={cap}"),
+        }
+    }
+
+    /// A sentence for the user who gave this kind a setting that it does not have.
+    pub fn has_no(&self, name: &str) -> String {
+        format!("`{}` has no setting `{name}`; it has `{}`", self.kind(), self.names().join("` and `"))
+    }
+
+    /// The kind of that name, with its settings at their defaults. The error is a sentence for the user.
+    pub fn of_kind(kind: &str) -> Result<PlacementSettings, String> {
+        match kind {
+            "ring" => return Ok(PlacementSettings::Ring { vnodes: VNODES_DEFAULT }),
+            "table" => return Ok(PlacementSettings::Table { slots: Slots::default(), cap: Cap::default() }),
+            _ => {}
+        }
+        if KINDS_PLANNED.contains(&kind) {
+            return Err(format!("placement `{kind}` is not available yet; use `ring` or `table`"));
+        }
+        let known = KINDS_PLANNED.into_iter().chain(["ring", "table"]);
+        Err(match nearest(kind, known) {
+            Some(name) => format!("unknown placement `{kind}`; did you mean `{name}`?"),
+            None => format!("unknown placement `{kind}`; use `ring` or `table`"),
+        })
+    }
+
+    /// Takes a setting as people write it, such as `vnodes=256`.
+    fn set(&mut self, written: &str) -> Result<(), String> {
+        let (name, value) = written.split_once('=').unwrap_or((written, ""));
+        match (&mut *self, name) {
+            (PlacementSettings::Ring { vnodes }, "vnodes") => *vnodes = parse_vnodes(value)?,
+            (PlacementSettings::Table { slots, .. }, "slots") => *slots = value.parse()?,
+            (PlacementSettings::Table { cap, .. }, "cap") => *cap = value.parse()?,
+            _ => return Err(self.has_no(name)),
+        }
+        Ok(())
+    }
 }
 
 impl Default for PlacementSettings {
@@ -25,11 +98,22 @@ impl Default for PlacementSettings {
     }
 }
 
+/// The kind, and the settings that do not stand at their defaults.
 impl fmt::Display for PlacementSettings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.kind())?;
         match self {
-            PlacementSettings::Ring { vnodes: VNODES_DEFAULT } => write!(out, "ring"),
-            PlacementSettings::Ring { vnodes } => write!(out, "ring vnodes={vnodes}"),
+            PlacementSettings::Ring { vnodes: VNODES_DEFAULT } => Ok(()),
+            PlacementSettings::Ring { vnodes } => write!(out, " vnodes={vnodes}"),
+            PlacementSettings::Table { slots, cap } => {
+                if *slots != Slots::default() {
+                    write!(out, " slots={slots}")?;
+                }
+                if *cap != Cap::default() {
+                    write!(out, " cap={cap}")?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -39,35 +123,173 @@ impl FromStr for PlacementSettings {
     type Err = String;
 
     fn from_str(text: &str) -> Result<PlacementSettings, String> {
-        let (kind, settings) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
-        if kind == "ring" {
-            let vnodes = ring_vnodes(settings.trim_start())?;
-            return Ok(PlacementSettings::Ring { vnodes });
-        }
-        if KINDS_PLANNED.contains(&kind) {
-            return Err(format!("placement `{kind}` is not available yet; use `ring`"));
-        }
-        let known = KINDS_PLANNED.iter().copied().chain(["ring"]);
-        Err(match nearest(kind, known) {
-            Some(name) => format!("unknown placement `{kind}`; did you mean `{name}`?"),
-            None => format!("unknown placement `{kind}`; use `ring`"),
-        })
+        let mut words = text.split_whitespace();
+        let mut settings = PlacementSettings::of_kind(words.next().unwrap_or_default())?;
+        words.try_for_each(|word| settings.set(word))?;
+        Ok(settings)
     }
 }
 
-fn ring_vnodes(settings: &str) -> Result<u32, String> {
-    if settings.is_empty() {
-        return Ok(VNODES_DEFAULT);
+/// How many slots a table has: a power of two from 256 to 4,194,304. In JSON that number.
+// Kept as the number of a position's top bits that tell the slot.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "u32", into = "u32")]
+#[schema(value_type = u32, minimum = 256, maximum = 4_194_304, default = 65_536, example = 65_536)]
+pub struct Slots(u32);
+
+impl Slots {
+    /// The smallest number of slots that is at least so many; `None` when that is too many.
+    pub fn at_least(count: u64) -> Option<Slots> {
+        let count = u32::try_from(count.max(u64::from(SLOTS_MIN))).ok()?;
+        Slots::try_from(count.checked_next_power_of_two()?).ok()
     }
-    let vnodes = settings.strip_prefix("vnodes=").and_then(|number| number.parse().ok());
-    match vnodes {
-        Some(vnodes) if (1..=VNODES_MAX).contains(&vnodes) => Ok(vnodes),
-        _ => Err(format!("`ring` takes `vnodes=1` to `vnodes={VNODES_MAX}`, not `{settings}`")),
+
+    /// How many there are.
+    pub fn count(self) -> u32 {
+        1 << self.0
     }
+
+    /// All of them, by number.
+    pub(crate) fn all(self) -> Range<u32> {
+        0..self.count()
+    }
+
+    /// The one in which a position lies.
+    #[inline]
+    pub(crate) fn of(self, position: u64) -> u32 {
+        u32::try_from(position >> (u64::BITS - self.0)).expect("at most SLOTS_MAX slots")
+    }
+
+    /// The positions in a slot.
+    pub(crate) fn range(self, slot: u32) -> RangeInclusive<u64> {
+        let shift = u64::BITS - self.0;
+        let start = u64::from(slot) << shift;
+        start..=start | ((1 << shift) - 1)
+    }
+}
+
+impl Default for Slots {
+    fn default() -> Slots {
+        Slots(16)
+    }
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Slots({self})")
+    }
+}
+
+impl fmt::Display for Slots {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.count())
+    }
+}
+
+/// The error is a sentence for the user.
+impl TryFrom<u32> for Slots {
+    type Error = String;
+
+    fn try_from(count: u32) -> Result<Slots, String> {
+        let is_fine = count.is_power_of_two() && (SLOTS_MIN..=SLOTS_MAX).contains(&count);
+        is_fine.then_some(Slots(count.ilog2())).ok_or_else(|| wrong_slots(&count.to_string()))
+    }
+}
+
+impl FromStr for Slots {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Slots, String> {
+        text.parse::<u32>().map_err(|_| wrong_slots(text))?.try_into()
+    }
+}
+
+impl From<Slots> for u32 {
+    fn from(slots: Slots) -> u32 {
+        slots.count()
+    }
+}
+
+/// The most that a node of a table gets, over its fair share: 1 to 2 with at most three digits after the point. In JSON
+/// a number.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "f64", into = "f64")]
+#[schema(value_type = f64, minimum = 1, maximum = 2, default = 1.02, example = 1.02)]
+pub struct Cap(u32);
+
+impl Cap {
+    /// The error is a sentence for the user.
+    pub fn of_thousandths(thousandths: u32) -> Result<Cap, String> {
+        let is_fine = CAPS.contains(&thousandths);
+        is_fine.then_some(Cap(thousandths)).ok_or_else(|| wrong_cap(&format_decimal(u64::from(thousandths))))
+    }
+
+    /// In thousandths.
+    pub fn thousandths(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Cap {
+    fn default() -> Cap {
+        Cap(1_020)
+    }
+}
+
+impl fmt::Debug for Cap {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Cap({self})")
+    }
+}
+
+impl fmt::Display for Cap {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&format_decimal(u64::from(self.0)))
+    }
+}
+
+impl FromStr for Cap {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Cap, String> {
+        let thousandths = parse_decimal(text).ok().and_then(|thousandths| u32::try_from(thousandths).ok());
+        Cap::of_thousandths(thousandths.ok_or_else(|| wrong_cap(text))?)
+    }
+}
+
+/// From the shortest text that reads as this number, so that what was written in decimal is what counts.
+impl TryFrom<f64> for Cap {
+    type Error = String;
+
+    fn try_from(number: f64) -> Result<Cap, String> {
+        number.to_string().parse()
+    }
+}
+
+/// The number closest to it, which is written with the same digits.
+impl From<Cap> for f64 {
+    fn from(cap: Cap) -> f64 {
+        f64::from(cap.0) / 1_000.0
+    }
+}
+
+fn parse_vnodes(text: &str) -> Result<u32, String> {
+    let vnodes = text.parse().ok().filter(|vnodes| (1..=VNODES_MAX).contains(vnodes));
+    vnodes.ok_or_else(|| format!("`vnodes` is {text}; it must be 1 to {VNODES_MAX}"))
 }
 
 fn vnodes_default() -> u32 {
     VNODES_DEFAULT
+}
+
+fn wrong_slots(given: &str) -> String {
+    let count = given.parse().ok().and_then(|count: u64| Slots::at_least(count.clamp(1, u64::from(SLOTS_MAX))));
+    let count = count.unwrap_or_default();
+    format!("`slots` is {given}; it must be a power of two from {SLOTS_MIN} to {SLOTS_MAX}, such as {count}")
+}
+
+fn wrong_cap(given: &str) -> String {
+    format!("`cap` is {given}; it must be 1 to 2, with at most three digits after the point")
 }
 
 /// Points per unit of weight where nothing else is said: the busiest of 100 equal nodes gets 1.08 times the
@@ -77,8 +299,17 @@ pub const VNODES_DEFAULT: u32 = 512;
 /// The most points per unit of weight.
 pub const VNODES_MAX: u32 = 65_536;
 
+/// The fewest slots of a table.
+pub const SLOTS_MIN: u32 = 256;
+
+/// The most slots of a table, which then takes about 75 MB.
+pub const SLOTS_MAX: u32 = 1 << 22;
+
+/// What [`Cap`] may be, in thousandths.
+pub const CAPS: RangeInclusive<u32> = 1_000..=2_000;
+
 /// Kinds that have a name already and are refused as not available.
-const KINDS_PLANNED: [&str; 10] = [
+const KINDS_PLANNED: [&str; 9] = [
     "envoy-maglev",
     "envoy-ring-hash",
     "haproxy",
@@ -88,49 +319,107 @@ const KINDS_PLANNED: [&str; 10] = [
     "ketama",
     "nginx",
     "nginx-modulo",
-    "table",
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn json_may_leave_out_vnodes() {
-        let settings: PlacementSettings = serde_json::from_str(r#"{"kind":"ring"}"#).unwrap();
-        assert_eq!(settings, PlacementSettings::default());
-        let text = serde_json::to_string(&settings).unwrap();
-        assert_eq!(text, r#"{"kind":"ring","vnodes":512}"#);
+    fn table(slots: u32, cap: &str) -> PlacementSettings {
+        PlacementSettings::Table { slots: slots.try_into().unwrap(), cap: cap.parse().unwrap() }
     }
 
     #[test]
-    fn json_refuses_unknown_settings() {
-        let refused = serde_json::from_str::<PlacementSettings>(r#"{"kind":"ring","vnode":1}"#);
-        assert!(refused.unwrap_err().to_string().contains("vnode"));
+    fn json_may_leave_out_what_stands_at_its_default() {
+        for (short, long, settings) in [
+            (r#"{"kind":"ring"}"#, r#"{"kind":"ring","vnodes":512}"#, PlacementSettings::default()),
+            (r#"{"kind":"table"}"#, r#"{"kind":"table","slots":65536,"cap":1.02}"#, table(65_536, "1.02")),
+        ] {
+            assert_eq!(serde_json::from_str::<PlacementSettings>(short).unwrap(), settings);
+            assert_eq!(serde_json::to_string(&settings).unwrap(), long);
+        }
+    }
+
+    #[test]
+    fn every_cap_reads_back_from_json_and_text() {
+        for thousandths in CAPS {
+            let cap = Cap(thousandths);
+            let json = serde_json::to_string(&cap).unwrap();
+            assert_eq!(serde_json::from_str::<Cap>(&json).unwrap(), cap, "{json}");
+            assert_eq!(cap.to_string().parse(), Ok(cap));
+        }
+        assert_eq!(
+            serde_json::from_str::<PlacementSettings>(r#"{"kind":"table","cap":1}"#).unwrap(),
+            table(65_536, "1")
+        );
+    }
+
+    #[test]
+    fn json_refuses_what_is_unknown_or_out_of_range() {
+        for (json, expected) in [
+            (r#"{"kind":"ring","vnode":1}"#, "vnode"),
+            (r#"{"kind":"table","slots":65535}"#, "`slots` is 65535; it must be a power of two"),
+            (r#"{"kind":"table","cap":1.0205}"#, "`cap` is 1.0205; it must be 1 to 2"),
+            (r#"{"kind":"table","cap":1e300}"#, "it must be 1 to 2"),
+            (r#"{"kind":"table","cap":-1.5}"#, "it must be 1 to 2"),
+        ] {
+            let refused = serde_json::from_str::<PlacementSettings>(json).unwrap_err().to_string();
+            assert!(refused.contains(expected), "{json}: {refused}");
+        }
     }
 
     #[test]
     fn people_read_and_write_the_same_text() {
-        for (text, vnodes) in [("ring", 512), ("ring vnodes=256", 256)] {
-            let settings: PlacementSettings = text.parse().unwrap();
-            assert_eq!(settings, PlacementSettings::Ring { vnodes }, "{text}");
+        for (text, settings) in [
+            ("ring", PlacementSettings::default()),
+            ("ring vnodes=256", PlacementSettings::Ring { vnodes: 256 }),
+            ("table", table(65_536, "1.02")),
+            ("table slots=262144", table(262_144, "1.02")),
+            ("table cap=1.05", table(65_536, "1.05")),
+            ("table slots=262144 cap=1.005", table(262_144, "1.005")),
+        ] {
+            assert_eq!(text.parse(), Ok(settings), "{text}");
             assert_eq!(settings.to_string(), text);
+            assert_eq!(settings.in_full().parse(), Ok(settings), "{text}");
         }
     }
 
     #[test]
     fn refusals_say_what_to_do() {
         for (text, answer) in [
-            ("table", "placement `table` is not available yet; use `ring`"),
-            ("haproxy-3.0", "placement `haproxy-3.0` is not available yet; use `ring`"),
+            ("nginx", "placement `nginx` is not available yet; use `ring` or `table`"),
+            ("haproxy-3.0", "placement `haproxy-3.0` is not available yet; use `ring` or `table`"),
             ("rign", "unknown placement `rign`; did you mean `ring`?"),
+            ("tabel", "unknown placement `tabel`; did you mean `table`?"),
             ("Ngnix", "unknown placement `Ngnix`; did you mean `nginx`?"),
-            ("jump", "unknown placement `jump`; use `ring`"),
-            ("", "unknown placement ``; use `ring`"),
-            ("ring vnodes=0", "`ring` takes `vnodes=1` to `vnodes=65536`, not `vnodes=0`"),
-            ("ring slots=4", "`ring` takes `vnodes=1` to `vnodes=65536`, not `slots=4`"),
+            ("jump", "unknown placement `jump`; use `ring` or `table`"),
+            ("", "unknown placement ``; use `ring` or `table`"),
+            ("ring vnodes=0", "`vnodes` is 0; it must be 1 to 65536"),
+            ("ring slots=4", "`ring` has no setting `slots`; it has `vnodes`"),
+            ("table 4", "`table` has no setting `4`; it has `slots` and `cap`"),
+            ("table slots=60000", "`slots` is 60000; it must be a power of two from 256 to 4194304, such as 65536"),
+            ("table slots=1", "`slots` is 1; it must be a power of two from 256 to 4194304, such as 256"),
+            (
+                "table slots=8388608",
+                "`slots` is 8388608; it must be a power of two from 256 to 4194304, such as 4194304",
+            ),
+            ("table slots=x", "`slots` is x; it must be a power of two from 256 to 4194304, such as 65536"),
+            ("table cap=0.999", "`cap` is 0.999; it must be 1 to 2, with at most three digits after the point"),
+            ("table cap=2.001", "`cap` is 2.001; it must be 1 to 2, with at most three digits after the point"),
         ] {
             assert_eq!(text.parse::<PlacementSettings>(), Err(answer.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn the_ranges_of_all_slots_cover_every_position_once() {
+        let slots = Slots::try_from(256).unwrap();
+        let mut next = 0;
+        for slot in slots.all() {
+            let range = slots.range(slot);
+            assert_eq!((*range.start(), slots.of(*range.start()), slots.of(*range.end())), (next, slot, slot));
+            next = range.end().wrapping_add(1);
+        }
+        assert_eq!(next, 0);
     }
 }

@@ -14,6 +14,8 @@ pub use mistakes::Mistakes;
 pub use mistakes::Report;
 pub use mistakes::Span;
 pub use printer::Printer;
+pub(crate) use text::format_decimal;
+pub(crate) use text::parse_decimal;
 pub use value::Value;
 
 use std::cell::RefCell;

@@ -49,7 +49,7 @@ pub(super) fn parse_size(written: &str) -> Result<usize, String> {
 }
 
 /// Parses `1.25` or `2` as thousandths; without floating point, so that what is written is what counts.
-pub(super) fn parse_decimal(written: &str) -> Result<u64, String> {
+pub(crate) fn parse_decimal(written: &str) -> Result<u64, String> {
     let digits = written.strip_prefix('+').unwrap_or(written).replace('_', "");
     let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
     let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
@@ -62,7 +62,7 @@ pub(super) fn parse_decimal(written: &str) -> Result<u64, String> {
 }
 
 /// Thousandths as a decimal number, without zeros that say nothing.
-pub(super) fn format_decimal(thousandths: u64) -> String {
+pub(crate) fn format_decimal(thousandths: u64) -> String {
     let (whole, fraction) = (thousandths / 1000, format!("{:03}", thousandths % 1000));
     match fraction.trim_end_matches('0') {
         "" => whole.to_string(),

@@ -242,6 +242,8 @@ async fn a_refused_change_is_pointed_at_and_nothing_is_done() {
         (json!({ "add": { "name": "d", "address": "x" } }), "bad-request", "/changes/1/add/address"),
         (json!({ "add": { "name": "d", "adress": "x:1" } }), "bad-request", "/changes/1/add/adress"),
         (json!({ "placement": { "kind": "ring", "vnodes": 0 } }), "refused", "/changes/1/placement/vnodes"),
+        (json!({ "placement": { "kind": "table", "slots": 60000 } }), "bad-request", "/changes/1/placement"),
+        (json!({ "placement": { "kind": "table", "cap": 1.0205 } }), "bad-request", "/changes/1/placement"),
     ] {
         for verb in ["plan", "apply", "apply?dry-run"] {
             let body = json!({ "changes": [fine, bad] });
@@ -253,6 +255,29 @@ async fn a_refused_change_is_pointed_at_and_nothing_is_done() {
         }
     }
     assert_eq!(epoch(&client).await, 1);
+}
+
+#[tokio::test]
+async fn a_pool_switches_to_a_table_and_back() {
+    let proxy = Proxy::start(ONE_POOL).await;
+    let client = proxy.client();
+    let before = client.get("/v1/pools/rooms").await;
+    let changes = json!([{ "placement": { "kind": "table", "cap": 1.05 } }]);
+    let plan = client.post("/v1/pools/rooms/plan", json!({ "changes": changes })).await;
+    let applied = client.post(APPLY, json!({ "changes": changes, "force": true })).await;
+    assert_eq!(applied["moved_ratio"], plan["moved_ratio"]);
+    let settings = json!({ "kind": "table", "slots": 65_536, "cap": 1.05 });
+    let pool = client.get("/v1/pools/rooms").await;
+    assert_eq!((&pool["placement"], &pool["fingerprint"]), (&settings, &plan["fingerprint_after"]));
+    let ring = client.get("/v1/pools/rooms/ring").await;
+    assert_eq!((&ring["placement"], &ring["points"]), (&settings, &json!(65_536)));
+    assert!(ring["imbalance_ratio"].as_f64().is_some_and(|ratio| (1.0..1.051).contains(&ratio)), "{ring}");
+    let located = client.get("/v1/pools/rooms/locate?key=42").await;
+    let explained = client.post("/v1/pools/rooms/explain", json!({ "key": "42" })).await;
+    assert_eq!(located["owner"], explained["owner"]);
+
+    client.post(APPLY, json!({ "changes": [{ "placement": { "kind": "ring" } }], "force": true })).await;
+    assert_eq!(client.get("/v1/pools/rooms").await["fingerprint"], before["fingerprint"]);
 }
 
 #[tokio::test]

@@ -11,7 +11,6 @@ use crate::admin::view;
 use crate::cluster::node::Node;
 use crate::placement::Arc as PlacementArc;
 use crate::placement::POSITIONS;
-use crate::placement::Placement;
 use crate::proxy::table::PoolTable;
 use axum::Json;
 use axum::extract::State;
@@ -68,9 +67,7 @@ pub(crate) fn ring_view(pool: &PoolTable) -> RingView {
         epoch: pool.epoch,
         fingerprint: pool.fingerprint,
         placement: pool.membership.placement,
-        points: match &*pool.placement {
-            Placement::Ring(ring) => ring.points().len(),
-        },
+        points: pool.placement.pieces(),
         imbalance_ratio: pool.imbalance_ratio(),
         nodes: ring_nodes(pool),
         arcs: shown.iter().map(arc).collect(),
