@@ -3,7 +3,9 @@
 pub mod fingerprint;
 pub mod hash;
 pub mod plan;
+mod points;
 pub mod ring;
+mod seen;
 pub mod settings;
 pub mod table;
 

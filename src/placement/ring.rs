@@ -8,6 +8,9 @@ use crate::placement::BuildError;
 use crate::placement::MAX_POINTS;
 use crate::placement::PlacedNode;
 use crate::placement::hash;
+use crate::placement::points;
+use crate::placement::points::Points;
+use crate::placement::seen::Seen;
 use crate::placement::settings::VNODES_MAX;
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -16,17 +19,12 @@ use std::iter::FusedIterator;
 use std::ops::Range;
 use std::ops::RangeInclusive;
 
-/// Points sorted by position, then by owner, in parallel arrays. A run of equal positions speaks through its
-/// first point, which belongs to the smallest placement-id.
+/// Points sorted by position, then by owner. A run of equal positions speaks through its first point, which belongs to
+/// the smallest placement-id.
 pub struct Ring {
     vnodes: u32,
     nodes: Box<[PlacedNode]>,
-    points: Box<[u64]>,
-    owners: Box<[u16]>,
-    /// For each value of a position's top bits, the first point that has it or a larger one.
-    index: Box<[u32]>,
-    /// How far to shift a position right to keep its top bits.
-    index_shift: u32,
+    points: Points,
 }
 
 /// Without the points: there may be millions, and a log line must stay readable.
@@ -47,7 +45,7 @@ impl Ring {
         for (owner, node) in (0..).zip(&nodes) {
             points.extend(points_of(vnodes, node, owner));
         }
-        let (points, owners) = sort(&points).into_iter().unzip();
+        let (points, owners) = points::sort(&points).into_iter().unzip();
         Ok(Ring::new(vnodes, nodes, points, owners))
     }
 
@@ -65,7 +63,7 @@ impl Ring {
             }
         }
         let mut merged = (Vec::with_capacity(count), Vec::with_capacity(count));
-        self.merge(&sort(&new_points), &next_owners, &mut merged);
+        self.merge(&points::sort(&new_points), &next_owners, &mut merged);
         Ok(Ring::new(vnodes, nodes, merged.0, merged.1))
     }
 
@@ -85,9 +83,10 @@ impl Ring {
     /// How many points come before `new_point`, of which none has its owner. Nodes that stay keep their order, so that
     /// their points do too.
     fn points_before(&self, new_point: (u64, u16), next_owners: &[Option<u16>]) -> usize {
-        let mut point = self.first_from(new_point.0);
-        let next_owner = |point: usize| next_owners[usize::from(self.owners[point])];
-        while self.points.get(point) == Some(&new_point.0) && next_owner(point).is_none_or(|owner| owner < new_point.1)
+        let mut point = self.points.first_from(new_point.0);
+        let next_owner = |point: usize| next_owners[self.points.owner(point)];
+        while self.points.positions().get(point) == Some(&new_point.0)
+            && next_owner(point).is_none_or(|owner| owner < new_point.1)
         {
             point += 1;
         }
@@ -99,10 +98,10 @@ impl Ring {
         let next_owner = |owner: &u16| next_owners[usize::from(*owner)];
         let mut rest = range;
         while !rest.is_empty() {
-            let gone = self.owners[rest.clone()].iter().position(|owner| next_owner(owner).is_none());
+            let gone = self.points.owners()[rest.clone()].iter().position(|owner| next_owner(owner).is_none());
             let kept = rest.start..gone.map_or(rest.end, |gone| rest.start + gone);
-            to.0.extend_from_slice(&self.points[kept.clone()]);
-            to.1.extend(self.owners[kept.clone()].iter().map(|owner| next_owner(owner).unwrap_or_default()));
+            to.0.extend_from_slice(&self.points.positions()[kept.clone()]);
+            to.1.extend(self.points.owners()[kept.clone()].iter().map(|owner| next_owner(owner).unwrap_or_default()));
             rest.start = rest.end.min(kept.end + 1);
         }
     }
@@ -123,10 +122,7 @@ impl Ring {
 
     /// `points` and their `owners` are sorted by position, then by owner, and every node has at least one.
     fn new(vnodes: u32, nodes: Box<[PlacedNode]>, points: Vec<u64>, owners: Vec<u16>) -> Ring {
-        let buckets = buckets_for(points.len());
-        let index = first_of_buckets(points.iter().copied(), buckets);
-        let (points, owners) = (points.into_boxed_slice(), owners.into_boxed_slice());
-        Ring { vnodes, nodes, points, owners, index, index_shift: bucket_shift(buckets) }
+        Ring { vnodes, nodes, points: Points::new(points, owners) }
     }
 
     pub(crate) fn vnodes(&self) -> u32 {
@@ -139,12 +135,12 @@ impl Ring {
 
     /// The position of every point, ascending.
     pub(crate) fn points(&self) -> &[u64] {
-        &self.points
+        self.points.positions()
     }
 
     /// The owner of every point, as a node index.
     pub(crate) fn owners(&self) -> &[u16] {
-        &self.owners
+        self.points.owners()
     }
 
     /// The owner of the point closest to `position`; of two equally close ones the predecessor, of points at
@@ -153,18 +149,18 @@ impl Ring {
         if self.points.is_empty() {
             return None;
         }
-        Some(usize::from(self.owners[self.closest(position)]))
+        Some(self.points.owner(self.closest(position)))
     }
 
     /// The closest point, of a run the first. The ring has points.
     // Inlined, it saves every lookup of a request a tenth of its instructions.
     #[inline(always)]
     fn closest(&self, position: u64) -> usize {
-        let right = self.first_at_or_after(position);
-        let left = self.before(right);
-        let distance_left = position.wrapping_sub(self.points[left]);
-        let distance_right = self.points[right].wrapping_sub(position);
-        self.run_start(if distance_left <= distance_right { left } else { right })
+        let right = self.points.first_at_or_after(position);
+        let left = self.points.before(right);
+        let distance_left = position.wrapping_sub(self.points.at(left));
+        let distance_right = self.points.at(right).wrapping_sub(position);
+        self.points.run_start(if distance_left <= distance_right { left } else { right })
     }
 
     pub(crate) fn candidates(&self, position: u64) -> Candidates<'_> {
@@ -189,53 +185,15 @@ impl Ring {
     fn surroundings(&self, points: impl IntoIterator<Item = u64>) -> Vec<RangeInclusive<u64>> {
         let mut ranges = Vec::new();
         for here in points {
-            let run = self.first_from(here);
-            let (left, right) = (self.points[self.before(run)], self.points[self.next_run(run)]);
+            let run = self.points.first_from(here);
+            let (left, right) = (self.points.before(run), self.points.next_run(run));
+            let (left, right) = (self.points.at(left), self.points.at(right));
             match left < here && here < right {
                 true => ranges.push(left..=right),
                 false => ranges.extend([left..=u64::MAX, 0..=right]),
             }
         }
         ranges
-    }
-
-    /// The first point at or clockwise after `position`. The ring has points.
-    #[inline]
-    fn first_at_or_after(&self, position: u64) -> usize {
-        let point = self.first_from(position);
-        if point == self.points.len() { 0 } else { point }
-    }
-
-    /// The first point at `position` or a larger one; the number of points if there is none.
-    #[inline]
-    fn first_from(&self, position: u64) -> usize {
-        let mut point = self.index[bucket_of(position, self.index_shift)] as usize;
-        while point < self.points.len() && self.points[point] < position {
-            point += 1;
-        }
-        point
-    }
-
-    /// The point before `point`, around the circle.
-    fn before(&self, point: usize) -> usize {
-        point.checked_sub(1).unwrap_or(self.points.len() - 1)
-    }
-
-    /// The first point at the next position after that of `point`, around the circle.
-    fn next_run(&self, point: usize) -> usize {
-        let mut next = point + 1;
-        while next < self.points.len() && self.points[next] == self.points[point] {
-            next += 1;
-        }
-        if next == self.points.len() { 0 } else { next }
-    }
-
-    /// The first of the points at the same position as `point`.
-    fn run_start(&self, mut point: usize) -> usize {
-        while point > 0 && self.points[point - 1] == self.points[point] {
-            point -= 1;
-        }
-        point
     }
 }
 
@@ -248,54 +206,6 @@ fn point_set(vnodes: u32, node: &PlacedNode) -> (&str, u32) {
 fn points_of(vnodes: u32, node: &PlacedNode, owner: u16) -> impl Iterator<Item = (u64, u16)> {
     let (placement_id, count) = point_set(vnodes, node);
     hash::ring_points(placement_id, count).into_iter().map(move |position| (position, owner))
-}
-
-/// Sorts points: a counting pass does most of it, since positions are hashes, so that a bucket holds about one.
-fn sort(owned_points: &[(u64, u16)]) -> Vec<(u64, u16)> {
-    let buckets = buckets_for(owned_points.len());
-    let mut ends = first_of_buckets(owned_points.iter().map(|point| point.0), buckets);
-    let mut sorted = vec![(0, 0); owned_points.len()];
-    for point in owned_points {
-        let place = &mut ends[bucket_of(point.0, bucket_shift(buckets))];
-        sorted[*place as usize] = *point;
-        *place += 1;
-    }
-    let mut start = 0;
-    for end in ends {
-        sorted[start..end as usize].sort_unstable();
-        start = end as usize;
-    }
-    sorted
-}
-
-/// For each of `buckets` buckets, how many positions are in those before it.
-fn first_of_buckets(positions: impl Iterator<Item = u64>, buckets: usize) -> Box<[u32]> {
-    let shift = bucket_shift(buckets);
-    // Counted from 1, because memory asked for as zeroed would come fresh from the system, page fault by page fault.
-    let mut index = vec![1; buckets].into_boxed_slice();
-    for position in positions {
-        index[bucket_of(position, shift)] += 1;
-    }
-    let mut first = 0;
-    for bucket in &mut index {
-        let count = std::mem::replace(bucket, first) - 1;
-        first += count;
-    }
-    index
-}
-
-/// How many buckets hold about one of `points` points each: a power of two.
-fn buckets_for(points: usize) -> usize {
-    points.next_power_of_two().max(2)
-}
-
-/// How far to shift a position right to have its bucket.
-fn bucket_shift(buckets: usize) -> u32 {
-    u64::BITS - buckets.ilog2()
-}
-
-fn bucket_of(position: u64, shift: u32) -> usize {
-    usize::try_from(position >> shift).expect("fewer buckets than memory")
 }
 
 /// The ranges, ascending and apart, outside of which every position has the same owner in both rings.
@@ -340,13 +250,14 @@ impl Iterator for Stretches<'_> {
 
     fn next(&mut self) -> Option<(u64, usize)> {
         let (start, point) = self.from?;
-        let (ring, next) = (self.ring, self.ring.next_run(point));
-        let gap = ring.points[next].wrapping_sub(ring.points[point]);
-        let middle = ring.points[point].wrapping_add(gap / 2);
+        let points = &self.ring.points;
+        let next = points.next_run(point);
+        let gap = points.at(next).wrapping_sub(points.at(point));
+        let middle = points.at(point).wrapping_add(gap / 2);
         // Before the start lies a middle beyond zero; without a second position there is no middle.
         let last = if next == point || middle < start { u64::MAX } else { middle };
         self.from = last.checked_add(1).map(|start| (start, next));
-        Some((last, usize::from(ring.owners[point])))
+        Some((last, points.owner(point)))
     }
 }
 
@@ -372,26 +283,25 @@ pub(crate) struct Candidates<'a> {
 
 impl<'a> Candidates<'a> {
     fn new(ring: &'a Ring, position: u64) -> Candidates<'a> {
-        let seen = Seen::Few { nodes: [0; SEEN_INLINE], count: 0 };
         let unseen = ring.nodes.len();
-        let right = if unseen == 0 { 0 } else { ring.first_at_or_after(position) };
-        Candidates { ring, position, left: 0..0, left_run: right, right, seen, unseen }
+        let right = if unseen == 0 { 0 } else { ring.points.first_at_or_after(position) };
+        Candidates { ring, position, left: 0..0, left_run: right, right, seen: Seen::nothing(), unseen }
     }
 
     /// The owner of the closest point not yet visited.
     fn step(&mut self) -> u16 {
-        let ring = self.ring;
+        let points = &self.ring.points;
         if self.left.is_empty() {
-            let last = ring.before(self.left_run);
-            self.left_run = ring.run_start(last);
+            let last = points.before(self.left_run);
+            self.left_run = points.run_start(last);
             self.left = self.left_run..last + 1;
         }
-        let distance_left = self.position.wrapping_sub(ring.points[self.left.start]);
-        let distance_right = ring.points[self.right].wrapping_sub(self.position);
+        let distance_left = self.position.wrapping_sub(points.at(self.left.start));
+        let distance_right = points.at(self.right).wrapping_sub(self.position);
         let point = if distance_left <= distance_right { &mut self.left.start } else { &mut self.right };
-        let owner = ring.owners[*point];
+        let owner = points.owners()[*point];
         *point += 1;
-        if self.right == ring.points.len() {
+        if self.right == points.len() {
             self.right = 0;
         }
         owner
@@ -421,51 +331,6 @@ impl ExactSizeIterator for Candidates<'_> {}
 
 impl FusedIterator for Candidates<'_> {}
 
-/// A set of node indexes that allocates only when it outgrows its inline part.
-#[derive(Clone, Debug)]
-enum Seen {
-    Few { nodes: [u16; SEEN_INLINE], count: usize },
-    Many { bits: Box<[u64]> },
-}
-
-impl Seen {
-    /// Whether `node`, one of `nodes_total`, was not in the set yet.
-    fn insert(&mut self, node: u16, nodes_total: usize) -> bool {
-        match self {
-            Seen::Few { nodes, count } => {
-                if nodes[..*count].contains(&node) {
-                    return false;
-                }
-                if *count < SEEN_INLINE {
-                    nodes[*count] = node;
-                    *count += 1;
-                    return true;
-                }
-                let mut bits = vec![0; nodes_total.div_ceil(64)].into_boxed_slice();
-                for node in nodes {
-                    set_bit(&mut bits, *node);
-                }
-                set_bit(&mut bits, node);
-                *self = Seen::Many { bits };
-                true
-            }
-            Seen::Many { bits } => set_bit(bits, node),
-        }
-    }
-}
-
-/// Whether the bit was clear before.
-fn set_bit(bits: &mut [u64], node: u16) -> bool {
-    let word = &mut bits[usize::from(node / 64)];
-    let bit = 1 << (node % 64);
-    let was_clear = *word & bit == 0;
-    *word |= bit;
-    was_clear
-}
-
-/// How many candidates a request can look at without an allocation.
-const SEEN_INLINE: usize = 8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -477,7 +342,7 @@ mod tests {
     fn ring(owned_points: &[(u64, u16)]) -> Ring {
         let nodes = owned_points.iter().map(|point| point.1 + 1).max().unwrap_or(0);
         let node = |name: String| PlacedNode { placement_id: name.clone(), name, weight: 1 };
-        let (points, owners) = sort(owned_points).into_iter().unzip();
+        let (points, owners) = points::sort(owned_points).into_iter().unzip();
         Ring::new(1, (0..nodes).map(|index| node(index.to_string())).collect(), points, owners)
     }
 
@@ -597,7 +462,7 @@ mod tests {
             let mut expected: Vec<(u64, u16)> = kept.chain(new.iter().copied()).collect();
             expected.sort_unstable();
             let mut merged = (Vec::new(), Vec::new());
-            ring(&former).merge(&sort(&new), &next_owners, &mut merged);
+            ring(&former).merge(&points::sort(&new), &next_owners, &mut merged);
             let merged: Vec<_> = merged.0.into_iter().zip(merged.1).collect();
             prop_assert_eq!(merged, expected);
         }
