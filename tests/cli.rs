@@ -57,6 +57,26 @@ fn locate_json_is_one_object_a_line() {
     );
 }
 
+/// Where HAProxy 2.6 sent a client under `balance source`: four of `tests/golden/dialects`.
+#[test]
+fn locate_finds_keys_where_another_program_put_them() {
+    let directory = program::Directory::new("locate-haproxy");
+    let node =
+        |id: u32| format!("{{ name = 'b{id}', address = '127.0.0.1:1810{id}', weight = 10, placement-id = '{id}' }}");
+    let nodes: Vec<String> = (1..=5).map(node).collect();
+    let text = format!(
+        "listen = ':0'\n[store]\nkind = 'memory'\n[[pool]]\nname = 'app'\nkey = 'client-ip'\n\
+         placement = {{ kind = 'haproxy', hash = 'source' }}\nnodes = [{}]\n",
+        nodes.join(", ")
+    );
+    let config = directory.file("ringway.toml", &text);
+    let located = ringway(["locate", "-c", &config, "127.1.0.1", "127.2.7.14", "127.3.14.27", "127.5.28.53"]).ok();
+    let owners: Vec<&str> = located.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    assert_eq!(owners, ["b4", "b2", "b3", "b4"], "{located}");
+    let plan = ringway(["plan", "-c", &config, "placement", "table"]);
+    assert!(plan.stdout.contains("between unchanged nodes"), "{plan:?}");
+}
+
 #[test]
 fn locate_streams_many_keys_in_order() {
     let rooms = rooms();
@@ -252,7 +272,8 @@ fn bad_usage_is_exit_code_2_with_a_way_out() {
         (&["locate", "-c", CONFIG, "--admin", "http://127.0.0.1:1", "x"], "give one of them"),
         (&["plan", "-c", CONFIG, "drian", "a"], "did you mean `drain`?"),
         (&["plan", "-c", CONFIG, "remove", "nobody"], "no node `nobody`"),
-        (&["plan", "-c", CONFIG, "placement", "nginx"], "not available yet"),
+        (&["plan", "-c", CONFIG, "placement", "ngixn"], "did you mean `nginx`?"),
+        (&["plan", "-c", CONFIG, "placement", "haproxy"], "HAProxy hashes the id of a server"),
         (&["status", "--admin", "https://127.0.0.1:1"], "speaks plain HTTP"),
         (&["man", "paln"], "did you mean `plan`?"),
     ] {

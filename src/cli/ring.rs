@@ -9,7 +9,6 @@ use crate::cli::output::Table;
 use crate::cli::output::percent;
 use crate::cli::target::Target;
 use crate::cli::target::TargetArgs;
-use crate::placement::PlacementSettings;
 use clap::Args;
 use serde_json::value::RawValue;
 
@@ -63,10 +62,7 @@ fn show(view: &RingView, out: &mut Output) -> Result<(), Failure> {
     let (pool, epoch, fingerprint) = (&view.pool, view.epoch, view.fingerprint);
     out.bold(format_args!("pool {pool}   epoch {epoch}   fingerprint {fingerprint}   {}", view.placement))?;
     if view.imbalance_ratio > 0.0 {
-        let pieces = match view.placement {
-            PlacementSettings::Ring { .. } => "points",
-            PlacementSettings::Table { .. } => "slots",
-        };
+        let pieces = if view.placement.is_of_slots() { "slots" } else { "points" };
         out.line(format_args!("{} {pieces}, largest share {:.2} x fair", view.points, view.imbalance_ratio))?;
     }
     let largest = view.nodes.iter().map(|node| node.share).fold(f64::MIN_POSITIVE, f64::max);

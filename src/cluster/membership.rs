@@ -12,11 +12,13 @@ use crate::placement::PlacedNode;
 use crate::placement::Placement;
 use crate::placement::PlacementSettings;
 use crate::placement::WEIGHT_MAX;
+use crate::placement::dialect::Kind;
 use crate::placement::hash;
 use crate::placement::plan;
 use crate::section::nearest;
 use serde::Deserialize;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::HashSet;
 
@@ -41,7 +43,8 @@ pub struct Membership {
 pub enum Change {
     /// Adds a node behind the others; refused when the name is taken, even by an equal node.
     Add(Node),
-    /// Gives a node another address, which moves no key.
+    /// Gives a node another address, which moves no key: where the placement hashes addresses, the node keeps the one
+    /// it had as its placement-id.
     Address {
         /// The node.
         name: NodeName,
@@ -137,14 +140,11 @@ impl Membership {
     }
 
     /// The changes that lead from this membership to `target`, as few as do: the placement switch, then removals,
-    /// additions, and single fields. Empty when nothing but the order of the nodes differs: nodes are not moved to
-    /// another place in the order, since no placement depends on it.
+    /// additions, and single fields. Where the target's placement depends on the order of the nodes, those that stand
+    /// elsewhere are removed and added again behind the others; where it does not, their order is left as it is.
     pub fn changes_to(&self, target: &Membership) -> Vec<Change> {
-        let (present, wanted) = (nodes_by_name(self), nodes_by_name(target));
-        let kept = |name: &NodeName| match (present.get(name), wanted.get(name)) {
-            (Some(from), Some(to)) if can_become(from, to) => Some((*from, *to)),
-            _ => None,
-        };
+        let kept = self.kept_by(target);
+        let kept = |name: &NodeName| kept.get(name).copied();
         let mut changes = Vec::new();
         if self.placement != target.placement {
             changes.push(Change::Placement(target.placement));
@@ -156,6 +156,23 @@ impl Membership {
         let edited = self.nodes.iter().filter_map(|node| kept(&node.name));
         changes.extend(edited.flat_map(|(from, to)| edits(from, to)));
         changes
+    }
+
+    /// The nodes that can stay where they are, as they are here and there: a node is added behind all others.
+    fn kept_by<'a>(&'a self, target: &'a Membership) -> HashMap<&'a NodeName, (&'a Node, &'a Node)> {
+        let present: HashMap<&NodeName, usize> = self.nodes.iter().map(|node| &node.name).zip(0..).collect();
+        let pairs = target.nodes.iter().map(|to| {
+            let place = *present.get(&to.name)?;
+            let from = &self.nodes[place];
+            can_become(from, to, target.placement).then_some((place, from, to))
+        });
+        if target.placement.dialect().is_none() {
+            return pairs.flatten().map(|(_, from, to)| (&to.name, (from, to))).collect();
+        }
+        let mut next = 0;
+        let in_order =
+            pairs.map_while(|pair| pair.filter(|(place, ..)| *place >= next).inspect(|(place, ..)| next = place + 1));
+        in_order.map(|(_, from, to)| (&to.name, (from, to))).collect()
     }
 
     /// The changes that make this membership out of a pool without nodes: the placement first, then every node.
@@ -178,7 +195,7 @@ impl Membership {
     fn placed_nodes(&self) -> Vec<PlacedNode> {
         let placed = self.nodes.iter().filter(|node| node.is_placed()).map(|node| PlacedNode {
             name: node.name.to_string(),
-            placement_id: node.placement_id().to_owned(),
+            placement_id: node.placement_id(self.placement).into_owned(),
             weight: node.weight,
         });
         placed.collect()
@@ -204,7 +221,7 @@ impl Membership {
     fn make(&mut self, change: &Change) -> Result<(), Reason> {
         match change {
             Change::Add(node) => self.add(node.clone())?,
-            Change::Address { name, address } => self.node_mut(name)?.address = address.clone(),
+            Change::Address { name, address } => self.readdress(name, address)?,
             Change::Drain { name } => self.node_mut(name)?.draining = true,
             Change::Placement(settings) => self.placement = *settings,
             Change::Remove { name } => {
@@ -242,11 +259,24 @@ impl Membership {
         }
         check_weight(&node.name, node.weight)?;
         check_zone(&node.name, node.zone.as_deref())?;
-        let bytes = node.placement_id().len();
-        if !(1..=PLACEMENT_ID_BYTES_MAX).contains(&bytes) {
-            return Err(Reason::BadPlacementId { name: node.name, bytes });
+        match node.placement_id.as_ref().map(String::len) {
+            Some(bytes) if !(1..=PLACEMENT_ID_BYTES_MAX).contains(&bytes) => {
+                return Err(Reason::BadPlacementId { name: node.name, bytes });
+            }
+            _ => {}
         }
         self.nodes.push(node);
+        Ok(())
+    }
+
+    /// A node that is placed by its address goes on being placed by the one it had.
+    fn readdress(&mut self, name: &NodeName, address: &NodeAddress) -> Result<(), Reason> {
+        let placement = self.placement;
+        let node = self.node_mut(name)?;
+        if node.address != *address && node.is_placed_by_address(placement) {
+            node.placement_id = Some(node.placement_id(placement).into_owned());
+        }
+        node.address = address.clone();
         Ok(())
     }
 
@@ -264,13 +294,18 @@ impl Membership {
 
     /// Looks at all nodes, the drained ones too: they would collide when they come back. Blames the later addition.
     fn check_placement_ids(&self, changes: &[Change]) -> Result<(), Refused> {
-        let mut holders: HashMap<&str, &NodeName> = HashMap::new();
+        if self.placement.dialect().is_some_and(Kind::ids_may_repeat) {
+            return Ok(());
+        }
+        let mut holders: HashMap<Cow<'_, str>, &NodeName> = HashMap::new();
         for node in &self.nodes {
-            let Some(holder) = holders.insert(node.placement_id(), &node.name) else {
+            let id = node.placement_id(self.placement);
+            // What is missing is refused when the placement is built.
+            let Some(holder) = holders.insert(id.clone(), &node.name).filter(|_| !id.is_empty()) else {
                 continue;
             };
             let adds_node = |change: &Change| matches!(change, Change::Add(added) if added.name == node.name);
-            let (name, id, holder) = (node.name.clone(), node.placement_id().to_owned(), holder.clone());
+            let (name, id, holder) = (node.name.clone(), id.into_owned(), holder.clone());
             return Err(Refused {
                 index: changes.iter().rposition(adds_node),
                 reason: Reason::DuplicatePlacementId { name, id, holder },
@@ -331,14 +366,12 @@ fn placed(membership: &Membership) -> impl Iterator<Item = &Node> {
     membership.nodes.iter().filter(|node| node.is_placed())
 }
 
-fn nodes_by_name(membership: &Membership) -> HashMap<&NodeName, &Node> {
-    membership.nodes.iter().map(|node| (&node.name, node)).collect()
-}
-
-/// Whether changes of single fields lead from one node to the other; if not, the node must be removed and added.
-fn can_become(from: &Node, to: &Node) -> bool {
+/// Whether changes of single fields lead from one node to the other under `placement`; if not, the node must be removed
+/// and added. A change of its address is none where that is hashed: the node would keep the one it had.
+fn can_become(from: &Node, to: &Node, placement: PlacementSettings) -> bool {
     let undrain_without_weight = from.draining && !to.draining && from.weight == 0 && to.weight == 0;
-    from.placement_id == to.placement_id && !undrain_without_weight
+    let keeps_address = from.address == to.address || !to.is_placed_by_address(placement);
+    from.placement_id == to.placement_id && keeps_address && !undrain_without_weight
 }
 
 /// The changes of single fields that lead from one node to the other.

@@ -1,7 +1,10 @@
 //! A node and the parts of its identity, parsed once at the edge.
 
+use crate::placement::PlacementSettings;
+use crate::placement::dialect::DefaultId;
 use serde::Deserialize;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
@@ -133,7 +136,7 @@ pub struct Node {
     /// Where it stands, such as a rack or an availability zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// What the placement hashes for it instead of its name.
+    /// What the placement hashes for it instead of its name or address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement_id: Option<String>,
     /// Left the placement while its open requests finish; the weight is kept for an undrain.
@@ -152,9 +155,29 @@ impl Node {
         !self.draining && self.weight > 0
     }
 
-    /// What the placement hashes for this node: its `placement_id`, else its name.
-    pub fn placement_id(&self) -> &str {
-        self.placement_id.as_deref().unwrap_or(self.name.as_str())
+    /// What `placement` hashes for this node: its `placement_id`, else its name or, where another program's placement
+    /// does, its address. Empty where the operator has to give one and did not.
+    pub fn placement_id(&self, placement: PlacementSettings) -> Cow<'_, str> {
+        if let Some(id) = &self.placement_id {
+            return Cow::Borrowed(id);
+        }
+        match self.default_id(placement) {
+            DefaultId::Address(address) => Cow::Owned(address),
+            DefaultId::Missing => Cow::Borrowed(""),
+            DefaultId::Name => Cow::Borrowed(self.name.as_str()),
+        }
+    }
+
+    /// Whether `placement` hashes the address of this node, so that another one would be another node to it.
+    pub fn is_placed_by_address(&self, placement: PlacementSettings) -> bool {
+        self.placement_id.is_none() && matches!(self.default_id(placement), DefaultId::Address(_))
+    }
+
+    fn default_id(&self, placement: PlacementSettings) -> DefaultId {
+        match placement.dialect() {
+            Some(kind) => kind.default_id(&self.address.to_string()),
+            None => DefaultId::Name,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::cluster::node::NodeAddress;
 use crate::cluster::node::NodeName;
 use crate::placement::PlacementSettings;
 use crate::placement::WEIGHT_MAX;
+use crate::placement::dialect::Kind;
 use crate::placement::settings::CAPS;
 use crate::placement::settings::Cap;
 use crate::placement::settings::Slots;
@@ -94,7 +95,7 @@ impl MembershipSource {
                 return None;
             }
         };
-        if report_twins(section, &nodes) {
+        if report_twins(section, placement, &nodes) {
             return None;
         }
         let nodes: Option<Vec<(Node, Span)>> = nodes.into_iter().map(|read| Some((read.node?, read.place))).collect();
@@ -209,23 +210,59 @@ fn read_placement(section: &mut Section<'_>) -> Option<PlacementSettings> {
         return value.parse(str::parse);
     }
     value.section(|section| {
-        section.refuse(&PLACEMENT_LATER, "is not available yet; remove it");
+        section.refuse(&["max-points"], "is not available yet; remove it");
         let kind = section.required("kind", "kind = \"ring\"").and_then(|kind| kind.parse(PlacementSettings::of_kind));
         let vnodes = section.integer("vnodes", VNODES_DEFAULT, 1..=VNODES_MAX);
         let slots = section.value("slots").map_or(Some(Slots::default()), |slots| read_slots(&slots));
         let cap = section.decimal("cap", Cap::default().thousandths(), CAPS);
+        let of_dialects = read_dialect(section);
         let kind = kind?;
-        let foreign = ["cap", "slots", "vnodes"].into_iter().filter(|name| !kind.names().contains(name));
-        for name in foreign.filter(|name| section.gives(name)) {
+        let named = ["cap", "slots", "vnodes"].into_iter().chain(of_dialects.iter().map(|(name, _)| *name));
+        for name in named.filter(|name| section.gives(name) && !kind.names().contains(name)) {
             section.report(Mistake::new(section.place_of_key(name), kind.has_no(name)));
         }
-        Some(match kind {
-            PlacementSettings::Ring { .. } => PlacementSettings::Ring { vnodes },
+        match kind {
+            PlacementSettings::Ring { .. } => Some(PlacementSettings::Ring { vnodes }),
             PlacementSettings::Table { .. } => {
-                PlacementSettings::Table { slots: slots?, cap: Cap::of_thousandths(cap).ok()? }
+                Some(PlacementSettings::Table { slots: slots?, cap: Cap::of_thousandths(cap).ok()? })
             }
-        })
+            dialect => with_settings(section, dialect, of_dialects),
+        }
     })?
+}
+
+/// The settings of other programs' placements that are given; those that are none of their kind stand without a value.
+fn read_dialect(section: &mut Section<'_>) -> Vec<(&'static str, Option<serde_json::Value>)> {
+    let mut given = Vec::new();
+    let mut read = |name, value_of: fn(&Value<'_>) -> Option<serde_json::Value>| {
+        given.extend(section.value(name).map(|value| (name, value_of(&value))));
+    };
+    read("avalanche", |value| value.boolean().map(Into::into));
+    for name in ["hash", "hash-key"] {
+        read(name, |value| value.string().map(Into::into));
+    }
+    for name in ["maximum-size", "minimum-size", "table-size"] {
+        read(name, |value| value.integer(0..=u32::MAX).map(Into::into));
+    }
+    given
+}
+
+/// A kind with those of the settings that it has.
+fn with_settings(
+    section: &Section<'_>,
+    kind: PlacementSettings,
+    given: Vec<(&'static str, Option<serde_json::Value>)>,
+) -> Option<PlacementSettings> {
+    let own = given.into_iter().filter(|(name, _)| kind.names().contains(name));
+    let checked = own.map(|(name, value)| {
+        let setting = (name, value?);
+        let read = kind.with(std::slice::from_ref(&setting));
+        read.map_err(|(_, message)| section.report(Mistake::new(section.place_of(name), message))).ok()?;
+        Some(setting)
+    });
+    // All of them are looked at, whatever is wrong with one.
+    let checked: Vec<Option<(&str, serde_json::Value)>> = checked.collect();
+    kind.with(&checked.into_iter().collect::<Option<Vec<_>>>()?).ok()
 }
 
 fn read_slots(value: &Value<'_>) -> Option<Slots> {
@@ -235,14 +272,16 @@ fn read_slots(value: &Value<'_>) -> Option<Slots> {
 
 /// A placement as the settings of an inline table.
 fn print_placement(placement: PlacementSettings) -> Vec<(&'static str, toml::Value)> {
-    let mut settings = vec![("kind", placement.kind().into())];
-    match placement {
-        PlacementSettings::Ring { vnodes } => settings.push(("vnodes", vnodes.into())),
-        PlacementSettings::Table { slots, cap } => {
-            settings.extend([("slots", slots.count().into()), ("cap", f64::from(cap).into())]);
-        }
-    }
-    settings
+    let toml_of = |value: serde_json::Value| match value {
+        serde_json::Value::Bool(flag) => flag.into(),
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(whole) => whole.into(),
+            None => number.as_f64().unwrap_or_default().into(),
+        },
+        other => other.as_str().unwrap_or_default().into(),
+    };
+    let settings = placement.values().into_iter().map(|(name, value)| (name, toml_of(value)));
+    std::iter::once(("kind", placement.kind().into())).chain(settings).collect()
 }
 
 /// Puts the membership together, which refuses a placement that cannot be built.
@@ -261,13 +300,16 @@ fn assemble(section: &Section<'_>, placement: PlacementSettings, nodes: Vec<(Nod
 }
 
 /// Reports names and placement-ids given twice, showing both places; whether there were any.
-fn report_twins(section: &Section<'_>, nodes: &[ReadNode]) -> bool {
+fn report_twins(section: &Section<'_>, placement: Option<PlacementSettings>, nodes: &[ReadNode]) -> bool {
     let names: Vec<_> = nodes.iter().map(|read| (&read.name, read.place)).collect();
     let same_name = section.report_repeated(&names, |name| {
         format!("the pool already has a node `{name}`; give one of them another name, or remove it")
     });
-    let id = |read: &ReadNode| Some((read.node.as_ref()?.placement_id().to_owned(), read.place));
-    let ids: Vec<_> = nodes.iter().filter_map(id).collect();
+    let Some(placement) = placement.filter(|placement| !placement.dialect().is_some_and(Kind::ids_may_repeat)) else {
+        return same_name;
+    };
+    let id = |read: &ReadNode| Some((read.node.as_ref()?.placement_id(placement).into_owned(), read.place));
+    let ids: Vec<_> = nodes.iter().filter_map(id).filter(|(id, _)| !id.is_empty()).collect();
     same_name
         || section.report_repeated(&ids, |id| {
             format!("the pool already has a node with placement-id `{id}`; give one of them another placement-id")
@@ -291,10 +333,6 @@ fn parse_weight(written: &str) -> Result<u32, String> {
     let weight = written.parse().ok().filter(|weight| *weight <= WEIGHT_MAX);
     weight.ok_or_else(|| format!("`{written}` is not a weight; write a whole number from 0 to {WEIGHT_MAX}"))
 }
-
-/// Settings of placements that have a name already and come later.
-const PLACEMENT_LATER: [&str; 7] =
-    ["avalanche", "hash", "hash-key", "max-points", "maximum-size", "minimum-size", "table-size"];
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Where a key belongs: a pure function from a key to all nodes in order, owner first.
 
+pub mod dialect;
 pub mod fingerprint;
 pub mod hash;
 pub mod plan;
@@ -12,8 +13,11 @@ pub mod table;
 pub use crate::placement::fingerprint::Fingerprint;
 pub use crate::placement::settings::PlacementSettings;
 
+use crate::placement::dialect::Dialect;
+use crate::placement::dialect::Kind;
 use crate::placement::fingerprint::Digest;
 use crate::placement::ring::Ring;
+use crate::placement::settings::Family;
 use crate::placement::settings::Slots;
 use crate::placement::settings::VNODES_MAX;
 use crate::placement::table::SCORES_MAX;
@@ -22,12 +26,13 @@ use crate::placement::table::Table;
 use std::collections::HashMap;
 use std::iter::FusedIterator;
 
-/// One node as a placement sees it. Addresses, health and arrival order are deliberately absent.
+/// One node as a placement sees it. Addresses and health are deliberately absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedNode {
     /// The node's identity.
     pub name: String,
-    /// What is hashed for the node; the name unless the operator gave another.
+    /// What is hashed for the node: what the operator gave, else the name, or the address where another program's
+    /// placement hashes that.
     pub placement_id: String,
     /// 1 to [`WEIGHT_MAX`]: the node's share relative to the others.
     pub weight: u32,
@@ -36,6 +41,8 @@ pub struct PlacedNode {
 /// A built placement: immutable, shared by all requests.
 #[derive(Debug)]
 pub enum Placement {
+    /// See [`dialect::Dialect`].
+    Dialect(PlacementSettings, Dialect),
     /// See [`ring::Ring`].
     Ring(Ring),
     /// See [`table::Table`].
@@ -52,23 +59,26 @@ pub struct Arc {
 }
 
 impl Placement {
-    /// Builds a placement from nodes in any order; the result does not depend on it. Without nodes it owns
-    /// nothing.
+    /// Builds a placement from nodes in any order; the result of Ringway's own kinds does not depend on it, that of
+    /// others does as the original's. Without nodes it owns nothing.
     pub fn build(settings: PlacementSettings, nodes: Vec<PlacedNode>) -> Result<Placement, BuildError> {
-        let nodes = in_index_order(nodes)?;
-        match settings {
-            PlacementSettings::Ring { vnodes } => Ring::build(vnodes, nodes).map(Placement::Ring),
-            PlacementSettings::Table { slots, cap } => Table::build(slots, cap, nodes).map(Placement::Table),
+        match settings.family() {
+            Family::Dialect(kind) => {
+                let dialect = Dialect::build(kind, in_given_order(kind, nodes)?)?;
+                Ok(Placement::Dialect(settings, dialect))
+            }
+            Family::Ring { vnodes } => Ring::build(vnodes, in_index_order(nodes)?).map(Placement::Ring),
+            Family::Table { slots, cap } => Table::build(slots, cap, in_index_order(nodes)?).map(Placement::Table),
         }
     }
 
     /// What [`Placement::build`] makes, sooner where `self` is much like it already.
     pub fn rebuild(&self, settings: PlacementSettings, nodes: Vec<PlacedNode>) -> Result<Placement, BuildError> {
-        match (self, settings) {
-            (Placement::Ring(ring), PlacementSettings::Ring { vnodes }) => {
+        match (self, settings.family()) {
+            (Placement::Ring(ring), Family::Ring { vnodes }) => {
                 ring.rebuild(vnodes, in_index_order(nodes)?).map(Placement::Ring)
             }
-            (Placement::Table(table), PlacementSettings::Table { slots, cap }) => {
+            (Placement::Table(table), Family::Table { slots, cap }) => {
                 table.rebuild(slots, cap, in_index_order(nodes)?).map(Placement::Table)
             }
             _ => Placement::build(settings, nodes),
@@ -77,16 +87,18 @@ impl Placement {
 
     /// Refuses what [`Placement::build`] would refuse, without building anything.
     pub fn check(settings: PlacementSettings, nodes: Vec<PlacedNode>) -> Result<(), BuildError> {
-        let nodes = in_index_order(nodes)?;
-        match settings {
-            PlacementSettings::Ring { vnodes } => Ring::point_count(vnodes, &nodes).map(drop),
-            PlacementSettings::Table { slots, .. } => Table::check(slots, &nodes),
+        match settings.family() {
+            Family::Dialect(kind) => Ok(kind.check(&in_given_order(kind, nodes)?)?),
+            Family::Ring { vnodes } => Ring::point_count(vnodes, &in_index_order(nodes)?).map(drop),
+            Family::Table { slots, .. } => Table::check(slots, &in_index_order(nodes)?),
         }
     }
 
-    /// The nodes in the order of their indexes, which is the byte order of their placement-ids.
+    /// The nodes in the order of their indexes, which is the byte order of their placement-ids; in placements of other
+    /// programs that in which they were given.
     pub fn nodes(&self) -> &[PlacedNode] {
         match self {
+            Placement::Dialect(_, dialect) => dialect.nodes(),
             Placement::Ring(ring) => ring.nodes(),
             Placement::Table(table) => table.nodes(),
         }
@@ -95,6 +107,7 @@ impl Placement {
     /// The settings it was built with.
     pub fn settings(&self) -> PlacementSettings {
         match self {
+            Placement::Dialect(settings, _) => *settings,
             Placement::Ring(ring) => PlacementSettings::Ring { vnodes: ring.vnodes() },
             Placement::Table(table) => PlacementSettings::Table { slots: table.slots(), cap: table.cap() },
         }
@@ -103,6 +116,7 @@ impl Placement {
     /// How many pieces the key space is put together from: the points of a ring, the slots of a table.
     pub fn pieces(&self) -> usize {
         match self {
+            Placement::Dialect(_, dialect) => dialect.owners().len(),
             Placement::Ring(ring) => ring.points().len(),
             Placement::Table(table) => table.owners().len(),
         }
@@ -112,6 +126,7 @@ impl Placement {
     #[inline]
     pub fn position(&self, key: &[u8]) -> u64 {
         match self {
+            Placement::Dialect(_, dialect) => dialect.position(key),
             Placement::Ring(_) | Placement::Table(_) => hash::position(key),
         }
     }
@@ -119,15 +134,18 @@ impl Placement {
     /// Index of the node that owns a position; `None` without nodes.
     pub fn owner(&self, position: u64) -> Option<usize> {
         match self {
+            Placement::Dialect(_, dialect) => dialect.owner(position),
             Placement::Ring(ring) => ring.owner(position),
             Placement::Table(table) => table.owner(position),
         }
     }
 
     /// All nodes, each once, owner first. Each is the owner after those before it are removed: of a ring always, of a
-    /// table mostly (see [`table`]). Lazy; the first 8 allocate nothing.
+    /// table mostly (see [`table`]); other programs have orders of their own (see [`dialect`]). Lazy; the first 8
+    /// allocate nothing.
     pub fn candidates(&self, position: u64) -> Candidates<'_> {
         match self {
+            Placement::Dialect(_, dialect) => Candidates(Order::Dialect(dialect.candidates(position))),
             Placement::Ring(ring) => Candidates(Order::Ring(ring.candidates(position))),
             Placement::Table(table) => Candidates(Order::Table(table.candidates(position))),
         }
@@ -167,8 +185,18 @@ impl Placement {
     /// Who owns what from `start` to the largest position: each stretch's last position and owner, in order.
     pub(crate) fn stretches(&self, start: u64) -> Stretches<'_> {
         match self {
+            Placement::Dialect(_, dialect) => Stretches::Dialect(dialect.stretches(start)),
             Placement::Ring(ring) => Stretches::Ring(ring.stretches(start)),
             Placement::Table(table) => Stretches::Table(table.stretches(start)),
+        }
+    }
+
+    /// What makes positions of keys; `None` where Ringway's own kinds do. Placements of the same have every key at the
+    /// same position.
+    fn key_space(&self) -> Option<dialect::KeySpace> {
+        match self {
+            Placement::Dialect(_, dialect) => Some(dialect.key_space()),
+            Placement::Ring(_) | Placement::Table(_) => None,
         }
     }
 
@@ -181,6 +209,10 @@ impl Placement {
             digest.text(&node.name);
         }
         match self {
+            Placement::Dialect(settings, dialect) => {
+                digest.text(&settings.in_full());
+                dialect.digest(&mut digest);
+            }
             Placement::Ring(ring) => {
                 digest.text("ring");
                 digest.number(ring.vnodes());
@@ -205,6 +237,7 @@ pub struct Candidates<'a>(Order<'a>);
 /// How each kind finds them.
 #[derive(Clone, Debug)]
 enum Order<'a> {
+    Dialect(dialect::Candidates<'a>),
     Ring(ring::Candidates<'a>),
     Table(table::Candidates<'a>),
 }
@@ -215,6 +248,7 @@ impl Iterator for Candidates<'_> {
     #[inline]
     fn next(&mut self) -> Option<usize> {
         match &mut self.0 {
+            Order::Dialect(candidates) => candidates.next(),
             Order::Ring(candidates) => candidates.next(),
             Order::Table(candidates) => candidates.next(),
         }
@@ -222,6 +256,7 @@ impl Iterator for Candidates<'_> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         match &self.0 {
+            Order::Dialect(candidates) => candidates.size_hint(),
             Order::Ring(candidates) => candidates.size_hint(),
             Order::Table(candidates) => candidates.size_hint(),
         }
@@ -236,6 +271,8 @@ impl FusedIterator for Candidates<'_> {}
 /// They end with the largest position.
 #[derive(Debug)]
 pub(crate) enum Stretches<'a> {
+    /// See [`dialect::Stretches`].
+    Dialect(dialect::Stretches<'a>),
     /// See [`ring::Stretches`].
     Ring(ring::Stretches<'a>),
     /// See [`table::Stretches`].
@@ -248,6 +285,7 @@ impl Iterator for Stretches<'_> {
     #[inline]
     fn next(&mut self) -> Option<(u64, usize)> {
         match self {
+            Stretches::Dialect(stretches) => stretches.next(),
             Stretches::Ring(stretches) => stretches.next(),
             Stretches::Table(stretches) => stretches.next(),
         }
@@ -256,28 +294,49 @@ impl Iterator for Stretches<'_> {
 
 impl FusedIterator for Stretches<'_> {}
 
-/// Sorts nodes into the order of their indexes, and refuses what no kind of placement can take.
+/// Sorts nodes into the order of their indexes, and refuses what Ringway's own kinds of placement cannot take.
 fn in_index_order(mut nodes: Vec<PlacedNode>) -> Result<Box<[PlacedNode]>, BuildError> {
+    check_nodes(&nodes)?;
+    nodes.sort_by(|a, b| (&a.placement_id, &a.name).cmp(&(&b.placement_id, &b.name)));
+    check_placement_ids(nodes.iter())?;
+    Ok(nodes.into_boxed_slice())
+}
+
+/// Leaves nodes in their order, and refuses what a placement of another program cannot take.
+fn in_given_order(kind: Kind, nodes: Vec<PlacedNode>) -> Result<Box<[PlacedNode]>, BuildError> {
+    check_nodes(&nodes)?;
+    if !kind.ids_may_repeat() {
+        let mut by_id: Vec<&PlacedNode> = nodes.iter().filter(|node| !node.placement_id.is_empty()).collect();
+        by_id.sort_by_key(|node| (&node.placement_id, &node.name));
+        check_placement_ids(by_id.into_iter())?;
+    }
+    Ok(nodes.into_boxed_slice())
+}
+
+/// Refuses what no kind of placement can take.
+fn check_nodes(nodes: &[PlacedNode]) -> Result<(), BuildError> {
     if nodes.len() > MAX_NODES {
         return Err(BuildError::TooManyNodes { nodes: nodes.len() });
     }
     if let Some(node) = nodes.iter().find(|node| !(1..=WEIGHT_MAX).contains(&node.weight)) {
         return Err(BuildError::BadWeight { name: node.name.clone(), weight: node.weight });
     }
-    nodes.sort_by(|a, b| (&a.placement_id, &a.name).cmp(&(&b.placement_id, &b.name)));
-    for pair in nodes.windows(2) {
-        if pair[0].placement_id == pair[1].placement_id {
-            return Err(BuildError::DuplicatePlacementId {
-                placement_id: pair[0].placement_id.clone(),
-                first: pair[0].name.clone(),
-                second: pair[1].name.clone(),
-            });
-        }
-    }
-    let indexes = indexes_by_name(&nodes);
+    let indexes = indexes_by_name(nodes);
     match nodes.iter().enumerate().find(|(index, node)| indexes[node.name.as_str()] != *index) {
         Some((_, node)) => Err(BuildError::DuplicateName { name: node.name.clone() }),
-        None => Ok(nodes.into_boxed_slice()),
+        None => Ok(()),
+    }
+}
+
+/// Refuses nodes of one placement-id; they are sorted by it, and then by their names.
+fn check_placement_ids<'a>(nodes: impl Iterator<Item = &'a PlacedNode> + Clone) -> Result<(), BuildError> {
+    match nodes.clone().zip(nodes.skip(1)).find(|(first, second)| first.placement_id == second.placement_id) {
+        Some((first, second)) => Err(BuildError::DuplicatePlacementId {
+            placement_id: first.placement_id.clone(),
+            first: first.name.clone(),
+            second: second.name.clone(),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -314,6 +373,9 @@ pub enum BuildError {
         /// What was asked for.
         weight: u32,
     },
+    /// What another program's placement cannot be given.
+    #[error(transparent)]
+    Dialect(#[from] dialect::Refusal),
     /// Two nodes of one identity.
     #[error("two nodes are named `{name}`; give each a name of its own")]
     DuplicateName {
@@ -322,8 +384,8 @@ pub enum BuildError {
     },
     /// Two nodes that would own the same positions.
     #[error(
-        "nodes `{first}` and `{second}` have the same placement-id `{placement_id}` (a node's name unless \
-         set); give one of them another"
+        "nodes `{first}` and `{second}` have the same placement-id `{placement_id}` (a node's name, or \
+         its address where the placement hashes that, unless set); give one of them another"
     )]
     DuplicatePlacementId {
         /// The placement-id they share.
@@ -439,8 +501,8 @@ mod tests {
         );
         assert_eq!(
             refusal(8, vec![node("b", "x", 1), node("c", "c", 1), node("a", "x", 1)]),
-            "nodes `a` and `b` have the same placement-id `x` (a node's name unless set); \
-             give one of them another"
+            "nodes `a` and `b` have the same placement-id `x` (a node's name, or its address where the \
+             placement hashes that, unless set); give one of them another"
         );
     }
 

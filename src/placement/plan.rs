@@ -1,8 +1,12 @@
 //! What a change of placement moves, exactly: ownership is compared stretch by stretch, not sampled.
 
+mod unrelated;
+
 use crate::placement::PlacedNode;
 use crate::placement::Placement;
 use crate::placement::indexes_in;
+use crate::placement::plan::unrelated::Expected;
+use crate::placement::plan::unrelated::Relation;
 use crate::placement::ratio;
 use crate::placement::ring;
 use crate::placement::table;
@@ -10,7 +14,6 @@ use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 /// The exact difference between two placements. Ratios are of the whole key space, 0 to 1. A node is the same
@@ -18,6 +21,9 @@ use std::ops::RangeInclusive;
 ///
 /// A position without an owner on one side (an empty placement) does not move: nothing can be carried from or
 /// to nowhere.
+///
+/// Where the two placements hash keys differently, so that a key has another position in each, it is what is to be
+/// expected of many keys: which node one has before says nothing about the one it has after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Movement {
     /// The positions whose owner differs.
@@ -25,7 +31,8 @@ pub struct Movement {
     /// The least that any placement would have to move between the shares the weights entitle to: half the
     /// sum of the differences. Luck may bring `moved_ratio` below it.
     pub optimal_ratio: f64,
-    /// What moves between two nodes that are unchanged, each with the name, placement-id and weight it had.
+    /// What moves between two nodes that are unchanged, each with the name, placement-id and weight it had; the
+    /// placement-id does not count where the two placements hash keys differently.
     pub collateral_ratio: f64,
     /// `moved_ratio` over the least that can move between the actual shares. 1, the best, when no node both
     /// gains and loses, or nothing moves.
@@ -67,12 +74,15 @@ pub struct ExactMovement {
     pub shares: BTreeMap<String, (u128, u128)>,
     /// The sum of the flows between unchanged nodes.
     pub collateral: u128,
+    /// Positions that move and are in no flow: of placements with over 1,000 nodes that hash keys differently, only
+    /// what moves between the largest is listed.
+    pub unlisted: u128,
 }
 
 impl ExactMovement {
     /// How many positions change their owner.
     pub fn moved(&self) -> u128 {
-        self.flows.values().sum()
+        self.flows.values().sum::<u128>() + self.unlisted
     }
 
     /// The least that any map with these shares before and after moves: the sum of the nodes' gains. 0 when
@@ -117,23 +127,25 @@ pub fn movement(before: &Placement, after: &Placement) -> Movement {
     }
 }
 
-/// Compares two placements position by position.
+/// Compares two placements position by position; where they hash keys differently, it is what is to be expected of keys
+/// that know nothing of either.
 pub fn exact(before: &Placement, after: &Placement) -> ExactMovement {
-    let (nodes_before, nodes_after) = (before.nodes(), after.nodes());
-    let by_name = nodes_by_name(nodes_before);
-    let is_unchanged = |node: &&PlacedNode| by_name.get(node.name.as_str()) == Some(node);
-    let unchanged: HashSet<&str> = nodes_after.iter().filter(is_unchanged).map(|node| node.name.as_str()).collect();
-    let mut exact = ExactMovement { flows: BTreeMap::new(), shares: shares_by_name(before, after), collateral: 0 };
-    let mut flows = BTreeMap::new();
-    for_each_move(before, after, |from, to, positions| *flows.entry((from, to)).or_insert(0) += positions);
-    for ((from, to), positions) in flows {
-        let (from, to) = (&nodes_before[from].name, &nodes_after[to].name);
-        if unchanged.contains(from.as_str()) && unchanged.contains(to.as_str()) {
-            exact.collateral += positions;
-        }
-        exact.flows.insert((from.clone(), to.clone()), positions);
+    let [stay, stayed] = unchanged(before, after);
+    let (mut flows, mut collateral, mut unlisted) = (BTreeMap::new(), 0, 0);
+    if unrelated::relation(before, after) == Relation::None {
+        let expected = Expected::between(before, after);
+        expected.for_each_flow(|from, to, positions| *flows.entry((from, to)).or_default() += positions);
+        unlisted = expected.moved().saturating_sub(flows.values().sum());
+        collateral = expected.moved_among(|to| stayed[to]);
+    } else {
+        for_each_move(before, after, |from, to, positions| {
+            *flows.entry((from, to)).or_default() += positions;
+            collateral += if stay[from] && stayed[to] { positions } else { 0 };
+        });
     }
-    exact
+    let name = |side: &Placement, index: usize| side.nodes()[index].name.clone();
+    let flows = flows.into_iter().map(|((from, to), positions)| ((name(before, from), name(after, to)), positions));
+    ExactMovement { flows: flows.collect(), shares: shares_by_name(before, after), collateral, unlisted }
 }
 
 /// What a change of placement comes to, apart from what moves where.
@@ -147,8 +159,8 @@ pub struct Shift {
 
 /// What [`exact`] finds, in short, from the shares before; where few nodes differ, most of the ring is not looked at.
 pub fn shift(before: &Placement, shares_before: &[u128], after: &Placement) -> Shift {
-    if before.nodes().is_empty() || after.nodes().is_empty() {
-        return Shift { moved_ratio: 0.0, shares: after.shares() };
+    if before.nodes().is_empty() || unrelated::relation(before, after) != Relation::Same {
+        return Shift { moved_ratio: moved_ratio(before, after), shares: after.shares() };
     }
     let next = indexes_in(after.nodes(), before.nodes());
     let mut shares = vec![0; after.nodes().len()];
@@ -170,6 +182,9 @@ pub fn shift(before: &Placement, shares_before: &[u128], after: &Placement) -> S
 
 /// Only the [`Movement::moved_ratio`].
 pub fn moved_ratio(before: &Placement, after: &Placement) -> f64 {
+    if unrelated::relation(before, after) == Relation::None {
+        return ratio(Expected::between(before, after).moved());
+    }
     let mut moved = 0;
     for_each_move(before, after, |_, _, positions| moved += positions);
     ratio(moved)
@@ -182,6 +197,13 @@ fn for_each_move(before: &Placement, after: &Placement, mut tell: impl FnMut(usi
         return;
     }
     let former = indexes_in(before.nodes(), after.nodes());
+    if let Relation::Divided(first, second) = unrelated::relation(before, after) {
+        return unrelated::for_each_divided([before, after], [first, second], |from, to, positions| {
+            if former[to] != Some(from) {
+                tell(from, to, positions);
+            }
+        });
+    }
     for range in touched(before, after) {
         let (mut start, end) = range.into_inner();
         let mut sides = [before, after].map(|side| side.stretches(start).peekable());
@@ -212,6 +234,20 @@ fn touched(before: &Placement, after: &Placement) -> Vec<RangeInclusive<u64>> {
         (Placement::Table(before), Placement::Table(after)) => table::touched(before, after),
         _ => vec![0..=u64::MAX],
     }
+}
+
+/// Of each node before and after, whether it has the same name and weight on both sides, and is hashed alike: that its
+/// address rather than its name is hashed, or the other way round, is the doing of the placement.
+fn unchanged(before: &Placement, after: &Placement) -> [Vec<bool>; 2] {
+    let is_same_space = before.key_space() == after.key_space();
+    let [by_name, by_name_after] = [before, after].map(|side| nodes_by_name(side.nodes()));
+    let is_in = |others: &HashMap<&str, &PlacedNode>, node: &PlacedNode| {
+        let other = others.get(node.name.as_str());
+        let is_as_heavy = other.is_some_and(|other| other.weight == node.weight);
+        is_as_heavy && (!is_same_space || other.is_some_and(|other| other.placement_id == node.placement_id))
+    };
+    [(before, by_name_after), (after, by_name)]
+        .map(|(side, others)| side.nodes().iter().map(|node| is_in(&others, node)).collect())
 }
 
 /// What each node owns before and after.
@@ -320,6 +356,7 @@ mod tests {
             flows: BTreeMap::from([(("a".to_owned(), "b".to_owned()), 8), (("b".to_owned(), "a".to_owned()), 8)]),
             shares: BTreeMap::from([("a".to_owned(), (9, 9)), ("b".to_owned(), (9, 9))]),
             collateral: 16,
+            unlisted: 0,
         };
         assert_eq!((exact.moved(), exact.least(), exact.structural_excess()), (16, 0, 16.0));
     }

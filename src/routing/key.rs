@@ -1,5 +1,6 @@
 //! Reads the key of a request from its head, or says what to look for in its body, and which part of it is hashed.
 
+use crate::placement::dialect::POLICY_JOINT;
 use crate::routing::body_search::BodySearch;
 use crate::routing::body_search::Candidate;
 use crate::routing::body_search::Part;
@@ -39,7 +40,19 @@ pub struct KeyRule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Alternative {
     parts: Vec<Source>,
+    join: Join,
     name: String,
+}
+
+/// How the values of several sources become one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Join {
+    /// All of them, each set apart from the next; without one of them there is no key.
+    Apart,
+    /// Those that are present, one right after another: nginx's variables in a text.
+    Concatenated,
+    /// Those that are present, for Envoy's placements to hash one by one: its hash policies.
+    EnvoyPolicies,
 }
 
 /// The characters between which a key is hashed.
@@ -171,29 +184,41 @@ impl KeyRule {
 impl Alternative {
     /// Each error comes with the index of the part that is wrong.
     fn parse(parts: &[String]) -> Result<Alternative, Vec<(usize, String)>> {
-        if parts.is_empty() {
-            return Err(vec![(0, "an empty list joins nothing; name the sources to join".to_owned())]);
+        let (join, first) = match parts.first().and_then(|word| Join::of_word(word)) {
+            Some(join) => (join, 1),
+            None => (Join::Apart, 0),
+        };
+        if parts.len() == first {
+            return Err(vec![(0, "this list joins nothing; name the sources to join".to_owned())]);
         }
         let (mut sources, mut wrong) = (Vec::with_capacity(parts.len()), Vec::new());
-        for (index, part) in parts.iter().enumerate() {
+        for (index, part) in parts.iter().enumerate().skip(first) {
             match part.parse::<Source>() {
-                Ok(source) => sources.push(source),
+                Ok(source) if join.takes(&source) => sources.push(source),
+                Ok(source) => {
+                    wrong.push((index, format!("`{}` joins no parts of bodies, such as `{source}`", parts[0])));
+                }
                 Err(message) => wrong.push((index, message)),
             }
         }
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let parts = sources;
-        let names: Vec<String> = parts.iter().map(Source::to_string).collect();
-        Ok(Alternative { parts, name: names.join("+") })
+        let names = sources.iter().map(Source::to_string);
+        let names: Vec<String> = join.word().map(str::to_owned).into_iter().chain(names).collect();
+        Ok(Alternative { parts: sources, join, name: names.join("+") })
     }
 
     fn read<'a>(&self, head: &RequestHead<'a>) -> Option<Cow<'a, [u8]>> {
         if let [source] = self.parts.as_slice() {
             return source.read(head);
         }
-        join(self.parts.iter().map(|part| part.read(head))).map(Cow::Owned)
+        let parts = self.parts.iter().map(|part| part.read(head));
+        match self.join {
+            Join::Apart => join(parts).map(Cow::Owned),
+            Join::Concatenated => present(parts, &[]),
+            Join::EnvoyPolicies => present(parts, &[POLICY_JOINT]),
+        }
     }
 
     fn reads_body(&self) -> bool {
@@ -208,6 +233,32 @@ impl Alternative {
         });
         Some(Candidate { source, parts: parts.collect::<Option<_>>()? })
     }
+}
+
+impl Join {
+    /// What stands at the beginning of a list that is joined so.
+    fn word(self) -> Option<&'static str> {
+        match self {
+            Join::Apart => None,
+            Join::Concatenated => Some("concatenated"),
+            Join::EnvoyPolicies => Some("envoy-policies"),
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Join> {
+        [Join::Concatenated, Join::EnvoyPolicies].into_iter().find(|join| join.word() == Some(word))
+    }
+
+    /// Parts of bodies come late, and no other program joins them.
+    fn takes(self, source: &Source) -> bool {
+        self == Join::Apart || !matches!(source, Source::Body(_))
+    }
+}
+
+/// The parts that are present with `joint` between them; `None` when none is.
+fn present<'a>(parts: impl Iterator<Item = Option<Cow<'a, [u8]>>>, joint: &[u8]) -> Option<Cow<'a, [u8]>> {
+    let parts: Vec<Cow<'_, [u8]>> = parts.flatten().collect();
+    (!parts.is_empty()).then(|| Cow::Owned(parts.join(joint)))
 }
 
 /// The key that these parts make; `None` when one is absent.
@@ -391,6 +442,25 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_are_absent_leave_no_trace_where_the_original_leaves_none() {
+        let headers = headers(&[("x-user", "ann")]);
+        let sources = ["header:x-user", "query-raw:k", "path"];
+        for (word, query, expected) in [
+            ("concatenated", "k=a|b", Some("anna|b/p")),
+            ("concatenated", "", Some("ann/p")),
+            ("envoy-policies", "k=a|b", Some("ann\u{1f}a|b\u{1f}/p")),
+            ("envoy-policies", "", Some("ann\u{1f}/p")),
+        ] {
+            let rule = rule(&[&[&[word], &sources[..]].concat()], None).unwrap();
+            let key = key_of(&rule, &head("/p", Some(query), &headers));
+            assert_eq!(key.map(|key| key.bytes.into_owned()).as_deref(), expected.map(str::as_bytes), "{word} {query}");
+            assert_eq!(rule.describe(), format!("{word}+header:x-user+query-raw:k+path"));
+        }
+        let absent = rule(&[&["envoy-policies", "query:a", "query:b"]], None).unwrap();
+        assert_eq!(key_of(&absent, &head("/p", None, &headers)), None);
+    }
+
+    #[test]
     fn a_hash_tag_selects_what_is_hashed() {
         let rule = rule(&[&["path"]], Some("{}")).unwrap();
         for (key, hashed) in [
@@ -436,6 +506,8 @@ mod tests {
         };
         assert_eq!(place(&[&["path"], &["host", "heder:x"]], None), (Some(1), 1));
         assert_eq!(place(&[&["path"], &[]], None), (Some(1), 0));
+        assert_eq!(place(&[&["path"], &["envoy-policies"]], None), (Some(1), 0));
+        assert_eq!(place(&[&["concatenated", "path", "json:/a"]], None), (Some(0), 2));
         assert_eq!(place(&[], None), (None, 0));
         for hash_tag in ["{", "{}}", "é", "", "{ ", "\n}"] {
             assert_eq!(place(&[&["path"]], Some(hash_tag)), (None, 0), "{hash_tag}");

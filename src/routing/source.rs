@@ -20,6 +20,11 @@ pub enum Source {
     ClientIp,
     /// `cookie:NAME`: the value as on the wire.
     Cookie(String),
+    /// `haproxy-hash-hdr:NAME`: the last element of the list in the last field of that name, which is what HAProxy's
+    /// `balance hash req.hdr(NAME)` takes.
+    HaproxyHashHdr(HeaderName),
+    /// `haproxy-hdr:NAME`: the first element of the list in the first field, as HAProxy's `balance hdr(NAME)`.
+    HaproxyHdr(HeaderName),
     /// `header:NAME`: the first value.
     Header(HeaderName),
     /// `host`: lower case, without port.
@@ -28,6 +33,9 @@ pub enum Source {
     Method,
     /// `path`: as on the wire, before `?`.
     Path,
+    /// `path-and-query`: both as on the wire, with the `?` between them. nginx has it as `$request_uri`, HAProxy as
+    /// `balance uri whole`, Envoy as the header `:path`.
+    PathAndQuery,
     /// `path-prefix:N`: the path up to its slash N+1, which is left out; the whole path where it is shorter.
     /// This is how HAProxy's `balance uri depth` counts.
     PathPrefix(NonZeroUsize),
@@ -35,6 +43,8 @@ pub enum Source {
     PathSegment(NonZeroUsize),
     /// `query:NAME`: the first parameter of that name, decoded.
     Query(String),
+    /// `query-raw:NAME`: the first parameter of that name as on the wire, which is what nginx, HAProxy and Envoy take.
+    QueryRaw(String),
 }
 
 /// One place of a request body.
@@ -55,15 +65,28 @@ impl Source {
             Source::Body(_) => None,
             Source::ClientIp => Some(Cow::Owned(head.client_ip.to_canonical().to_string().into_bytes())),
             Source::Cookie(name) => cookie(head, name.as_bytes()).and_then(borrowed),
+            Source::HaproxyHashHdr(name) => {
+                let last = head.headers.get_all(name).into_iter().next_back();
+                last.and_then(|value| list_elements(value.as_bytes()).last()).and_then(borrowed)
+            }
+            Source::HaproxyHdr(name) => {
+                let first = head.headers.get(name);
+                first.and_then(|value| list_elements(value.as_bytes()).next()).and_then(borrowed)
+            }
             Source::Header(name) => head.headers.get(name).and_then(|value| borrowed(value.as_bytes())),
             Source::Host => borrowed(head.host.as_bytes()),
             Source::Method => borrowed(head.method.as_str().as_bytes()),
             Source::Path => borrowed(head.path.as_bytes()),
+            Source::PathAndQuery => Some(match head.query {
+                Some(query) => Cow::Owned(format!("{}?{query}", head.path).into_bytes()),
+                None => Cow::Borrowed(head.path.as_bytes()),
+            }),
             Source::PathPrefix(segments) => borrowed(path_prefix(head.path, *segments).as_bytes()),
             Source::PathSegment(number) => {
                 head.path.split('/').nth(number.get()).and_then(|segment| borrowed(segment.as_bytes()))
             }
             Source::Query(name) => parameter(head.query?, name.as_bytes()),
+            Source::QueryRaw(name) => raw_parameter(head.query?, name.as_bytes()).and_then(borrowed),
         };
         bytes.filter(|bytes| !bytes.is_empty())
     }
@@ -101,6 +124,30 @@ fn parameter<'a>(query: &'a str, name: &[u8]) -> Option<Cow<'a, [u8]>> {
     let value = value?;
     let is_plain = !value.iter().any(|byte| matches!(byte, b'%' | b'+'));
     Some(if is_plain { Cow::Borrowed(value) } else { Cow::Owned(decoded(value).collect()) })
+}
+
+/// The value of the first query parameter with that name, nothing decoded.
+fn raw_parameter<'a>(query: &'a str, name: &[u8]) -> Option<&'a [u8]> {
+    let mut pairs = query.as_bytes().split(|byte| *byte == b'&').map(|pair| split_pair(pair, b'='));
+    pairs.find(|pair| pair.0 == name).and_then(|pair| pair.1)
+}
+
+/// The elements of a list in a field, without the space around them. A comma in quotes separates nothing (RFC 9110,
+/// section 5.6.1 and 5.6.4).
+fn list_elements(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let elements = field.split(move |byte| {
+        let was_escaped = std::mem::take(&mut is_escaped);
+        match *byte {
+            _ if was_escaped => {}
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            b',' => return !is_quoted,
+            _ => {}
+        }
+        false
+    });
+    elements.map(<[u8]>::trim_ascii)
 }
 
 /// What stands before and after the first `separator`.
@@ -145,6 +192,8 @@ impl FromStr for Source {
             ("body-prefix", Some(length)) => prefix_length(text, length).map(BodySource::Prefix).map(Source::Body),
             ("client-ip", None) => Ok(Source::ClientIp),
             ("cookie", Some(name)) => cookie_name(name).map(Source::Cookie),
+            ("haproxy-hash-hdr", Some(name)) => header_name(name).map(Source::HaproxyHashHdr),
+            ("haproxy-hdr", Some(name)) => header_name(name).map(Source::HaproxyHdr),
             ("header", Some(name)) => header_name(name).map(Source::Header),
             ("host", None) => Ok(Source::Host),
             ("json", Some(pointer)) if !pointer.is_empty() => {
@@ -153,14 +202,18 @@ impl FromStr for Source {
             ("method", None) => Ok(Source::Method),
             ("path", None) => Ok(Source::Path),
             ("path", Some(number)) => segment_number(text, number).map(Source::PathSegment),
+            ("path-and-query", None) => Ok(Source::PathAndQuery),
             ("path-prefix", Some(number)) => segment_number(text, number).map(Source::PathPrefix),
             ("query", Some(name)) if !name.is_empty() => Ok(Source::Query(name.to_owned())),
-            ("client-ip" | "host" | "method", Some(_)) => {
+            ("query-raw", Some(name)) if !name.is_empty() => Ok(Source::QueryRaw(name.to_owned())),
+            ("client-ip" | "host" | "method" | "path-and-query", Some(_)) => {
                 Err(format!("key source `{kind}` takes nothing after it; write `{kind}` instead of `{text}`"))
             }
-            ("body-prefix" | "cookie" | "header" | "json" | "path-prefix" | "query", _) => {
-                Err(format!("key source `{kind}` needs more than that; write `{}`", form(kind)))
-            }
+            (
+                "body-prefix" | "cookie" | "haproxy-hash-hdr" | "haproxy-hdr" | "header" | "json" | "path-prefix"
+                | "query" | "query-raw",
+                _,
+            ) => Err(format!("key source `{kind}` needs more than that; write `{}`", form(kind))),
             _ => Err(unknown(text, kind, argument)),
         }
     }
@@ -217,13 +270,17 @@ impl fmt::Display for Source {
             Source::Body(BodySource::Prefix(length)) => write!(out, "body-prefix:{length}"),
             Source::ClientIp => write!(out, "client-ip"),
             Source::Cookie(name) => write!(out, "cookie:{}", escaped(name)),
+            Source::HaproxyHashHdr(name) => write!(out, "haproxy-hash-hdr:{}", escaped(name.as_str())),
+            Source::HaproxyHdr(name) => write!(out, "haproxy-hdr:{}", escaped(name.as_str())),
             Source::Header(name) => write!(out, "header:{}", escaped(name.as_str())),
             Source::Host => write!(out, "host"),
             Source::Method => write!(out, "method"),
             Source::Path => write!(out, "path"),
+            Source::PathAndQuery => write!(out, "path-and-query"),
             Source::PathPrefix(segments) => write!(out, "path-prefix:{segments}"),
             Source::PathSegment(number) => write!(out, "path:{number}"),
             Source::Query(name) => write!(out, "query:{}", escaped(name)),
+            Source::QueryRaw(name) => write!(out, "query-raw:{}", escaped(name)),
         }
     }
 }
@@ -241,18 +298,22 @@ fn escaped(name: &str) -> String {
 
 /// The sources that are supported, as people write them. `path` stands before `path:N`, so that it is what a
 /// mistyped `path` is taken for.
-const FORMS: [&str; 11] = [
+const FORMS: [&str; 15] = [
     "header:NAME",
     "cookie:NAME",
     "query:NAME",
+    "query-raw:NAME",
     "path",
     "path:N",
     "path-prefix:N",
+    "path-and-query",
     "host",
     "method",
     "client-ip",
     "json:/POINTER",
     "body-prefix:N",
+    "haproxy-hdr:NAME",
+    "haproxy-hash-hdr:NAME",
 ];
 
 #[cfg(test)]
@@ -296,6 +357,36 @@ mod tests {
             ("method", "/", Some("PUT")),
             ("client-ip", "/", Some("192.0.2.7")),
         ]);
+    }
+
+    #[test]
+    fn path_and_query_are_as_on_the_wire() {
+        check(&[
+            ("path-and-query", "/a%20b/?x=1&y=%20", Some("/a%20b/?x=1&y=%20")),
+            ("path-and-query", "/a?", Some("/a?")),
+            ("path-and-query", "/a", Some("/a")),
+            ("query-raw:room", "/?a=1&room=4%202+x&room=7", Some("4%202+x")),
+            ("query-raw:room", "/?r%6fom=1", None),
+            ("query-raw:room", "/?room=&room=2", None),
+        ]);
+    }
+
+    #[test]
+    fn haproxy_takes_the_first_or_the_last_element_of_a_list() {
+        for (fields, first, last) in [
+            (vec!["a"], Some("a"), Some("a")),
+            (vec![" a , b,c\t"], Some("a"), Some("c")),
+            (vec!["a,b", "c, d"], Some("a"), Some("d")),
+            (vec![r#""a,b", c"#], Some(r#""a,b""#), Some("c")),
+            (vec![r#"c,"a\",b""#], Some("c"), Some(r#""a\",b""#)),
+            (vec![r#"a\",b",c"#], Some(r#"a\",b""#), Some("c")),
+            (vec![",a,"], None, None),
+            (vec![], None, None),
+        ] {
+            let fields: Vec<_> = fields.into_iter().map(|field| ("x-key", field.as_bytes())).collect();
+            assert_eq!(read("haproxy-hdr:x-key", "/", &fields).as_deref(), first, "{fields:?}");
+            assert_eq!(read("haproxy-hash-hdr:X-Key", "/", &fields).as_deref(), last, "{fields:?}");
+        }
     }
 
     #[test]
@@ -394,8 +485,9 @@ mod tests {
             ("body-prefix:0", "`0` in `body-prefix:0` is not a number of bytes, from 1"),
             (
                 "room",
-                "unknown key source `room`; use one of header:NAME, cookie:NAME, query:NAME, path, path:N, \
-                 path-prefix:N, host, method, client-ip, json:/POINTER, body-prefix:N",
+                "unknown key source `room`; use one of header:NAME, cookie:NAME, query:NAME, query-raw:NAME, path, \
+                 path:N, path-prefix:N, path-and-query, host, method, client-ip, json:/POINTER, body-prefix:N, \
+                 haproxy-hdr:NAME, haproxy-hash-hdr:NAME",
             ),
         ] {
             assert_eq!(text.parse::<Source>(), Err(answer.to_owned()), "{text}");

@@ -281,6 +281,30 @@ async fn a_pool_switches_to_a_table_and_back() {
 }
 
 #[tokio::test]
+async fn a_pool_takes_over_the_placement_of_another_program() {
+    let proxy = Proxy::start(ONE_POOL).await;
+    let client = proxy.client();
+    let changes = json!([{ "placement": { "kind": "nginx" } }]);
+    client.post(APPLY, json!({ "changes": changes, "force": true })).await;
+    let ring = client.get("/v1/pools/rooms/ring").await;
+    assert_eq!((&ring["placement"], &ring["points"]), (&json!({ "kind": "nginx" }), &json!(640)));
+    let before = client.get("/v1/pools/rooms/locate?key=42").await;
+
+    // Another address moves no key: what nginx hashes is kept as the placement-id.
+    let readdressed = json!([{ "address": { "name": "a", "address": "10.0.0.9:80" } }]);
+    let applied = client.post(APPLY, json!({ "changes": readdressed })).await;
+    assert_eq!(applied["moved_ratio"], 0.0);
+    let nodes = client.get("/v1/pools/rooms/nodes").await;
+    assert_eq!(nodes["nodes"][0]["placement_id"], "10.0.0.1:80", "{nodes}");
+    assert_eq!(client.get("/v1/pools/rooms/locate?key=42").await["candidates"], before["candidates"]);
+
+    let haproxy = json!({ "changes": [{ "placement": { "kind": "haproxy", "hash": "crc32" } }], "force": true });
+    let refused = client.call("POST", APPLY).json(&haproxy).send().await;
+    assert_eq!(refused.problem(), "refused");
+    assert!(refused.json()["detail"].as_str().is_some_and(|detail| detail.contains("`placement-id = \"1\"`")));
+}
+
+#[tokio::test]
 async fn what_is_unsafe_is_planned_with_the_reason_and_done_by_force() {
     let proxy = Proxy::start(ONE_POOL).await;
     let client = proxy.client();

@@ -1,6 +1,7 @@
-//! The real binary beside real nginx, wrk and Prometheus: each module is a story that users or operators live through.
+//! The real binary beside real nginx, HAProxy, Envoy, wrk and Prometheus: each module is a story that users or
+//! operators live through.
 //!
-//! `tests/run` installs the three programs and builds the release binary. The stories take turns, because they load the
+//! `tests/run` installs the programs and builds the release binary. The stories take turns, because they load the
 //! whole machine, and print the figures they measure.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
@@ -9,6 +10,7 @@ mod harness;
 
 mod churn;
 mod crash;
+mod dialects;
 mod drains;
 mod full_disk;
 mod handover;

@@ -234,11 +234,12 @@ fn changes_to(order: &Order, spec: &NodeSpec) -> Result<Vec<Change>, Fault> {
             draining: false,
         })]);
     };
-    if let Some(wanted) = spec.placement_id.as_deref().filter(|wanted| *wanted != present.placement_id()) {
+    let placement_id = present.placement_id(order.pool.membership.placement);
+    if let Some(wanted) = spec.placement_id.as_deref().filter(|wanted| *wanted != placement_id) {
         let detail = format!(
-            "node `{}` has the placement-id {:?}, not {wanted:?}; it cannot be changed: remove the node and add it",
-            present.name,
-            present.placement_id()
+            "node `{}` has the placement-id {placement_id:?}, not {wanted:?}; it cannot be changed: remove the node \
+             and add it",
+            present.name
         );
         return Err(Fault::new(Kind::Refused, detail).at("/placement_id"));
     }

@@ -6,6 +6,7 @@ pub(crate) mod load;
 pub(crate) mod names;
 pub(crate) mod nginx;
 pub(crate) mod open_request;
+pub(crate) mod originals;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod ringway;

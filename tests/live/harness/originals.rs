@@ -1,0 +1,70 @@
+//! The programs whose placements Ringway reproduces, each with a configuration of its own.
+
+use crate::harness::process::Process;
+use crate::harness::story::Story;
+use crate::harness::wait::until_true;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::net::TcpStream;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// nginx with `http` in its block of that name.
+pub(crate) fn nginx(story: &Story, http: &str, ports: &[u16]) -> Process {
+    let directory = story.path("front");
+    std::fs::create_dir_all(&directory).unwrap();
+    let at = directory.display();
+    let text = format!(
+        "user root; daemon off; master_process off; pid {at}/pid; error_log stderr warn;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{\n\
+         access_log off; keepalive_requests 1000000000;\n\
+         client_body_temp_path {at}/body; proxy_temp_path {at}/proxy;\n\
+         fastcgi_temp_path {at}/fastcgi; uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;\n\
+         {http}\n}}\n"
+    );
+    let config = story.write("front.conf", &text);
+    let mut command = installed("nginx");
+    command.arg("-p").arg(&directory).arg("-e").arg("stderr").arg("-c").arg(config);
+    start(story, &mut command, ports)
+}
+
+/// HAProxy with these sections.
+pub(crate) fn haproxy(story: &Story, sections: &str, ports: &[u16]) -> Process {
+    let defaults = "defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n";
+    let config = story.write("haproxy.cfg", &format!("{defaults}\n{sections}\n"));
+    let mut command = installed("haproxy");
+    start(story, command.arg("-db").arg("-f").arg(config), ports)
+}
+
+/// Envoy with these resources, in JSON.
+pub(crate) fn envoy(story: &Story, resources: &serde_json::Value, ports: &[u16]) -> Process {
+    let config = story.write("envoy.json", &serde_json::json!({ "static_resources": resources }).to_string());
+    let mut command = Command::new(envoy_binary());
+    command.args(["--concurrency", "1", "--log-level", "warn", "--disable-hot-restart", "--config-path"]);
+    start(story, command.arg(config), ports)
+}
+
+/// Where `tests/run` puts Envoy, which no Debian package has.
+fn envoy_binary() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_ringway")).ancestors().nth(2).unwrap();
+    target.join("side-by-side/envoy-1.40.0/envoy")
+}
+
+fn installed(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin");
+    command
+}
+
+/// Starts it and waits until it listens everywhere.
+fn start(story: &Story, command: &mut Command, ports: &[u16]) -> Process {
+    let mut process = Process::start(command, story.path("original.log"));
+    let is_open = |port: &u16| TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok();
+    until_true("the original listens", || {
+        assert!(process.ended().is_none(), "it ended:\n{}", process.log());
+        ports.iter().all(is_open)
+    });
+    process
+}
