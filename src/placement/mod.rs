@@ -25,6 +25,7 @@ use crate::placement::table::SLOTS_OF_LIGHTEST;
 use crate::placement::table::Table;
 use std::collections::HashMap;
 use std::iter::FusedIterator;
+use std::ops::Rem;
 
 /// One node as a placement sees it. Addresses and health are deliberately absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +133,7 @@ impl Placement {
     }
 
     /// Index of the node that owns a position; `None` without nodes.
+    #[inline]
     pub fn owner(&self, position: u64) -> Option<usize> {
         match self {
             Placement::Dialect(_, dialect) => dialect.owner(position),
@@ -143,6 +145,7 @@ impl Placement {
     /// All nodes, each once, owner first. Each is the owner after those before it are removed: of a ring always, of a
     /// table mostly (see [`table`]); other programs have orders of their own (see [`dialect`]). Lazy; the first 8
     /// allocate nothing.
+    #[inline]
     pub fn candidates(&self, position: u64) -> Candidates<'_> {
         match self {
             Placement::Dialect(_, dialect) => Candidates(Order::Dialect(dialect.candidates(position))),
@@ -155,10 +158,10 @@ impl Placement {
     pub fn shares(&self) -> Vec<u128> {
         let mut shares = vec![0; self.nodes().len()];
         let mut start = 0;
-        for (last, owner) in self.stretches(0) {
+        self.stretches(0).for_each(|(last, owner)| {
             shares[owner] += u128::from(last - start) + 1;
             start = last.wrapping_add(1);
-        }
+        });
         shares
     }
 
@@ -290,6 +293,15 @@ impl Iterator for Stretches<'_> {
             Stretches::Table(stretches) => stretches.next(),
         }
     }
+
+    /// Asks once which kind it is, and not for every piece.
+    fn fold<B, F: FnMut(B, (u64, usize)) -> B>(self, first: B, add: F) -> B {
+        match self {
+            Stretches::Dialect(stretches) => stretches.fold(first, add),
+            Stretches::Ring(stretches) => stretches.fold(first, add),
+            Stretches::Table(stretches) => stretches.fold(first, add),
+        }
+    }
 }
 
 impl FusedIterator for Stretches<'_> {}
@@ -338,6 +350,11 @@ fn check_placement_ids<'a>(nodes: impl Iterator<Item = &'a PlacedNode> + Clone) 
         }),
         None => Ok(()),
     }
+}
+
+/// The largest whole number that divides both; the other one where one is 0.
+fn greatest_common_divisor<N: Copy + Default + PartialEq + Rem<Output = N>>(a: N, b: N) -> N {
+    if b == N::default() { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// So many positions as a part of all, 0 to 1.

@@ -75,6 +75,7 @@ impl Points {
     }
 
     /// The first point at the next position after that of `point`, around the circle.
+    #[inline]
     pub(crate) fn next_run(&self, point: usize) -> usize {
         let mut next = point + 1;
         while next < self.len() && self.positions[next] == self.positions[point] {

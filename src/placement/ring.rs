@@ -248,6 +248,7 @@ pub(crate) struct Stretches<'a> {
 impl Iterator for Stretches<'_> {
     type Item = (u64, usize);
 
+    #[inline]
     fn next(&mut self) -> Option<(u64, usize)> {
         let (start, point) = self.from?;
         let points = &self.ring.points;
@@ -311,6 +312,7 @@ impl<'a> Candidates<'a> {
 impl Iterator for Candidates<'_> {
     type Item = usize;
 
+    #[inline]
     fn next(&mut self) -> Option<usize> {
         while self.unseen > 0 {
             let owner = self.step();

@@ -110,6 +110,7 @@ impl Rehash<'_> {
 impl Iterator for Candidates<'_> {
     type Item = usize;
 
+    #[inline(never)]
     fn next(&mut self) -> Option<usize> {
         while self.unseen > 0 {
             let owner = self.step();

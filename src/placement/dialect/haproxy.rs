@@ -12,6 +12,7 @@ use crate::placement::dialect::points_limit;
 use crate::placement::dialect::settings::HashKey;
 use crate::placement::dialect::slots::Slots;
 use crate::placement::dialect::slots::slots_limit;
+use crate::placement::greatest_common_divisor;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use xxhash_rust::xxh32::xxh32;
@@ -103,10 +104,6 @@ pub(super) fn map(nodes: &[PlacedNode]) -> Slots {
 fn weights(nodes: &[PlacedNode]) -> Vec<u32> {
     let divisor = nodes.iter().fold(0, |divisor, node| greatest_common_divisor(divisor, node.weight));
     nodes.iter().map(|node| node.weight / divisor.max(1)).collect()
-}
-
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 fn check_weights(nodes: &[PlacedNode]) -> Result<(), Refusal> {

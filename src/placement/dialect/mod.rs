@@ -209,6 +209,9 @@ impl Dialect {
 
     /// The position of a key. Hashes of 32 bits are the upper half of a position; where a hash is divided, positions
     /// are ranks, see `dialect::slots`.
+    // Out of line, like the rest of what requests ask for, so that Ringway's own kinds are not slower for it: their
+    // callers are the same.
+    #[inline(never)]
     pub fn position(&self, key: &[u8]) -> u64 {
         let hash = self.key_hash.of(key);
         match &self.shape {
@@ -218,12 +221,14 @@ impl Dialect {
     }
 
     /// Index of the node that owns a position; `None` without nodes.
+    #[inline(never)]
     pub fn owner(&self, position: u64) -> Option<usize> {
         let place = self.place(position)?;
         Some(usize::from(self.shape.owners()[place]))
     }
 
     /// All nodes, each once, owner first, in the order in which the original would try them; see [`Candidates`].
+    #[inline(never)]
     pub fn candidates(&self, position: u64) -> Candidates<'_> {
         Candidates::new(self, position)
     }

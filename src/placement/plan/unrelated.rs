@@ -6,6 +6,7 @@
 
 use crate::placement::POSITIONS;
 use crate::placement::Placement;
+use crate::placement::greatest_common_divisor;
 use crate::placement::indexes_in;
 use std::collections::HashMap;
 
@@ -134,10 +135,6 @@ fn count<'a>(owners: impl Iterator<Item = &'a u16>) -> HashMap<u16, u64> {
         *counts.entry(*owner).or_insert(0) += 1;
     }
     counts
-}
-
-fn greatest_common_divisor(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// So many nodes of each side are listed with what moves between them.
