@@ -150,11 +150,17 @@ def _commit() -> str:
         return "an unknown commit"
 
 
-def _envoy() -> Peer:
+def envoy() -> Path:
+    """The program Envoy, downloaded where it is not there yet; `tests/run` asks for it too."""
     folder = KEPT / f"envoy-{ENVOY_VERSION}"
     program = folder / "envoy"
     if not program.exists():
         _download_envoy(folder, program)
+    return program
+
+
+def _envoy() -> Peer:
+    program = envoy()
     version = _first_version(_output([str(program), "--version"]).rpartition("/")[0].partition("version:")[2])
     return Peer("envoy", program, version or ENVOY_VERSION, peers.envoy_command)
 

@@ -49,7 +49,9 @@ pub(crate) fn envoy(story: &Story, resources: &serde_json::Value, ports: &[u16])
 /// Where `tests/run` puts Envoy, which no Debian package has.
 fn envoy_binary() -> PathBuf {
     let target = Path::new(env!("CARGO_BIN_EXE_ringway")).ancestors().nth(2).unwrap();
-    target.join("side-by-side/envoy-1.40.0/envoy")
+    let kept = std::fs::read_dir(target.join("side-by-side")).into_iter().flatten().map(Result::unwrap);
+    let mut envoys = kept.filter(|entry| entry.file_name().to_string_lossy().starts_with("envoy-"));
+    envoys.next().expect("Envoy is not there; `tests/run` downloads it").path().join("envoy")
 }
 
 fn installed(program: &str) -> Command {
