@@ -305,6 +305,22 @@ async fn obey<C: Future>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_finds_what_others_left_and_no_more_timers_wait_than_may() {
+        let spares = Spares::default();
+        for _ in 0..SPARE_ALARMS_MAX + 2 {
+            let mut alarm = Alarm::default();
+            let set = poll_fn(|cx| Poll::Ready(alarm.poll(Instant::now() + PING_EVERY, cx))).await;
+            assert!(set.is_pending());
+            spares.leave(None, alarm);
+        }
+        spares.leave(None, Alarm::default());
+        let taken = (0..SPARE_ALARMS_MAX).filter(|_| spares.take().1.is_set()).count();
+        assert_eq!(taken, SPARE_ALARMS_MAX);
+        assert!(!spares.take().1.is_set(), "and the next one sets its own");
+    }
 
     #[test]
     fn addresses_are_written_as_the_standard_library_does() {
