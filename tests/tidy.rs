@@ -5,7 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Modules that only decide: no clock, no I/O, nothing asynchronous.
-const PURE: [&str; 4] = ["section", "placement", "routing", "cluster"];
+const PURE: [&str; 5] = ["section", "placement", "routing", "cluster", "simulation"];
 
 /// What a pure module must not name.
 const IMPURE: [&str; 9] =

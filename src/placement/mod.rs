@@ -368,7 +368,7 @@ fn indexes_by_name(nodes: &[PlacedNode]) -> HashMap<&str, usize> {
 }
 
 /// The index in `others` of each of `nodes`, by its name.
-fn indexes_in(others: &[PlacedNode], nodes: &[PlacedNode]) -> Vec<Option<usize>> {
+pub(crate) fn indexes_in(others: &[PlacedNode], nodes: &[PlacedNode]) -> Vec<Option<usize>> {
     let indexes = indexes_by_name(others);
     nodes.iter().map(|node| indexes.get(node.name.as_str()).copied()).collect()
 }

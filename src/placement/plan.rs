@@ -238,7 +238,7 @@ fn touched(before: &Placement, after: &Placement) -> Vec<RangeInclusive<u64>> {
 
 /// Of each node before and after, whether it has the same name and weight on both sides, and is hashed alike: that its
 /// address rather than its name is hashed, or the other way round, is the doing of the placement.
-fn unchanged(before: &Placement, after: &Placement) -> [Vec<bool>; 2] {
+pub(crate) fn unchanged(before: &Placement, after: &Placement) -> [Vec<bool>; 2] {
     let is_same_space = before.key_space() == after.key_space();
     let [by_name, by_name_after] = [before, after].map(|side| nodes_by_name(side.nodes()));
     let is_in = |others: &HashMap<&str, &PlacedNode>, node: &PlacedNode| {
@@ -264,7 +264,7 @@ fn shares_by_name(before: &Placement, after: &Placement) -> BTreeMap<String, (u1
 
 /// Half the L1 distance between what the weights before and after entitle the nodes to, by name; 0 when one
 /// side is empty. In integers over the product of both sums, so that equal entitlements cancel exactly.
-fn optimal_ratio(before: &[PlacedNode], after: &[PlacedNode]) -> f64 {
+pub(crate) fn optimal_ratio(before: &[PlacedNode], after: &[PlacedNode]) -> f64 {
     let total = |nodes: &[PlacedNode]| -> u64 { nodes.iter().map(|node| u64::from(node.weight)).sum() };
     let (total_before, total_after) = (total(before), total(after));
     let by_name = nodes_by_name(before);

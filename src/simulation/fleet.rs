@@ -1,0 +1,139 @@
+//! The nodes of a simulated pool: given, or made up.
+
+use crate::cluster::node::Node;
+use crate::cluster::node::NodeAddress;
+use crate::cluster::node::NodeName;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+/// Who the nodes are.
+#[derive(Clone, Debug)]
+pub enum Fleet {
+    /// These, whatever the seed; it only decides which of them change, and who comes instead.
+    Given(Vec<Node>),
+    /// So many, whose names, addresses and ids follow from the seed.
+    MadeUp {
+        /// How many, 2 to [`crate::placement::MAX_NODES`].
+        count: u32,
+        /// Their weights, over and over again.
+        weights: RangeInclusive<u32>,
+    },
+}
+
+impl Fleet {
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Fleet::Given(nodes) => nodes.len(),
+            Fleet::MadeUp { count, .. } => *count as usize,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them.
+    pub(super) fn nodes(&self, seed: u32) -> Vec<Node> {
+        match self {
+            Fleet::Given(nodes) => nodes.clone(),
+            Fleet::MadeUp { count, weights } => {
+                (0..*count).zip(weights.clone().cycle()).map(|(number, weight)| made_up(seed, number, weight)).collect()
+            }
+        }
+    }
+
+    /// One that is none of them.
+    pub(super) fn newcomer(&self, seed: u32) -> Node {
+        match self {
+            // Addresses that RFC 2544 sets aside for tests.
+            Fleet::Given(_) => node(format!("newcomer-{seed}"), [198, 18 + high(seed) % 2, low(seed), 1], PORT),
+            Fleet::MadeUp { count, .. } => made_up(seed, *count, 1),
+        }
+    }
+
+    /// The id of the node of that number, from 0, for programs that hash one: its place in the list from 1, as HAProxy
+    /// counts; where nodes are made up, other seeds count on from somewhere else.
+    pub(super) fn id(&self, seed: u32, number: u32) -> u32 {
+        match self {
+            Fleet::Given(nodes) if number as usize == nodes.len() => number + seed,
+            Fleet::Given(_) => number + 1,
+            Fleet::MadeUp { .. } => 1 + (seed.saturating_sub(1).wrapping_mul(IDS_APART).wrapping_add(number)) % IDS,
+        }
+    }
+}
+
+/// A made-up node: one of a subnet, under the usual port of an application.
+fn made_up(seed: u32, number: u32, weight: u32) -> Node {
+    let name = match seed {
+        0 | 1 => format!("node-{:04}", number + 1),
+        seed => format!("node-{:04}.{seed}", number + 1),
+    };
+    // A subnet of its own for each of 256 seeds, then the next port.
+    let made = node(name, [10, low(seed), high(number), low(number)], PORT + u16::from(high(seed)));
+    Node { weight, ..made }
+}
+
+fn node(name: String, address: [u8; 4], port: u16) -> Node {
+    Node {
+        name: NodeName::try_from(name).expect("letters, digits and dashes"),
+        address: NodeAddress::Ip(SocketAddr::from((Ipv4Addr::from(address), port))),
+        weight: 1,
+        zone: None,
+        placement_id: None,
+        draining: false,
+    }
+}
+
+fn low(number: u32) -> u8 {
+    number.to_le_bytes()[0]
+}
+
+fn high(number: u32) -> u8 {
+    number.to_le_bytes()[1]
+}
+
+const PORT: u16 = 8080;
+
+/// How many server ids HAProxy tells apart: it hashes 20 bits of them.
+const IDS: u32 = (1 << 20) - 1;
+
+/// So far apart are the ids of two seeds; a prime.
+const IDS_APART: u32 = 104_729;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn made_up_nodes_are_all_different_in_every_seed() {
+        let fleet = Fleet::MadeUp { count: 300, weights: 1..=1 };
+        let mut seen = HashSet::new();
+        for seed in 1..=300 {
+            let nodes = fleet.nodes(seed).into_iter().chain([fleet.newcomer(seed)]);
+            for (node, number) in nodes.zip(0..) {
+                assert!(seen.insert(node.name.to_string()), "{} at seed {seed}", node.name);
+                assert!(seen.insert(node.address.to_string()), "{} at seed {seed}", node.address);
+                let is_new = seen.insert(fleet.id(seed, number).to_string());
+                // Ids come back after a while, but not within a seed: HAProxy has a million of them.
+                assert!(is_new || seed > 10, "id {} at seed {seed}", fleet.id(seed, number));
+            }
+        }
+    }
+
+    #[test]
+    fn ids_begin_as_haproxy_counts() {
+        let fleet = Fleet::MadeUp { count: 3, weights: 1..=1 };
+        assert_eq!([0, 1, 2].map(|number| fleet.id(1, number)), [1, 2, 3]);
+    }
+
+    #[test]
+    fn weights_begin_again_when_they_are_used_up() {
+        let fleet = Fleet::MadeUp { count: 5, weights: 1..=2 };
+        let weights: Vec<u32> = fleet.nodes(1).iter().map(|node| node.weight).collect();
+        assert_eq!(weights, [1, 2, 1, 2, 1]);
+    }
+}

@@ -1,0 +1,138 @@
+//! What counts as load: every position alike, or the requests of given keys.
+
+use crate::placement::hash;
+use crate::placement::ratio;
+use std::collections::HashMap;
+
+/// The load that placements are measured with.
+#[derive(Clone, Debug)]
+pub enum Keys {
+    /// Every position of the key space alike: shares are exact, and free of the noise that any number of keys brings.
+    Exact,
+    /// Keys, each with its requests; the load of a node is the requests it gets.
+    Listed(Vec<(Box<[u8]>, u64)>),
+}
+
+impl Keys {
+    /// `key-1`, `key-2` and so on, each with one request.
+    pub fn uniform(count: usize) -> Keys {
+        Keys::Listed((1..=count).map(|number| (key(number), 1)).collect())
+    }
+
+    /// `key-1`, `key-2` and so on, of which number r has `r^-exponent` as many requests as the first. With `requests`
+    /// so many are drawn; without, each key has exactly its part, which is the mean over all draws.
+    pub fn zipf(exponent: f64, count: usize, requests: Option<u64>) -> Keys {
+        let part = |rank: usize| (rank as f64).powf(-exponent);
+        let Some(requests) = requests else {
+            return Keys::Listed((1..=count).map(|rank| (key(rank), units(part(rank)))).collect());
+        };
+        let mut total = 0.0;
+        let up_to: Vec<f64> = (1..=count)
+            .map(|rank| {
+                total += part(rank);
+                total
+            })
+            .collect();
+        let mut drawn = vec![0; count];
+        for number in 0..requests {
+            let at = ratio(u128::from(hash::position(&number.to_le_bytes()))) * total;
+            // Rounding may carry the last one past the end.
+            drawn[up_to.partition_point(|end| *end <= at).min(count - 1)] += 1;
+        }
+        let listed = (1..=count).zip(drawn).filter(|(_, requests)| *requests > 0);
+        Keys::Listed(listed.map(|(rank, requests)| (key(rank), requests)).collect())
+    }
+}
+
+/// Keys as they come, in whatever order and number; the same key again is one request more.
+#[derive(Debug, Default)]
+pub struct KeyCounts {
+    counts: HashMap<Box<[u8]>, u64>,
+    bytes: usize,
+}
+
+impl KeyCounts {
+    /// Counts one request. The error is a sentence for the user, who gave more different keys than fit.
+    pub fn add(&mut self, key: &[u8]) -> Result<(), String> {
+        if let Some(count) = self.counts.get_mut(key) {
+            *count += 1;
+            return Ok(());
+        }
+        self.bytes += key.len();
+        if self.counts.len() >= KEYS_MAX || self.bytes > KEYS_BYTES_MAX {
+            let mib = KEYS_BYTES_MAX >> 20;
+            return Err(format!("over {KEYS_MAX} different keys, or over {mib} MiB of them; give a part of them"));
+        }
+        self.counts.insert(key.into(), 1);
+        Ok(())
+    }
+
+    /// How many different keys there are.
+    pub fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+}
+
+impl From<KeyCounts> for Keys {
+    fn from(counts: KeyCounts) -> Keys {
+        Keys::Listed(counts.counts.into_iter().collect())
+    }
+}
+
+fn key(number: usize) -> Box<[u8]> {
+    format!("key-{number}").into_bytes().into_boxed_slice()
+}
+
+/// A part of what the first key gets, in whole units that are small beside any key's.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 2^40")]
+fn units(part: f64) -> u64 {
+    ((part * (1u64 << 40) as f64).round() as u64).max(1)
+}
+
+/// The most different keys; they take some 300 MB.
+pub const KEYS_MAX: usize = 1 << 22;
+
+/// The most bytes that different keys have together.
+const KEYS_BYTES_MAX: usize = 1 << 29;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(keys: Keys) -> Vec<(String, u64)> {
+        let Keys::Listed(keys) = keys else { panic!("keys are listed") };
+        keys.into_iter().map(|(key, requests)| (String::from_utf8(key.into()).unwrap(), requests)).collect()
+    }
+
+    #[test]
+    fn of_zipf_keys_the_second_has_what_the_exponent_says() {
+        let keys = listed(Keys::zipf(1.0, 4, None));
+        let unit = keys[3].1;
+        let parts: Vec<u64> = keys.iter().map(|(_, requests)| requests / unit).collect();
+        assert_eq!(parts, [4, 2, 1, 1], "{keys:?}");
+        assert_eq!(keys[0].0, "key-1");
+    }
+
+    #[test]
+    fn drawn_requests_come_to_what_they_are_drawn_from() {
+        let drawn = listed(Keys::zipf(1.1, 1_000, Some(100_000)));
+        assert_eq!(drawn.iter().map(|(_, requests)| requests).sum::<u64>(), 100_000);
+        let sum: f64 = (1..=1_000).map(|rank| f64::from(rank).powf(-1.1)).sum();
+        let first = drawn[0].1 as f64 / 100_000.0;
+        assert!((first - 1.0 / sum).abs() < 0.005, "{first} of the requests are for the first key, not {}", 1.0 / sum);
+    }
+
+    #[test]
+    fn a_key_that_comes_again_is_one_request_more() {
+        let mut counts = KeyCounts::default();
+        ["a", "b", "a", ""].iter().for_each(|key| counts.add(key.as_bytes()).unwrap());
+        let mut keys = listed(counts.into());
+        keys.sort();
+        assert_eq!(keys, [(String::new(), 1), ("a".to_owned(), 2), ("b".to_owned(), 1)]);
+    }
+}
