@@ -11,6 +11,7 @@ mod problem;
 mod responses;
 mod routes;
 pub mod settings;
+pub(crate) mod svg;
 mod view;
 
 use crate::admin::auth::Gate;

@@ -278,7 +278,7 @@ pub struct RingView {
     /// Stretches of the key space from their start up to the next one's, at most 1,024.
     pub arcs: Vec<RingArc>,
     /// How many stretches there really are. When that is more than `arcs` holds, `arcs` is a picture: of each 1,024th
-    /// part of the key space the node that owns most of it.
+    /// part of the key space the node that owns its middle.
     pub arcs_exact: usize,
 }
 

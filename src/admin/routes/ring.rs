@@ -18,7 +18,6 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use http::HeaderMap;
 use http::header;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Who owns which part of the key space
@@ -93,27 +92,17 @@ fn ring_nodes(pool: &PoolTable) -> Vec<RingNode> {
     pool.membership.nodes().iter().map(ring_node).collect()
 }
 
-/// Of each of [`ARCS_MAX`] equal slices of the key space the node that owns most of it; neighbours of one owner become
-/// one arc. `arcs` is not empty.
+/// Of each of [`ARCS_MAX`] equal slices of the key space the owner of its middle; neighbours of one owner become one
+/// arc. Over all slices each node so has about its share. By who owns most of a slice, the heaviest node would have
+/// nearly all of them as soon as many arcs fall into each.
 fn coarsen(arcs: &[PlacementArc]) -> Vec<PlacementArc> {
-    let slice = POSITIONS / ARCS_MAX as u128;
+    let slice = u64::try_from(POSITIONS / ARCS_MAX as u128).expect("there are many slices");
     let mut coarse: Vec<PlacementArc> = Vec::new();
-    let mut next = 0;
-    let mut owner = arcs[arcs.len() - 1].node;
-    for number in 0..ARCS_MAX as u128 {
-        let (start, end) = (number * slice, (number + 1) * slice);
-        let mut owned: HashMap<usize, u128> = HashMap::new();
-        let mut from = start;
-        while let Some(arc) = arcs.get(next).filter(|arc| u128::from(arc.start) < end) {
-            *owned.entry(owner).or_default() += u128::from(arc.start) - from;
-            (from, owner, next) = (u128::from(arc.start), arc.node, next + 1);
-        }
-        *owned.entry(owner).or_default() += end - from;
-        // Of equal owners the one with the lower index, so that the picture does not flicker.
-        let most = owned.into_iter().max_by_key(|(node, positions)| (*positions, usize::MAX - node));
-        let node = most.map_or(owner, |(node, _)| node);
+    for start in (0..ARCS_MAX as u64).map(|number| number * slice) {
+        let after = arcs.partition_point(|arc| arc.start <= start + slice / 2);
+        // What precedes the first arc belongs to the last one, which reaches across zero.
+        let node = arcs[after.checked_sub(1).unwrap_or(arcs.len() - 1)].node;
         if coarse.last().is_none_or(|last| last.node != node) {
-            let start = u64::try_from(start).expect("a slice starts within the key space");
             coarse.push(PlacementArc { start, node });
         }
     }
@@ -135,11 +124,27 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_belongs_to_whoever_owns_most_of_it() {
+    fn a_slice_belongs_to_whoever_owns_its_middle() {
         let slice = u64::try_from(POSITIONS / ARCS_MAX as u128).unwrap();
         // The first slice: 1 owns a quarter from across zero, 0 half, 2 a quarter and all that follows until 1.
         let arcs = [arc(slice / 4, 0), arc(slice / 4 * 3, 2), arc(slice * 5 + 1, 1)];
         assert_eq!(coarsen(&arcs), [arc(0, 0), arc(slice, 2), arc(slice * 5, 1)]);
+        assert_eq!(coarsen(&[arc(slice * 2, 0), arc(slice * 3, 1)]), [arc(0, 1), arc(slice * 2, 0), arc(slice * 3, 1)]);
+    }
+
+    #[test]
+    fn a_heavy_node_has_no_more_of_many_small_arcs_than_its_share() {
+        // Seven pieces to a round, of which node 0 owns three.
+        let owners = [0, 1, 0, 2, 0, 3, 4];
+        let piece = u64::try_from(POSITIONS / (1 << 16)).unwrap();
+        let arcs: Vec<_> =
+            (0..1 << 16).zip(owners.into_iter().cycle()).map(|(at, node)| arc(at * piece, node)).collect();
+        let coarse = coarsen(&arcs);
+        let ends = coarse.iter().skip(1).map(|arc| u128::from(arc.start)).chain([POSITIONS]);
+        let owned =
+            coarse.iter().zip(ends).filter(|(arc, _)| arc.node == 0).map(|(arc, end)| end - u128::from(arc.start));
+        let share = owned.sum::<u128>() as f64 / POSITIONS as f64;
+        assert!((share - 3.0 / 7.0).abs() < 0.01, "{share}");
     }
 
     #[test]
