@@ -6,6 +6,8 @@
 mod live;
 #[path = "cli/program.rs"]
 mod program;
+#[path = "cli/simulate.rs"]
+mod simulate;
 
 use program::Ran;
 use program::ringway;
@@ -307,8 +309,10 @@ fn shells_manuals_and_tools_are_served() {
 
 #[test]
 fn long_help_begins_with_examples() {
-    for verb in ["serve", "check", "status", "locate", "explain", "plan", "apply", "node", "ring", "events", "rollback"]
-    {
+    for verb in [
+        "serve", "check", "status", "locate", "explain", "plan", "apply", "node", "ring", "events", "rollback",
+        "simulate",
+    ] {
         let help = ringway([verb, "--help"]).ok();
         assert!(help.starts_with("Examples:\n  ringway "), "{verb}: {help}");
         let short = ringway([verb, "-h"]).ok();

@@ -19,6 +19,7 @@ mod plan_file;
 mod ring;
 mod rollback;
 mod serve;
+mod simulate;
 mod status;
 mod target;
 
@@ -52,6 +53,7 @@ enum Verb {
     Ring(ring::RingArgs),
     Events(events::EventsArgs),
     Rollback(rollback::RollbackArgs),
+    Simulate(simulate::SimulateArgs),
     Export(completions::ExportArgs),
     Completions(completions::CompletionsArgs),
     Man(completions::ManArgs),
@@ -77,6 +79,7 @@ pub fn run() -> Result<(), Failure> {
         Verb::Ring(args) => ring::run(&args, &mut out),
         Verb::Events(args) => events::run(&args, &mut out),
         Verb::Rollback(args) => rollback::run(&args, &mut out),
+        Verb::Simulate(args) => simulate::run(&args, &mut out),
         Verb::Export(args) => completions::export(&args, &mut out),
         Verb::Completions(args) => completions::run(&args, Cli::command(), &mut out),
         Verb::Man(args) => completions::man(&args, Cli::command(), &mut out),
