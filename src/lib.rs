@@ -11,6 +11,8 @@ pub mod routing;
 
 pub mod cluster;
 
+pub mod compat;
+
 pub mod simulation;
 
 pub mod metrics;

@@ -174,7 +174,7 @@ impl PlacementSettings {
     }
 
     /// Every kind, with its settings at their defaults.
-    fn of_kinds() -> impl Iterator<Item = PlacementSettings> {
+    pub fn of_kinds() -> impl Iterator<Item = PlacementSettings> {
         let own =
             [PlacementSettings::default(), PlacementSettings::Table { slots: Slots::default(), cap: Cap::default() }];
         let others = [

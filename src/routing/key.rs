@@ -164,6 +164,12 @@ impl KeyRule {
         self.hash_tag.map_or(key, |tag| tag.select(key))
     }
 
+    /// How many alternatives, from the first on, need no more of a request than its first line.
+    pub fn alternatives_in_request_line(&self) -> usize {
+        let is_readable = |alternative: &&Alternative| alternative.parts.iter().all(Source::is_in_request_line);
+        self.alternatives.iter().take_while(is_readable).count()
+    }
+
     /// The name of an alternative by its index, e.g. `header:x-room` or `header:x-tenant+path:2`.
     pub fn source_name(&self, source: usize) -> &str {
         &self.alternatives[source].name

@@ -91,6 +91,26 @@ impl Source {
         bytes.filter(|bytes| !bytes.is_empty())
     }
 
+    /// Whether the first line of a request holds it.
+    pub fn is_in_request_line(&self) -> bool {
+        match self {
+            Source::Method
+            | Source::Path
+            | Source::PathAndQuery
+            | Source::PathPrefix(_)
+            | Source::PathSegment(_)
+            | Source::Query(_)
+            | Source::QueryRaw(_) => true,
+            Source::Body(_)
+            | Source::ClientIp
+            | Source::Cookie(_)
+            | Source::HaproxyHashHdr(_)
+            | Source::HaproxyHdr(_)
+            | Source::Header(_)
+            | Source::Host => false,
+        }
+    }
+
     /// How many bytes of a body have to be looked at for it to be of any use.
     pub fn body_bytes_min(&self) -> usize {
         match self {

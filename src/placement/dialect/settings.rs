@@ -133,6 +133,41 @@ pub enum TwemproxyHash {
     OneAtATime,
 }
 
+impl HaproxyHash {
+    /// All of them; the default is first.
+    pub const ALL: [HaproxyHash; 6] = [
+        HaproxyHash::Sdbm,
+        HaproxyHash::Djb2,
+        HaproxyHash::Wt6,
+        HaproxyHash::Crc32,
+        HaproxyHash::Source,
+        HaproxyHash::None,
+    ];
+}
+
+impl HashKey {
+    /// All of them; the default is first.
+    pub const ALL: [HashKey; 5] = [HashKey::Id, HashKey::Addr, HashKey::AddrPort, HashKey::Guid, HashKey::Id32];
+}
+
+impl TwemproxyHash {
+    /// All of them; the default is first.
+    pub const ALL: [TwemproxyHash; 12] = [
+        TwemproxyHash::Fnv1a64,
+        TwemproxyHash::Fnv164,
+        TwemproxyHash::Fnv1a32,
+        TwemproxyHash::Fnv132,
+        TwemproxyHash::OneAtATime,
+        TwemproxyHash::Md5,
+        TwemproxyHash::Crc16,
+        TwemproxyHash::Crc32,
+        TwemproxyHash::Crc32a,
+        TwemproxyHash::Hsieh,
+        TwemproxyHash::Murmur,
+        TwemproxyHash::Jenkins,
+    ];
+}
+
 impl Default for EnvoyMaglev {
     fn default() -> EnvoyMaglev {
         EnvoyMaglev { table_size: 65_537 }
