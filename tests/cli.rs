@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+#[path = "cli/compat.rs"]
+mod compat;
 #[path = "cli/live.rs"]
 mod live;
 #[path = "cli/program.rs"]
@@ -311,7 +313,7 @@ fn shells_manuals_and_tools_are_served() {
 fn long_help_begins_with_examples() {
     for verb in [
         "serve", "check", "status", "locate", "explain", "plan", "apply", "node", "ring", "events", "rollback",
-        "simulate",
+        "compat", "simulate",
     ] {
         let help = ringway([verb, "--help"]).ok();
         assert!(help.starts_with("Examples:\n  ringway "), "{verb}: {help}");

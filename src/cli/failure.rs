@@ -9,6 +9,8 @@ use std::io;
 pub enum Failure {
     /// The config file cannot be used; the text is printed as it is.
     Config(String),
+    /// What was compared is not alike, as with diff(1); the results say how.
+    Differs,
     /// It was tried and did not work.
     Failed(String),
     /// Standard output cannot be written to.
@@ -27,7 +29,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Failure::Failed(_) | Failure::Output(_) => 1,
+            Failure::Differs | Failure::Failed(_) | Failure::Output(_) => 1,
             Failure::Config(_) | Failure::Usage(_) => 2,
             Failure::Stale(_) => 3,
             Failure::Unsafe(_) => 4,
@@ -38,6 +40,7 @@ impl Failure {
     pub fn message(&self) -> Option<String> {
         match self {
             Failure::Config(text) => Some(text.trim_end().to_owned()),
+            Failure::Differs => None,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Failure::Output(error) => Some(format!("error: cannot write to standard output: {error}")),
             Failure::Failed(text) | Failure::Stale(text) | Failure::Unsafe(text) | Failure::Usage(text) => {

@@ -1,9 +1,11 @@
 //! The command line: its verbs, and what they share.
 
+mod access_log;
 mod apply;
 mod change_words;
 mod check;
 mod client;
+mod compat;
 mod completions;
 mod demo;
 mod events;
@@ -53,6 +55,7 @@ enum Verb {
     Ring(ring::RingArgs),
     Events(events::EventsArgs),
     Rollback(rollback::RollbackArgs),
+    Compat(compat::CompatArgs),
     Simulate(simulate::SimulateArgs),
     Export(completions::ExportArgs),
     Completions(completions::CompletionsArgs),
@@ -79,6 +82,7 @@ pub fn run() -> Result<(), Failure> {
         Verb::Ring(args) => ring::run(&args, &mut out),
         Verb::Events(args) => events::run(&args, &mut out),
         Verb::Rollback(args) => rollback::run(&args, &mut out),
+        Verb::Compat(args) => compat::run(&args, &mut out),
         Verb::Simulate(args) => simulate::run(&args, &mut out),
         Verb::Export(args) => completions::export(&args, &mut out),
         Verb::Completions(args) => completions::run(&args, Cli::command(), &mut out),

@@ -9,6 +9,7 @@
 mod harness;
 
 mod churn;
+mod compat;
 mod crash;
 mod dialects;
 mod drains;
