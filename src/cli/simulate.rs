@@ -37,7 +37,7 @@ use std::str::FromStr;
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
-  ringway simulate                                     10 equal nodes; Ringway beside nginx, HAProxy and Envoy
+  ringway simulate                             10 nodes; Ringway beside nginx, HAProxy and Envoy
   ringway simulate --nodes 10,100 --seeds 30 --svg > simulation.svg
   ringway simulate -c ringway.toml --placement ring --placement 'table slots=262144'
   ringway simulate --keys zipf:1.1,100000 a=10.0.0.10:3000 b=10.0.0.11:3000,weight=2
@@ -95,6 +95,8 @@ struct Answer {
 struct Outcome {
     nodes: usize,
     weights: Weights,
+    /// See [`Keys::floor`].
+    cv_of_keys: f64,
     placements: Vec<Report>,
 }
 
@@ -174,7 +176,8 @@ fn simulate(
                 Err(refused) => return Err(Failure::Usage(refused)),
             }
         }
-        outcomes.push(Outcome { nodes: fleet.len(), weights: Weights::of(fleet), placements });
+        let (nodes, weights) = (fleet.len(), Weights::of(fleet));
+        outcomes.push(Outcome { nodes, weights, cv_of_keys: keys.floor(nodes), placements });
     }
     match outcomes.iter().any(|outcome| outcome.placements.is_empty()) {
         true => Err(Failure::Usage("none of the usual placements takes these nodes; name one with --placement".into())),
@@ -246,8 +249,11 @@ const NODES_DEFAULT: u32 = 10;
 const NODES_MIN: i64 = 2;
 
 const PLACEMENT_HELP: &str = "\
-A placement to compare, written as for `plan placement`: ring, 'ring vnodes=256', 'table slots=262144 cap=1.05',
-nginx, 'haproxy hash=crc32' ... Several times for several. 'haproxy weights=x10' multiplies all weights by 10 for this
-one: HAProxy has 16 points for each unit. Without it, Ringway's ring and table are compared with nginx, haproxy with
-weights as they are and times 10, envoy-ring-hash and envoy-maglev. Made-up nodes have made-up addresses, and ids where
-HAProxy hashes those.";
+A placement to compare, written as for `plan placement`: ring, 'ring vnodes=256', 'table slots=262144 cap=1.05', \
+nginx, 'haproxy hash=crc32' ... Several times for several.
+
+'haproxy weights=x10' multiplies all weights by 10 for this one: HAProxy has 16 points for each unit of weight. Where \
+it hashes ids, nodes without one are numbered.
+
+Without this, Ringway's ring and table are compared with nginx, haproxy, haproxy weights=x10, envoy-ring-hash and \
+envoy-maglev.";

@@ -42,6 +42,16 @@ impl Keys {
         let listed = (1..=count).zip(drawn).filter(|(_, requests)| *requests > 0);
         Keys::Listed(listed.map(|(rank, requests)| (key(rank), requests)).collect())
     }
+
+    /// The coefficient of variation of the load that these keys bring along: what a placement is to be expected to have
+    /// that gives every node exactly its share of the key space. With w the part of a key in all requests, it is
+    /// `sqrt((nodes - 1) * sum of w^2)`; with K keys of one request about `sqrt(nodes / K)`. 0 for exact shares.
+    pub fn floor(&self, nodes: usize) -> f64 {
+        let Keys::Listed(keys) = self else { return 0.0 };
+        let all: u64 = keys.iter().map(|(_, requests)| requests).sum();
+        let squares: f64 = keys.iter().map(|(_, requests)| (*requests as f64 / all as f64).powi(2)).sum();
+        (nodes.saturating_sub(1) as f64 * squares).sqrt()
+    }
 }
 
 /// Keys as they come, in whatever order and number; the same key again is one request more.
@@ -125,6 +135,14 @@ mod tests {
         let sum: f64 = (1..=1_000).map(|rank| f64::from(rank).powf(-1.1)).sum();
         let first = drawn[0].1 as f64 / 100_000.0;
         assert!((first - 1.0 / sum).abs() < 0.005, "{first} of the requests are for the first key, not {}", 1.0 / sum);
+    }
+
+    #[test]
+    fn few_keys_and_hot_ones_bring_unevenness_along() {
+        assert_eq!(Keys::Exact.floor(100), 0.0);
+        assert!((Keys::uniform(1_000_000).floor(101) - 0.01).abs() < 1e-9);
+        assert_eq!(Keys::uniform(1).floor(5), 2.0, "one node has all, five times its share, and the others nothing");
+        assert!(Keys::zipf(1.1, 1_000, None).floor(10) > 0.4);
     }
 
     #[test]

@@ -225,12 +225,13 @@ fn none_of(lines: u64) -> String {
 /// How to write keys, for `--help`.
 pub(super) const HELP: &str = "\
 What counts as load:
-  exact            every position of the key space; free of the noise of sampling
-  uniform:N        N keys with a request each
-  zipf:S,N[,R]     N keys, the r-th of which has r^-S as many requests as the first; with R so many requests are drawn
-  file:PATH        a key a line; - is standard input; a key that comes twice has two requests
-  log:PATH         the column --key-column of each line, as an access log has it
-The load of a node then is the requests it gets, and what moves is counted in requests.";
+  exact         every position alike, free of the noise of sampling
+  uniform:N     N keys with a request each
+  zipf:S,N      N keys, the r-th with r^-S as many requests as the first
+  zipf:S,N,R    so many requests drawn from these
+  file:PATH     a key a line, a request each time it comes; - is standard input
+  log:PATH      the same, of the column --key-column of an access log
+Of keys, the load of a node is the requests it gets, and movement is counted in requests.";
 
 const EXPONENT_MAX: f64 = 10.0;
 

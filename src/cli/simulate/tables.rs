@@ -19,6 +19,10 @@ pub(super) fn show(answer: &Answer, out: &mut Output) -> Result<(), Failure> {
         let (nodes, weights) = (outcome.nodes, &outcome.weights);
         let seeds = count(answer.seeds as usize, "seed");
         out.bold(format_args!("{nodes} nodes of weight {weights}; means over {seeds}; {keys}"))?;
+        if outcome.cv_of_keys > 0.0 {
+            let floor = outcome.cv_of_keys * 100.0;
+            out.line(format_args!("these keys alone make a CV of {floor:.1} %, however fair the placement"))?;
+        }
         out.line("")?;
         out.table(&balance(outcome))?;
         out.line("")?;
