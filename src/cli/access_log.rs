@@ -44,6 +44,8 @@ pub(super) enum Column {
     Name(String),
     /// From 1, or from -1 backwards.
     Number(isize),
+    /// A word of a column, both from 1: `5.2` is the target of a request in column 5.
+    Word(usize, usize),
 }
 
 impl AccessLog {
@@ -150,6 +152,10 @@ impl<'a> Line<'a> {
                 };
                 words.get(index).map(|word| Cow::Borrowed(&**word))
             }
+            (Line::Words(words), Column::Word(column, word)) => {
+                let mut parts = words.get(column - 1)?.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
+                parts.nth(word - 1).map(Cow::Borrowed)
+            }
             _ => None,
         }
     }
@@ -172,11 +178,19 @@ impl<'a> Line<'a> {
     }
 }
 
-/// A number is a place, anything else a name. The error is a sentence for the user.
+/// A number is a place, two with a dot between them are a word in a place, and anything else is a name. The error is a
+/// sentence for the user.
 impl FromStr for Column {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Column, String> {
+        let word = text.split_once('.').and_then(|(column, word)| Some((column.parse().ok()?, word.parse().ok()?)));
+        if let Some((column, word)) = word {
+            return match (column, word) {
+                (0, _) | (_, 0) => Err(format!("`{text}` counts from 0; columns and their words are counted from 1")),
+                (column, word) => Ok(Column::Word(column, word)),
+            };
+        }
         match text.parse() {
             Ok(0) => Err("columns are counted from 1, or from -1 for the last".to_owned()),
             Ok(number) => Ok(Column::Number(number)),
@@ -191,6 +205,7 @@ impl fmt::Display for Column {
         match self {
             Column::Name(name) => out.write_str(name),
             Column::Number(number) => write!(out, "{number}"),
+            Column::Word(column, word) => write!(out, "{column}.{word}"),
         }
     }
 }
@@ -433,6 +448,10 @@ mod tests {
             assert_eq!(get("a b c", column).as_deref(), expected, "{column}");
         }
         assert_eq!(get("a b c", "name"), None);
+        let line = r#"a "GET  /b HTTP/1.1""#;
+        assert_eq!(get(line, "2.2").as_deref(), Some("/b"));
+        assert_eq!((get(line, "2.4"), get(line, "3.1")), (None, None));
+        assert!("2.0".parse::<Column>().unwrap_err().contains("from 1"));
         assert!("0".parse::<Column>().unwrap_err().contains("from 1"));
     }
 

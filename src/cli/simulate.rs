@@ -5,6 +5,7 @@ mod picture;
 mod progress;
 mod tables;
 
+use crate::cli::access_log::Column;
 use crate::cli::failure::Failure;
 use crate::cli::offline::Offline;
 use crate::cli::output::Output;
@@ -61,9 +62,10 @@ pub(super) struct SimulateArgs {
     /// What counts as load: exact, uniform:N, zipf:S,N[,R], file:PATH or log:PATH
     #[arg(long, value_name = "KEYS", default_value = "exact", long_help = keys::HELP)]
     keys: KeySource,
-    /// The column of the log that has the key, from 1; 5.2 is the second word of the fifth
-    #[arg(long, value_name = "N", value_parser = keys::Column::from_str)]
-    key_column: Option<keys::Column>,
+    /// Column of the log that has the key, from 1, or from -1 for the last; 5.2 is the second word of the fifth; where
+    /// a line is an object in JSON, the name of a field or a JSON pointer
+    #[arg(long, value_name = "COLUMN", allow_negative_numbers = true)]
+    key_column: Option<Column>,
     /// What happens to the nodes: some of add, remove, reweight, replace, remove-10% [default: all]
     #[arg(long = "change", value_name = "CHANGE", value_delimiter = ',')]
     changes: Vec<ChangeKind>,
@@ -104,7 +106,7 @@ struct Outcome {
 pub(super) fn run(args: &SimulateArgs, out: &mut Output) -> Result<(), Failure> {
     let (fleets, own) = fleets(args)?;
     let contenders = contenders(args, own)?;
-    let keys = args.keys.read(args.key_column)?;
+    let keys = args.keys.read(args.key_column.as_ref())?;
     let simulations = simulate(args, &fleets, &contenders, &keys)?;
     let answer = Answer { keys: args.keys.to_string(), seeds: args.seeds, simulations };
     match (args.svg, args.json) {

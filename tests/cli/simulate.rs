@@ -125,7 +125,7 @@ fn mistakes_say_what_to_do() {
         (&["--weights", "5..1"], 2, "`5..1` are no weights"),
         (&["--change", "drop"], 2, "`drop` is no change; use some of add, remove"),
         (&["--keys", "unifrom:5"], 2, "write exact, uniform:N"),
-        (&["--keys", "log:x"], 2, "needs --key-column N"),
+        (&["--keys", "log:x"], 2, "needs --key-column"),
         (&["--key-column", "3"], 2, "is for --keys log:PATH"),
         (&["--keys", "file:/nonexistent"], 1, "cannot read the keys from /nonexistent"),
         (&["--keys", &empty], 1, "has no keys: it is empty"),

@@ -1,5 +1,7 @@
 //! Where the keys of a simulation come from: drawn, or read from a file or an access log.
 
+use crate::cli::access_log::AccessLog;
+use crate::cli::access_log::Column;
 use crate::cli::failure::Failure;
 use crate::simulation::KEYS_MAX;
 use crate::simulation::KeyCounts;
@@ -29,18 +31,19 @@ pub(super) enum KeySource {
 
 impl KeySource {
     /// Makes or reads them; `column` is that of a log.
-    pub(super) fn read(&self, column: Option<Column>) -> Result<Keys, Failure> {
+    pub(super) fn read(&self, column: Option<&Column>) -> Result<Keys, Failure> {
         let is_log = matches!(self, KeySource::Log(_));
         if column.is_some() && !is_log {
             return Err(Failure::Usage("--key-column is for --keys log:PATH".to_owned()));
         }
         match self {
             KeySource::Exact => Ok(Keys::Exact),
-            KeySource::File(path) => counted(path, &|line| Some(line)),
+            KeySource::File(path) => of_file(path),
             KeySource::Log(path) => {
-                let missing = "--keys log:PATH needs --key-column N, the column of the key from 1";
+                let missing =
+                    "--keys log:PATH needs --key-column, the column of the key: its number from 1, or its name";
                 let column = column.ok_or_else(|| Failure::Usage(missing.to_owned()))?;
-                counted(path, &|line| column.of(line))
+                of_log(path, column)
             }
             KeySource::Uniform(keys) => Ok(Keys::uniform(*keys)),
             KeySource::Zipf { exponent, keys, requests } => Ok(Keys::zipf(*exponent, *keys, *requests)),
@@ -104,115 +107,70 @@ fn key_count(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("`{text}` is no number of keys from 1 to {KEYS_MAX}"))
 }
 
-/// A column of a log: words between white space, of which one in quotes or brackets counts as one; or a word of such a
-/// one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Column {
-    /// From 1.
-    column: usize,
-    /// From 1, within the column; all of it where there is none.
-    word: Option<usize>,
-}
-
-impl Column {
-    /// What stands there; none where the line has no such column, or nothing in it.
-    fn of(self, line: &[u8]) -> Option<&[u8]> {
-        let column = columns(line).nth(self.column - 1)?;
-        let found = match self.word {
-            Some(word) => column.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(word - 1)?,
-            None => column,
-        };
-        (!found.is_empty()).then_some(found)
-    }
-}
-
-impl fmt::Display for Column {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.word {
-            Some(word) => write!(out, "{}.{word}", self.column),
-            None => write!(out, "{}", self.column),
-        }
-    }
-}
-
-/// The error is a sentence for the user.
-impl FromStr for Column {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Column, String> {
-        let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
-        let column = match text.split_once('.') {
-            Some((column, word)) => number(column).zip(number(word)).map(|(column, word)| (column, Some(word))),
-            None => number(text).map(|column| (column, None)),
-        };
-        let (column, word) = column.ok_or_else(|| {
-            format!("`{text}` is no column; write its number from 1, or 5.2 for the second word of the fifth")
-        })?;
-        Ok(Column { column, word })
-    }
-}
-
-/// The columns of a line, without their quotes or brackets. A quote within quotes stands behind a backslash.
-fn columns(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = line;
-    std::iter::from_fn(move || {
-        rest = rest.trim_ascii_start();
-        let (column, after) = match rest.first()? {
-            b'"' => up_to(&rest[1..], b'"'),
-            b'[' => up_to(&rest[1..], b']'),
-            _ => rest.split_at(rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len())),
-        };
-        rest = after;
-        Some(column)
-    })
-}
-
-/// What stands before the first `end` that has no backslash before it, and what behind it.
-fn up_to(text: &[u8], end: u8) -> (&[u8], &[u8]) {
-    let mut is_escaped = false;
-    let place = text.iter().position(|&byte| {
-        let is_end = byte == end && !is_escaped;
-        is_escaped = byte == b'\\' && !is_escaped;
-        is_end
-    });
-    match place {
-        Some(place) => (&text[..place], &text[place + 1..]),
-        None => (text, &[]),
-    }
-}
-
-/// The keys that `key_of` finds in the lines of a file, each with how often it comes. Lines without one are told of.
-fn counted(path: &str, key_of: &dyn Fn(&[u8]) -> Option<&[u8]>) -> Result<Keys, Failure> {
+/// Each line of a file is a key.
+fn of_file(path: &str) -> Result<Keys, Failure> {
     let failed = |error: io::Error| Failure::Failed(format!("cannot read the keys from {path}: {error}"));
     let input: Box<dyn Read> = match path {
         "-" => Box::new(io::stdin().lock()),
         path => Box::new(File::open(path).map_err(failed)?),
     };
     let mut input = BufReader::new(input);
-    let (mut counts, mut lines, mut without) = (KeyCounts::default(), 0u64, 0u64);
+    let mut counted = Counted::default();
     let mut line = Vec::new();
     loop {
         line.clear();
-        let bytes = (&mut input).take(LINE_BYTES_READ).read_until(b'\n', &mut line).map_err(failed)?;
+        let bytes = (&mut input).take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line).map_err(failed)?;
         if bytes == 0 {
-            break;
+            return counted.finish(path);
         }
-        lines += 1;
         if bytes > LINE_BYTES_MAX {
-            return Err(Failure::Failed(format!("line {lines} of {path} is longer than {LINE_BYTES_MAX} bytes")));
+            let line = counted.lines + 1;
+            return Err(Failure::Failed(format!("line {line} of {path} is longer than {LINE_BYTES_MAX} bytes")));
         }
-        match key_of(line.trim_ascii_end()).filter(|key| !key.is_empty()) {
-            Some(key) => counts.add(key).map_err(|why| Failure::Failed(format!("{path} has {why}")))?,
-            None => without += 1,
+        counted.add(path, Some(line.trim_ascii_end()))?;
+    }
+}
+
+/// A column of each line of an access log is a key.
+fn of_log(path: &str, column: &Column) -> Result<Keys, Failure> {
+    let mut log = AccessLog::open(path)?;
+    let mut counted = Counted::default();
+    while let Some((_, line)) = log.next_line()? {
+        counted.add(path, line.get(column).as_deref())?;
+    }
+    counted.finish(path)
+}
+
+/// The keys of a file, each with how often it comes.
+#[derive(Default)]
+struct Counted {
+    counts: KeyCounts,
+    lines: u64,
+    without: u64,
+}
+
+impl Counted {
+    fn add(&mut self, path: &str, key: Option<&[u8]>) -> Result<(), Failure> {
+        self.lines += 1;
+        match key.filter(|key| !key.is_empty()) {
+            Some(key) => self.counts.add(key).map_err(|why| Failure::Failed(format!("{path} has {why}"))),
+            None => {
+                self.without += 1;
+                Ok(())
+            }
         }
     }
-    if counts.is_empty() {
-        return Err(Failure::Failed(format!("{path} has no keys: {}", none_of(lines))));
+
+    /// Lines without a key are told of.
+    fn finish(self, path: &str) -> Result<Keys, Failure> {
+        if self.counts.is_empty() {
+            return Err(Failure::Failed(format!("{path} has no keys: {}", none_of(self.lines))));
+        }
+        if self.without > 0 {
+            eprintln!("{} of {} lines of {path} have no key", self.without, self.lines);
+        }
+        Ok(self.counts.into())
     }
-    if without > 0 {
-        eprintln!("{without} of {lines} lines of {path} have no key");
-    }
-    Ok(counts.into())
 }
 
 fn none_of(lines: u64) -> String {
@@ -238,47 +196,12 @@ const EXPONENT_MAX: f64 = 10.0;
 /// The most requests that are drawn.
 const REQUESTS_MAX: u64 = 1_000_000_000;
 
-/// Longest line of a file.
+/// Longest line of a file of keys.
 const LINE_BYTES_MAX: usize = 64 * 1024;
-
-/// One byte more than a line may have.
-const LINE_BYTES_READ: u64 = 64 * 1024 + 1;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// As nginx writes it under `combined`.
-    const LINE: &[u8] =
-        br#"10.0.0.9 - - [27/Nov/2026:06:47:40 +0000] "GET /a/b?c=1 HTTP/1.1" 200 17 "-" "curl \"7\" x" 0.004"#;
-
-    fn column(text: &str) -> Option<&'static str> {
-        let column: Column = text.parse().unwrap();
-        column.of(LINE).map(|found| std::str::from_utf8(found).unwrap())
-    }
-
-    #[test]
-    fn columns_of_an_access_log_are_found() {
-        for (text, found) in [
-            ("1", Some("10.0.0.9")),
-            ("2", Some("-")),
-            ("4", Some("27/Nov/2026:06:47:40 +0000")),
-            ("5", Some("GET /a/b?c=1 HTTP/1.1")),
-            ("5.2", Some("/a/b?c=1")),
-            ("5.4", None),
-            ("9", Some(r#"curl \"7\" x"#)),
-            ("10", Some("0.004")),
-            ("11", None),
-        ] {
-            assert_eq!(column(text), found, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_quote_that_never_ends_goes_to_the_end_of_the_line() {
-        assert_eq!(columns(br#"a "b c"#).collect::<Vec<_>>(), [&b"a"[..], b"b c"]);
-        assert_eq!(columns(b"  ").count(), 0);
-    }
 
     #[test]
     fn sources_read_back_as_they_are_written() {
@@ -304,9 +227,6 @@ mod tests {
         ] {
             let refused = text.parse::<KeySource>().unwrap_err();
             assert!(refused.contains(answer), "{text}: {refused}");
-        }
-        for text in ["0", "5.0", "x", "1.2.3", ""] {
-            assert!(text.parse::<Column>().unwrap_err().contains("write its number from 1"), "{text}");
         }
     }
 }
