@@ -136,7 +136,8 @@ async fn the_ring_is_numbers_or_a_picture() {
         "{}",
         picture.text
     );
-    assert_eq!(picture.text.matches("<path d=\"M").count(), 6, "a sector and a gap for each node: {}", picture.text);
+    let pieces = ["<path d=\"M", "<path class=\"gap\""].map(|piece| picture.text.matches(piece).count());
+    assert_eq!(pieces, [6, 3], "a sector, a part of the key space and a gap for each node: {}", picture.text);
 }
 
 #[tokio::test]
