@@ -31,6 +31,8 @@ pub mod handover;
 
 pub mod config;
 
+pub mod import;
+
 pub mod app;
 
 pub mod cli;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Modules that only decide: no clock, no I/O, nothing asynchronous.
-const PURE: [&str; 6] = ["section", "placement", "routing", "cluster", "compat", "simulation"];
+const PURE: [&str; 7] = ["section", "placement", "routing", "cluster", "compat", "simulation", "import"];
 
 /// What a pure module must not name.
 const IMPURE: [&str; 9] =

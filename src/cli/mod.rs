@@ -11,6 +11,7 @@ mod demo;
 mod events;
 mod explain;
 mod failure;
+mod import;
 mod locate;
 mod node;
 mod node_table;
@@ -55,6 +56,7 @@ enum Verb {
     Ring(ring::RingArgs),
     Events(events::EventsArgs),
     Rollback(rollback::RollbackArgs),
+    Import(import::ImportArgs),
     Compat(compat::CompatArgs),
     Simulate(simulate::SimulateArgs),
     Export(completions::ExportArgs),
@@ -82,6 +84,7 @@ pub fn run() -> Result<(), Failure> {
         Verb::Ring(args) => ring::run(&args, &mut out),
         Verb::Events(args) => events::run(&args, &mut out),
         Verb::Rollback(args) => rollback::run(&args, &mut out),
+        Verb::Import(args) => import::run(&args, &mut out),
         Verb::Compat(args) => compat::run(&args, &mut out),
         Verb::Simulate(args) => simulate::run(&args, &mut out),
         Verb::Export(args) => completions::export(&args, &mut out),

@@ -271,7 +271,7 @@ fn read_slots(value: &Value<'_>) -> Option<Slots> {
 }
 
 /// A placement as the settings of an inline table.
-fn print_placement(placement: PlacementSettings) -> Vec<(&'static str, toml::Value)> {
+pub fn print_placement(placement: PlacementSettings) -> Vec<(&'static str, toml::Value)> {
     let toml_of = |value: serde_json::Value| match value {
         serde_json::Value::Bool(flag) => flag.into(),
         serde_json::Value::Number(number) => match number.as_i64() {
