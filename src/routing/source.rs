@@ -31,6 +31,11 @@ pub enum Source {
     Host,
     /// `method`: such as `GET`.
     Method,
+    /// `nginx-arg:NAME`: the first parameter of that name in any case that has a value, as on the wire: `$arg_NAME` of
+    /// nginx.
+    NginxArg(String),
+    /// `nginx-cookie:NAME`: the first cookie of that name in any case, up to `;`: nginx's `$cookie_NAME`.
+    NginxCookie(String),
     /// `path`: as on the wire, before `?`.
     Path,
     /// `path-and-query`: both as on the wire, with the `?` between them. nginx has it as `$request_uri`, HAProxy as
@@ -45,6 +50,8 @@ pub enum Source {
     Query(String),
     /// `query-raw:NAME`: the first parameter of that name as on the wire, which is what nginx, HAProxy and Envoy take.
     QueryRaw(String),
+    /// `text:TEXT`: that text itself, for what stands between the others in a list of parts.
+    Text(String),
 }
 
 /// One place of a request body.
@@ -76,6 +83,11 @@ impl Source {
             Source::Header(name) => head.headers.get(name).and_then(|value| borrowed(value.as_bytes())),
             Source::Host => borrowed(head.host.as_bytes()),
             Source::Method => borrowed(head.method.as_str().as_bytes()),
+            Source::NginxArg(name) => nginx_argument(head.query?, name.as_bytes()).and_then(borrowed),
+            Source::NginxCookie(name) => {
+                let mut fields = head.headers.get_all(COOKIE).into_iter();
+                fields.find_map(|field| nginx_cookie(field.as_bytes(), name.as_bytes())).and_then(borrowed)
+            }
             Source::Path => borrowed(head.path.as_bytes()),
             Source::PathAndQuery => Some(match head.query {
                 Some(query) => Cow::Owned(format!("{}?{query}", head.path).into_bytes()),
@@ -87,6 +99,7 @@ impl Source {
             }
             Source::Query(name) => parameter(head.query?, name.as_bytes()),
             Source::QueryRaw(name) => raw_parameter(head.query?, name.as_bytes()).and_then(borrowed),
+            Source::Text(text) => Some(Cow::Owned(text.clone().into_bytes())),
         };
         bytes.filter(|bytes| !bytes.is_empty())
     }
@@ -95,19 +108,22 @@ impl Source {
     pub fn is_in_request_line(&self) -> bool {
         match self {
             Source::Method
+            | Source::NginxArg(_)
             | Source::Path
             | Source::PathAndQuery
             | Source::PathPrefix(_)
             | Source::PathSegment(_)
             | Source::Query(_)
-            | Source::QueryRaw(_) => true,
+            | Source::QueryRaw(_)
+            | Source::Text(_) => true,
             Source::Body(_)
             | Source::ClientIp
             | Source::Cookie(_)
             | Source::HaproxyHashHdr(_)
             | Source::HaproxyHdr(_)
             | Source::Header(_)
-            | Source::Host => false,
+            | Source::Host
+            | Source::NginxCookie(_) => false,
         }
     }
 
@@ -150,6 +166,34 @@ fn parameter<'a>(query: &'a str, name: &[u8]) -> Option<Cow<'a, [u8]>> {
 fn raw_parameter<'a>(query: &'a str, name: &[u8]) -> Option<&'a [u8]> {
     let mut pairs = query.as_bytes().split(|byte| *byte == b'&').map(|pair| split_pair(pair, b'='));
     pairs.find(|pair| pair.0 == name).and_then(|pair| pair.1)
+}
+
+/// As `ngx_http_arg` finds it: the name in any case, and a name without `=` is none.
+fn nginx_argument<'a>(query: &'a str, name: &[u8]) -> Option<&'a [u8]> {
+    let mut pairs = query.as_bytes().split(|byte| *byte == b'&').map(|pair| split_pair(pair, b'='));
+    pairs.find_map(|(found, value)| value.filter(|_| found.eq_ignore_ascii_case(name)))
+}
+
+/// As `ngx_http_parse_multi_header_lines` finds it in one field: names begin after `;` or `,`, values end before `;`.
+fn nginx_cookie<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let without_spaces = |text: &'a [u8]| {
+        let spaces = text.iter().take_while(|byte| **byte == b' ').count();
+        &text[spaces..]
+    };
+    let mut rest = field;
+    while !rest.is_empty() {
+        if rest.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name)) {
+            rest = match without_spaces(&rest[name.len()..]) {
+                [b'=', value @ ..] => return without_spaces(value).split(|byte| *byte == b';').next(),
+                // nginx has read this byte by then, even where it sets cookies apart.
+                [_, after @ ..] => after,
+                [] => return None,
+            };
+        }
+        let end = rest.iter().position(|byte| matches!(byte, b';' | b','))?;
+        rest = without_spaces(&rest[end + 1..]);
+    }
+    None
 }
 
 /// The elements of a list in a field, without the space around them. A comma in quotes separates nothing (RFC 9110,
@@ -220,18 +264,21 @@ impl FromStr for Source {
                 pointer.parse().map(|pointer| Source::Body(BodySource::Json(pointer)))
             }
             ("method", None) => Ok(Source::Method),
+            ("nginx-arg", Some(name)) if !name.is_empty() => Ok(Source::NginxArg(name.to_owned())),
+            ("nginx-cookie", Some(name)) => cookie_name(name).map(Source::NginxCookie),
             ("path", None) => Ok(Source::Path),
             ("path", Some(number)) => segment_number(text, number).map(Source::PathSegment),
             ("path-and-query", None) => Ok(Source::PathAndQuery),
             ("path-prefix", Some(number)) => segment_number(text, number).map(Source::PathPrefix),
             ("query", Some(name)) if !name.is_empty() => Ok(Source::Query(name.to_owned())),
             ("query-raw", Some(name)) if !name.is_empty() => Ok(Source::QueryRaw(name.to_owned())),
+            ("text", Some(constant)) if !constant.is_empty() => Ok(Source::Text(constant.to_owned())),
             ("client-ip" | "host" | "method" | "path-and-query", Some(_)) => {
                 Err(format!("key source `{kind}` takes nothing after it; write `{kind}` instead of `{text}`"))
             }
             (
-                "body-prefix" | "cookie" | "haproxy-hash-hdr" | "haproxy-hdr" | "header" | "json" | "path-prefix"
-                | "query" | "query-raw",
+                "body-prefix" | "cookie" | "haproxy-hash-hdr" | "haproxy-hdr" | "header" | "json" | "nginx-arg"
+                | "nginx-cookie" | "path-prefix" | "query" | "query-raw" | "text",
                 _,
             ) => Err(format!("key source `{kind}` needs more than that; write `{}`", form(kind))),
             _ => Err(unknown(text, kind, argument)),
@@ -295,12 +342,15 @@ impl fmt::Display for Source {
             Source::Header(name) => write!(out, "header:{}", escaped(name.as_str())),
             Source::Host => write!(out, "host"),
             Source::Method => write!(out, "method"),
+            Source::NginxArg(name) => write!(out, "nginx-arg:{}", escaped(name)),
+            Source::NginxCookie(name) => write!(out, "nginx-cookie:{}", escaped(name)),
             Source::Path => write!(out, "path"),
             Source::PathAndQuery => write!(out, "path-and-query"),
             Source::PathPrefix(segments) => write!(out, "path-prefix:{segments}"),
             Source::PathSegment(number) => write!(out, "path:{number}"),
             Source::Query(name) => write!(out, "query:{}", escaped(name)),
             Source::QueryRaw(name) => write!(out, "query-raw:{}", escaped(name)),
+            Source::Text(text) => write!(out, "text:{}", escaped(text)),
         }
     }
 }
@@ -318,7 +368,7 @@ fn escaped(name: &str) -> String {
 
 /// The sources that are supported, as people write them. `path` stands before `path:N`, so that it is what a
 /// mistyped `path` is taken for.
-const FORMS: [&str; 15] = [
+const FORMS: [&str; 18] = [
     "header:NAME",
     "cookie:NAME",
     "query:NAME",
@@ -334,6 +384,9 @@ const FORMS: [&str; 15] = [
     "body-prefix:N",
     "haproxy-hdr:NAME",
     "haproxy-hash-hdr:NAME",
+    "nginx-arg:NAME",
+    "nginx-cookie:NAME",
+    "text:TEXT",
 ];
 
 #[cfg(test)]
@@ -389,6 +442,37 @@ mod tests {
             ("query-raw:room", "/?r%6fom=1", None),
             ("query-raw:room", "/?room=&room=2", None),
         ]);
+    }
+
+    #[test]
+    fn nginx_takes_arguments_of_a_name_in_any_case() {
+        check(&[
+            ("nginx-arg:room", "/?a=1&ROOM=4%202+x&room=7", Some("4%202+x")),
+            ("nginx-arg:room", "/?room&room=7", Some("7")),
+            ("nginx-arg:room", "/?room=&room=7", None),
+            ("nginx-arg:room", "/?xroom=7", None),
+            ("nginx-arg:room", "/?room=a=b", Some("a=b")),
+        ]);
+    }
+
+    #[test]
+    fn nginx_takes_cookies_of_a_name_in_any_case() {
+        for (field, expected) in [
+            ("a=1; SID=x", Some("x")),
+            ("a=1,sid = x y ;b", Some("x y ")),
+            ("sid", None),
+            ("sid; sid=x", None),
+            ("sidx=1; sid=x", Some("x")),
+            ("sid=; sid=x", None),
+            ("xsid=1", None),
+        ] {
+            assert_eq!(read("nginx-cookie:sid", "/", &[("cookie", field.as_bytes())]).as_deref(), expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_the_same_for_every_request() {
+        check(&[("text:a:b ", "/", Some("a:b "))]);
     }
 
     #[test]
@@ -507,7 +591,7 @@ mod tests {
                 "room",
                 "unknown key source `room`; use one of header:NAME, cookie:NAME, query:NAME, query-raw:NAME, path, \
                  path:N, path-prefix:N, path-and-query, host, method, client-ip, json:/POINTER, body-prefix:N, \
-                 haproxy-hdr:NAME, haproxy-hash-hdr:NAME",
+                 haproxy-hdr:NAME, haproxy-hash-hdr:NAME, nginx-arg:NAME, nginx-cookie:NAME, text:TEXT",
             ),
         ] {
             assert_eq!(text.parse::<Source>(), Err(answer.to_owned()), "{text}");
