@@ -1,6 +1,7 @@
 //! `ringway import`: the configuration of another proxy as one of Ringway's.
 
 use crate::cli::failure::Failure;
+use crate::cli::include;
 use crate::cli::output::Output;
 use crate::config::Config;
 use crate::import::Imported;
@@ -85,17 +86,26 @@ pub(super) fn run(args: &ImportArgs, out: &mut Output) -> Result<(), Failure> {
 
 fn read(args: &ImportArgs) -> Result<Imported, Failure> {
     let text = read_text(&args.file)?;
-    let imported = match args.program {
-        Program::Envoy => envoy::read(&text),
-        Program::Haproxy => haproxy::read(&text),
-        Program::Nginx => nginx::read(&text, &|_| Err("not read".to_owned())),
-    };
+    let imported =
+        match args.program {
+            Program::Envoy => envoy::read(&text),
+            Program::Haproxy => haproxy::read(&text),
+            Program::Nginx => nginx::read(&text, &|pattern| match args.file.parent() {
+                Some(folder) if !is_standard_input(&args.file) => include::files(folder, pattern),
+                _ => Err("standard input has no folder to include files from; use `nginx -T | ringway import nginx -`"
+                    .into()),
+            }),
+        };
     imported.map_err(|unreadable| Failure::Config(format!("error: {}: {unreadable}", args.file.display())))
+}
+
+fn is_standard_input(file: &Path) -> bool {
+    file.as_os_str() == "-"
 }
 
 fn read_text(file: &Path) -> Result<String, Failure> {
     let mut bytes = Vec::new();
-    let read = match file.as_os_str() == "-" {
+    let read = match is_standard_input(file) {
         true => std::io::stdin().lock().read_to_end(&mut bytes).map(drop),
         false => std::fs::read(file).map(|read| bytes = read),
     };

@@ -12,6 +12,7 @@ mod events;
 mod explain;
 mod failure;
 mod import;
+mod include;
 mod locate;
 mod node;
 mod node_table;

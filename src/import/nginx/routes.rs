@@ -1,0 +1,274 @@
+//! Which requests go to which pool, by host and path, and where Ringway's answer to that is not nginx's.
+
+use crate::import::Imported;
+use crate::import::Pool;
+use crate::import::nginx::servers::Location;
+use crate::import::nginx::servers::Passed;
+use crate::import::nginx::servers::Server;
+use crate::import::nginx::servers::Target;
+use crate::import::nginx::upstream::Upstream;
+use crate::routing::pool_match::PoolMatch;
+use crate::routing::pool_match::PoolMatcher;
+
+/// All servers of a configuration, and the upstreams behind them.
+#[derive(Clone, Copy)]
+pub(super) struct Routes<'a> {
+    pub(super) servers: &'a [Server<'a>],
+    pub(super) upstreams: &'a [Upstream],
+}
+
+/// What Ringway does with requests.
+struct Ringway {
+    matcher: PoolMatcher,
+    /// Of the pools.
+    names: Vec<String>,
+    /// Where the requests of each pool go in nginx.
+    passed: Vec<Passed>,
+}
+
+/// A path at the border of a location, and what Ringway lacks if it goes elsewhere here.
+struct Border {
+    path: String,
+    lack: &'static str,
+}
+
+impl<'a> Routes<'a> {
+    /// Adds the pools, and notes requests that do not go where nginx sends them.
+    pub(super) fn add_to(self, imported: &mut Imported) {
+        let passed = self.add_pools(imported);
+        let rules: Vec<PoolMatch> = imported.pools.iter().filter_map(|pool| pool.matches.clone()).collect();
+        let names = imported.pools.iter().map(|pool| pool.name.clone()).collect();
+        let ringway = Ringway { matcher: PoolMatcher::new(&rules), names, passed };
+        for server in self.servers {
+            match server.is_carried() {
+                true => self.compare(server, &ringway, imported),
+                false => self.note_other(server, &ringway, imported),
+            }
+        }
+    }
+
+    /// Adds a pool for each host and path that leads to an upstream, and one for each upstream that none leads to;
+    /// returns where the requests of each go in nginx.
+    fn add_pools(self, imported: &mut Imported) -> Vec<Passed> {
+        let mut wanted: Vec<(&Location<'_>, &Passed, Option<PoolMatch>)> = Vec::new();
+        for server in self.servers.iter().filter(|server| server.is_carried()) {
+            let hosts = self.hosts(server);
+            for location in &server.locations {
+                let Target::Pool(passed) = &location.target else { continue };
+                if server.around(location).is_some_and(|around| around.target == location.target) {
+                    continue;
+                }
+                let matches = |host: &Option<String>| {
+                    path_match(&location.path).map(|path| PoolMatch { host: host.clone(), path })
+                };
+                wanted.extend(hosts.iter().map(|host| (location, passed, matches(host))));
+                if hosts.is_empty() {
+                    wanted.push((location, passed, None));
+                }
+            }
+        }
+        let mut added = Vec::new();
+        for (location, passed, matches) in wanted {
+            if let Some(pool) = pool(&self.upstreams[passed.upstream], passed, matches) {
+                imported.add(&location.directive.place, pool);
+                added.resize(imported.pools.len(), passed.clone());
+            }
+        }
+        for (upstream, read) in self.upstreams.iter().enumerate() {
+            let passed = Passed { upstream, host: None, connect_timeout: None, head_timeout: None };
+            let is_used = added.iter().any(|other| other.upstream == upstream);
+            if let Some(pool) = pool(read, &passed, None).filter(|_| !is_used) {
+                imported.add(&read.place, pool);
+                added.resize(imported.pools.len(), passed);
+            }
+        }
+        added
+    }
+
+    /// The hosts by which Ringway knows the requests of a server: none at all where it is the only one that nginx takes
+    /// for hosts that no server names, else its names.
+    fn hosts(self, server: &Server<'_>) -> Vec<Option<String>> {
+        let carried = || self.servers.iter().filter(|server| server.is_carried());
+        let defaults: Vec<_> = carried().filter(|server| self.is_default(server)).collect();
+        let is_default = defaults.iter().any(|default| std::ptr::eq(*default, server));
+        let names = || server.names.iter().cloned();
+        if !is_default || (defaults.len() > 1 && !server.names.is_empty()) {
+            return names().map(Some).collect();
+        }
+        // A wildcard of another server would come before a match without a host, but not before a name.
+        let patterns = || carried().filter(|other| !std::ptr::eq(*other, server)).flat_map(|other| &other.names);
+        let is_below_another = |name: &String| patterns().any(|pattern| is_below(name, pattern));
+        std::iter::once(None).chain(names().filter(is_below_another).map(Some)).collect()
+    }
+
+    fn is_default(self, server: &Server<'_>) -> bool {
+        let is_of = |listen: &str| self.default_of(listen).is_some_and(|default| std::ptr::eq(default, server));
+        server.listens.iter().any(|listen| is_of(&listen.text))
+    }
+
+    /// The server that nginx takes for hosts that no server of this listener names.
+    fn default_of(self, listen: &str) -> Option<&'a Server<'a>> {
+        let says_so = |server: &&Server<'_>| server.listens.iter().any(|on| on.text == listen && on.is_default);
+        self.on(listen).find(says_so).or_else(|| self.on(listen).next())
+    }
+
+    fn on(self, listen: &str) -> impl Iterator<Item = &'a Server<'a>> {
+        self.servers.iter().filter(move |server| server.listens.iter().any(|on| on.text == listen))
+    }
+
+    /// The server that nginx takes for a host: by its name, else by the longest wildcard, else the default one.
+    fn server_of(self, listen: &str, host: &str) -> Option<&'a Server<'a>> {
+        let exact = self.on(listen).find(|server| server.names.iter().any(|name| name == host));
+        let below = |server: &&Server<'_>| {
+            let wildcards = server.names.iter().filter(|name| is_below(host, name));
+            wildcards.map(String::len).max()
+        };
+        let wildcard = || self.on(listen).filter(|server| below(server).is_some()).max_by_key(below);
+        exact.or_else(wildcard).or_else(|| self.default_of(listen))
+    }
+
+    /// The requests, by listener and host, that nginx takes for this server.
+    fn taken<'s>(&self, server: &'s Server<'_>) -> Vec<(&'s str, String)> {
+        let hosts = server.names.iter().map(|name| name.replacen('*', "any", 1)).chain([UNKNOWN_HOST.to_owned()]);
+        let hosts: Vec<String> = hosts.collect();
+        let of_listen = |listen: &'s str| hosts.iter().map(move |host| (listen, host.clone()));
+        let mut all: Vec<_> = server.listens.iter().flat_map(|listen| of_listen(&listen.text)).collect();
+        all.retain(|(listen, host)| self.server_of(listen, host).is_some_and(|taken| std::ptr::eq(taken, server)));
+        all
+    }
+
+    /// Asks nginx and Ringway for requests at every border between locations, and notes where they differ.
+    fn compare(self, server: &Server<'_>, ringway: &Ringway, imported: &mut Imported) {
+        let taken = self.taken(server);
+        let (unknown, named): (Vec<_>, Vec<_>) = taken.iter().partition(|(_, host)| host == UNKNOWN_HOST);
+        let has_no_host = self.hosts(server).contains(&None);
+        if let Some((listen, host)) = unknown.first().filter(|_| !has_no_host) {
+            let why = format!(
+                "on {listen} nginx takes requests for hosts that no server names for this server; in Ringway {}",
+                ringway.tells(host, "/")
+            );
+            imported.leave_out(server.directive.place.clone(), "server", why);
+        }
+        let hosts = || named.iter().chain(unknown.iter().filter(|_| has_no_host)).map(|(_, host)| host);
+        for location in &server.locations {
+            let borders = borders(location);
+            let requests = hosts().flat_map(|host| borders.iter().map(move |border| (host, border)));
+            let differing = requests.filter_map(|(host, border)| {
+                let target = server.target(&border.path);
+                (!ringway.is_alike(target, host, &border.path)).then(|| {
+                    let answer = ringway.tells(host, &border.path);
+                    match &location.target {
+                        Target::Other(why) => format!("{why}; in Ringway {answer}"),
+                        Target::Pool(_) => format!(
+                            "{}: nginx sends {} {}; in Ringway {answer}",
+                            border.lack,
+                            border.path,
+                            self.shown(target)
+                        ),
+                    }
+                })
+            });
+            if let Some(why) = differing.into_iter().next() {
+                imported.leave_out(location.directive.place.clone(), location.directive.shown(), why);
+            }
+        }
+    }
+
+    /// Where nginx sends something.
+    fn shown(self, target: Option<&Target>) -> String {
+        match target {
+            Some(Target::Pool(passed)) => format!("to upstream {}", self.upstreams[passed.upstream].name),
+            Some(Target::Other(_)) => "elsewhere".to_owned(),
+            None => "nowhere".to_owned(),
+        }
+    }
+
+    /// Notes a server without a pool.
+    fn note_other(self, server: &Server<'_>, ringway: &Ringway, imported: &mut Imported) {
+        let taken = self.taken(server);
+        let found = taken.iter().find(|(_, host)| ringway.pool(host, "/").is_some());
+        let mut why = "none of its locations leads to an upstream that hashes".to_owned();
+        if let Some((_, host)) = found {
+            why = format!("{why}; in Ringway {}", ringway.tells(host, "/"));
+        }
+        let what = match server.names.as_slice() {
+            [] => "server".to_owned(),
+            names => format!("server {}", names.join(" ")),
+        };
+        imported.leave_out(server.directive.place.clone(), what, why);
+    }
+}
+
+impl Ringway {
+    fn pool(&self, host: &str, path: &str) -> Option<usize> {
+        self.matcher.find(host, path)
+    }
+
+    /// Whether a request goes where nginx sends it; what nginx answers itself never does.
+    fn is_alike(&self, target: Option<&Target>, host: &str, path: &str) -> bool {
+        match (target, self.pool(host, path)) {
+            (Some(Target::Pool(passed)), Some(pool)) => self.passed[pool] == *passed,
+            (None, found) => found.is_none(),
+            (Some(_), _) => false,
+        }
+    }
+
+    fn tells(&self, host: &str, path: &str) -> String {
+        let host = if host == UNKNOWN_HOST { "" } else { host };
+        match self.pool(host, path) {
+            Some(pool) => format!("{host}{path} goes to pool {}", self.names[pool]),
+            None => format!("{host}{path} is answered with 404"),
+        }
+    }
+}
+
+/// The path itself, the next segment below it, and a text that goes on with it.
+fn borders(location: &Location<'_>) -> Vec<Border> {
+    let path = &location.path;
+    let border = |path: String, lack| Border { path, lack };
+    let mut borders = vec![border(path.clone(), ELSEWHERE)];
+    let below = format!("{}/x", path.trim_end_matches('/'));
+    borders.push(border(below, if location.is_exact { "Ringway matches no path alone" } else { ELSEWHERE }));
+    if !location.is_exact && !path.ends_with('/') {
+        borders.push(border(format!("{path}x"), "Ringway matches whole segments of paths"));
+    }
+    borders
+}
+
+/// The pool for an upstream, if that hashes.
+fn pool(upstream: &Upstream, passed: &Passed, matches: Option<PoolMatch>) -> Option<Pool> {
+    let hashed = upstream.hashed.clone()?;
+    Some(Pool {
+        name: upstream.name.clone(),
+        matches,
+        key: hashed.key,
+        placement: hashed.placement,
+        nodes: hashed.nodes,
+        host: passed.host.clone(),
+        connect_timeout: passed.connect_timeout,
+        head_timeout: passed.head_timeout,
+    })
+}
+
+/// A location as part of `match`: nothing for every path. `None` where it is no path as requests have it: nginx
+/// compares what is decoded, and Ringway what came.
+fn path_match(path: &str) -> Option<Option<String>> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~!&'()*+,;=:@".contains(c);
+    match path {
+        "/" => Some(None),
+        _ if path.starts_with('/') && path.chars().all(is_plain) => Some(Some(path.to_owned())),
+        _ => None,
+    }
+}
+
+/// Whether a wildcard such as `*.example.com` stands for a host.
+fn is_below(host: &str, pattern: &str) -> bool {
+    let suffix = pattern.strip_prefix('*');
+    suffix.is_some_and(|suffix| host.len() > suffix.len() && host.ends_with(suffix))
+}
+
+/// Of a request that nothing but the pools at hand can be the reason for.
+const ELSEWHERE: &str = "Ringway has another pool for it, or none";
+
+/// Stands for all hosts that no server names.
+const UNKNOWN_HOST: &str = "host.that.no.server.names";
