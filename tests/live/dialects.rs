@@ -109,17 +109,10 @@ fn compare(story: &Story, cases: &[Case], ports: &[u16], proxy: &Ringway, random
     }
 }
 
-/// A seed to repeat a run with: `RINGWAY_SEED=N`.
-fn random(story: &Story) -> Rng {
-    let seed = std::env::var("RINGWAY_SEED").ok().map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
-    story.figure(&format!("RINGWAY_SEED={seed}"));
-    Rng::with_seed(seed)
-}
-
 #[test]
 fn every_request_goes_where_nginx_sends_it() {
     let story = Story::begin("dialect-nginx");
-    let mut random = random(&story);
+    let mut random = story.random();
     let backends = Backends::start(&story, &mut random);
     let cases = [
         Case::new("hash $http_x_key consistent", "nginx", r#""header:x-key""#),
@@ -145,7 +138,7 @@ fn every_request_goes_where_nginx_sends_it() {
 #[test]
 fn every_request_goes_where_haproxy_sends_it() {
     let story = Story::begin("dialect-haproxy");
-    let mut random = random(&story);
+    let mut random = story.random();
     let backends = Backends::start(&story, &mut random);
     let mut ids: Vec<u32> = (1..5_000).collect();
     random.shuffle(&mut ids);
@@ -179,7 +172,7 @@ fn every_request_goes_where_haproxy_sends_it() {
 #[test]
 fn every_request_goes_where_envoy_sends_it() {
     let story = Story::begin("dialect-envoy");
-    let mut random = random(&story);
+    let mut random = story.random();
     let backends = Backends::start(&story, &mut random);
     let (header, query) = (r#"{"header":{"header_name":"x-key"}}"#, r#"{"query_parameter":{"name":"k"}}"#);
     let (ring, murmur) = (r#""lb_policy":"RING_HASH""#, r#""ring_hash_lb_config":{"hash_function":"MURMUR_HASH_2"}"#);

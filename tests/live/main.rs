@@ -15,6 +15,7 @@ mod dialects;
 mod drains;
 mod full_disk;
 mod handover;
+mod imports;
 mod memory;
 mod names;
 mod races;

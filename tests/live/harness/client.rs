@@ -39,13 +39,14 @@ impl Client {
         Client { runtime, address, sender: None }
     }
 
-    /// Sends a request on the open connection, or on a new one when the last answer closed it.
+    /// Sends a request on the open connection, or on a new one when the last answer closed it. Without a Host of its
+    /// own it gets the address that is connected to.
     ///
     /// # Errors
     /// When there is no whole answer; never tried twice.
     pub(crate) fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Answer, String> {
         let host = self.address.to_string().parse().unwrap();
-        request.headers_mut().insert(http::header::HOST, host);
+        request.headers_mut().entry(http::header::HOST).or_insert(host);
         let Client { runtime, address, sender } = self;
         runtime.block_on(async {
             let exchange = exchange(*address, sender, request);

@@ -30,20 +30,38 @@ pub(crate) fn nginx(story: &Story, http: &str, ports: &[u16]) -> Process {
     start(story, &mut command, ports)
 }
 
+/// nginx on a file that says neither `daemon` nor `master_process`; what it writes goes into `logs`.
+pub(crate) fn nginx_on(story: &Story, file: &Path, ports: &[u16]) -> Process {
+    std::fs::create_dir_all(story.path("logs")).unwrap();
+    let mut command = installed("nginx");
+    command.arg("-p").arg(story.path("")).args(["-e", "stderr", "-g", "daemon off; master_process off;"]);
+    start(story, command.arg("-c").arg(file), ports)
+}
+
 /// HAProxy with these sections.
 pub(crate) fn haproxy(story: &Story, sections: &str, ports: &[u16]) -> Process {
     let defaults = "defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n";
     let config = story.write("haproxy.cfg", &format!("{defaults}\n{sections}\n"));
+    haproxy_on(story, &config, ports)
+}
+
+/// HAProxy on a file.
+pub(crate) fn haproxy_on(story: &Story, file: &Path, ports: &[u16]) -> Process {
     let mut command = installed("haproxy");
-    start(story, command.arg("-db").arg("-f").arg(config), ports)
+    start(story, command.arg("-db").arg("-f").arg(file), ports)
 }
 
 /// Envoy with these resources, in JSON.
 pub(crate) fn envoy(story: &Story, resources: &serde_json::Value, ports: &[u16]) -> Process {
     let config = story.write("envoy.json", &serde_json::json!({ "static_resources": resources }).to_string());
+    envoy_on(story, &config, ports)
+}
+
+/// Envoy on a file.
+pub(crate) fn envoy_on(story: &Story, file: &Path, ports: &[u16]) -> Process {
     let mut command = Command::new(envoy_binary());
     command.args(["--concurrency", "1", "--log-level", "warn", "--disable-hot-restart", "--config-path"]);
-    start(story, command.arg(config), ports)
+    start(story, command.arg(file), ports)
 }
 
 /// Where `tests/run` puts Envoy, which no Debian package has.

@@ -1,5 +1,6 @@
 //! One story: a directory of its own, and the machine to itself.
 
+use fastrand::Rng;
 use std::fs;
 use std::io;
 use std::io::Write;
@@ -41,6 +42,13 @@ impl Story {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
         path
+    }
+
+    /// Random draws; it shows their seed, to repeat a run with by `RINGWAY_SEED=N`.
+    pub(crate) fn random(&self) -> Rng {
+        let seed = std::env::var("RINGWAY_SEED").ok().map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
+        self.figure(&format!("RINGWAY_SEED={seed}"));
+        Rng::with_seed(seed)
     }
 
     /// Shows a measured figure, past the capture of test output: figures are why one runs these.
