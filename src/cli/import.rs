@@ -89,7 +89,7 @@ fn read(args: &ImportArgs) -> Result<Imported, Failure> {
     let imported =
         match args.program {
             Program::Envoy => envoy::read(&text),
-            Program::Haproxy => haproxy::read(&text),
+            Program::Haproxy => haproxy::read(&text, &|name| std::env::var(name).ok()),
             Program::Nginx => nginx::read(&text, &|pattern| match args.file.parent() {
                 Some(folder) if !is_standard_input(&args.file) => include::files(folder, pattern),
                 _ => Err("standard input has no folder to include files from; use `nginx -T | ringway import nginx -`"
