@@ -502,7 +502,46 @@ mod tests {
         prop::collection::vec(word, 1..7).prop_map(|words| words.join(" ") + "\n")
     }
 
+    /// A configuration such as people run, with some of its characters, or one of its lines, gone or elsewhere.
+    fn broken() -> impl Strategy<Value = String> {
+        let places = (any::<prop::sample::Index>(), any::<prop::sample::Index>());
+        (prop::sample::select(REAL.to_vec()), 0..4, places).prop_map(|(text, how, (one, other))| {
+            let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let mut characters: Vec<char> = text.chars().collect();
+            match how {
+                0 => drop(lines.remove(one.index(lines.len()))),
+                1 => lines.swap(one.index(text.lines().count()), other.index(text.lines().count())),
+                2 => {
+                    let start = one.index(characters.len());
+                    let end = characters.len().min(start + 1 + other.index(9));
+                    characters.drain(start..end);
+                    return characters.into_iter().collect();
+                }
+                _ => {
+                    characters.swap(one.index(text.chars().count()), other.index(text.chars().count()));
+                    return characters.into_iter().collect();
+                }
+            }
+            lines.concat()
+        })
+    }
+
+    #[test]
+    fn configurations_such_as_people_run_are_written() {
+        REAL.iter().for_each(|text| drop(written(text)));
+    }
+
     proptest! {
+        #[test]
+        fn a_configuration_that_is_broken_makes_no_broken_one(text in broken()) {
+            if let Ok(imported) = read(&text, &environment)
+                && !imported.pools().is_empty()
+            {
+                let written = imported.to_toml("test");
+                prop_assert!(Config::parse("written", &written).is_ok(), "{}\nof\n{}", written, text);
+            }
+        }
+
         #[test]
         fn whatever_is_read_is_written_as_a_config_that_ringway_takes(
             lines in prop::collection::vec(any_line(), 0..12),
@@ -517,6 +556,19 @@ mod tests {
             }
         }
     }
+
+    const REAL: [&str; 10] = [
+        include_str!("../../tests/live/imports/haproxy/bounded-load.cfg"),
+        include_str!("../../tests/live/imports/haproxy/chat-rooms.cfg"),
+        include_str!("../../tests/live/imports/haproxy/debian-cache.cfg"),
+        include_str!("../../tests/live/imports/haproxy/health-and-stickiness.cfg"),
+        include_str!("../../tests/live/imports/haproxy/hosts-and-paths.cfg"),
+        include_str!("../../tests/live/imports/haproxy/maintenance.cfg"),
+        include_str!("../../tests/live/imports/haproxy/map-based.cfg"),
+        include_str!("../../tests/live/imports/haproxy/named-defaults.cfg"),
+        include_str!("../../tests/live/imports/haproxy/rewrites.cfg"),
+        include_str!("../../tests/live/imports/haproxy/templates.cfg"),
+    ];
 
     const WORDS: &str = "listen frontend backend defaults global from a b c d mode http tcp bind :80 \
         10.0.0.1:80 [::1]:81 balance uri hdr(x) source url_param hash req.hdr(host) \

@@ -1,4 +1,5 @@
 //! Configurations such as people run them: what `ringway import` makes of one sends each request where the original
 //! does, and says what it does not carry over.
 
+mod haproxy;
 mod nginx;
