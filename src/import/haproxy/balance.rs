@@ -213,7 +213,7 @@ fn of_expression(line: &Line) -> Result<Algorithm, Unreadable> {
         ("req.fhdr", Some(name)) => differing(header("header", name), LAST_FIELD),
         ("cook" | "req.cook", Some(name)) => {
             let cookie = key(format!("cookie:{name}"), Origin::Header("cookie".to_owned()));
-            differing(cookie, EMPTY_COOKIE)
+            differing(cookie, LAST_COOKIE)
         }
         ("url_param" | "urlp", Some(name)) => key(format!("query-raw:{name}"), Origin::Uri),
         _ => match text.as_str() {
@@ -258,8 +258,8 @@ const URI_OVER_HTTP2: &str = "for clients that speak HTTP/2 HAProxy hashes schem
 
 const LAST_FIELD: &str = "where a request has several fields of that name HAProxy takes the last, Ringway the first";
 
-const EMPTY_COOKIE: &str = "where a request has several cookies of that name HAProxy may take another than the first, \
-    which Ringway takes";
+/// Seen with 2.6.12, over several fields too.
+const LAST_COOKIE: &str = "where a request has several cookies of that name HAProxy takes the last, Ringway the first";
 
 #[cfg(test)]
 mod tests {
