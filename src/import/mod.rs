@@ -63,6 +63,13 @@ pub struct LeftOut {
 /// Where something stands in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
+    /// A character of a JSON document, counted from 1.
+    Column {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+    },
     /// A line, counted from 1, of the file that was given or of one that it includes.
     Line {
         /// The included file.
@@ -189,6 +196,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Place::Column { line, column } => write!(f, "line {line} column {column}"),
             Place::Line { file: None, line } => write!(f, "line {line}"),
             Place::Line { file: Some(file), line } => write!(f, "{} line {line}", one_line(file)),
             Place::Member(member) => f.write_str(&one_line(member)),
