@@ -1,0 +1,167 @@
+//! Listeners: where Envoy listens, and the route configurations behind that.
+
+use crate::import::envoy::endpoints;
+use crate::import::envoy::known;
+use crate::import::envoy::message::Message;
+use crate::import::envoy::message::Stop;
+use crate::import::envoy::routes;
+use crate::import::envoy::routes::Pools;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+/// What a connection manager does with requests before their route is looked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Manager {
+    /// The client's address is what somebody says in `X-Forwarded-For`.
+    pub(super) believes_forwarded_for: bool,
+    /// Hosts are looked up without their port, whatever that is.
+    pub(super) strips_ports: bool,
+}
+
+/// Route configurations that listeners name, and who was named.
+pub(super) struct NamedRoutes<'a> {
+    pub(super) by_name: BTreeMap<&'a str, Message<'a>>,
+    pub(super) named: BTreeSet<&'a str>,
+}
+
+/// Reads a listener. Its address is listened on when its routes led to a pool.
+pub(super) fn read<'a>(
+    mut listener: Message<'a>,
+    named: &mut NamedRoutes<'a>,
+    pools: &mut Pools<'_>,
+) -> Result<(), Stop> {
+    let before = pools.count();
+    let mut chains = listener.messages("filter_chains")?;
+    chains.extend(listener.message("default_filter_chain")?);
+    for chain in chains {
+        read_chain(chain, named, pools)?;
+    }
+    for filter in listener.messages("listener_filters")? {
+        read_listener_filter(filter)?;
+    }
+    if pools.count() == before {
+        // What its routes led to is told with them.
+        return Ok(());
+    }
+    read_address(&mut listener)?;
+    for mut additional in listener.messages("additional_addresses")? {
+        read_address(&mut additional)?;
+        additional.finish(&known::NOTHING);
+    }
+    listener.finish(&known::LISTENER);
+    Ok(())
+}
+
+fn read_address(of: &mut Message<'_>) -> Result<(), Stop> {
+    let Some(mut address) = of.message("address")? else {
+        return Ok(());
+    };
+    let written = endpoints::address(&mut address)?;
+    let parsed = written.and_then(|text| text.parse::<SocketAddr>().map_err(|_| format!("`listen` takes no {text}")));
+    match parsed {
+        Ok(address) => of.imported().borrow_mut().listen(address),
+        Err(why) => of.leave_out("address", why),
+    }
+    address.finish(&known::NOTHING);
+    Ok(())
+}
+
+fn read_listener_filter(mut filter: Message<'_>) -> Result<(), Stop> {
+    let type_name = match filter.message("typed_config")? {
+        Some(mut config) => config.type_name()?,
+        None => "",
+    };
+    match type_name {
+        "HttpInspector" | "TlsInspector" => {}
+        "ProxyProtocol" => {
+            let why = "Ringway reads no PROXY protocol: clients' addresses are those of the connections, or of \
+                       `X-Forwarded-For` from `trusted-proxies`";
+            filter.leave_out("name", why);
+        }
+        _ => filter.leave_out("name", "Ringway has no filters"),
+    }
+    Ok(())
+}
+
+fn read_chain<'a>(mut chain: Message<'a>, named: &mut NamedRoutes<'a>, pools: &mut Pools<'_>) -> Result<(), Stop> {
+    for mut filter in chain.messages("filters")? {
+        let config = filter.message("typed_config")?;
+        let type_name = config.clone().map(|mut config| config.type_name()).transpose()?;
+        match config.filter(|_| type_name == Some("HttpConnectionManager")) {
+            Some(manager) => read_manager(manager, named, pools)?,
+            None => {
+                let why = "of network filters, only the HTTP connection manager has a like in Ringway";
+                filter.leave_out("name", why);
+            }
+        }
+    }
+    chain.finish(&known::FILTER_CHAIN);
+    Ok(())
+}
+
+fn read_manager<'a>(mut message: Message<'a>, named: &mut NamedRoutes<'a>, pools: &mut Pools<'_>) -> Result<(), Stop> {
+    let is_edge = message.flag("use_remote_address")?;
+    let hops = message.integer("xff_num_trusted_hops", 0..=u32::MAX)?.unwrap_or_default();
+    // With `strip_matching_host_port` only that of the listener goes, and others still count.
+    message.flag("strip_matching_host_port")?;
+    let strips_ports = message.flag("strip_any_host_port")?;
+    let manager = Manager { believes_forwarded_for: !is_edge || hops > 0, strips_ports };
+    for upgrade in message.messages("upgrade_configs")? {
+        read_upgrade(upgrade)?;
+    }
+    if let Some(config) = message.message("route_config")? {
+        routes::read(config, manager, pools)?;
+    }
+    if let Some(mut source) = message.message("rds")? {
+        let name = source.text("route_config_name")?.unwrap_or_default();
+        match named.by_name.get(name).cloned() {
+            // Of listeners that share routes, the first says how they are found.
+            Some(config) if named.named.insert(name) => routes::read(config, manager, pools)?,
+            Some(_) => {}
+            None => source
+                .leave_out("route_config_name", "these routes are not in the file; a running Envoy's dump has them"),
+        }
+    }
+    for filter in message.messages("http_filters")? {
+        read_http_filter(filter)?;
+    }
+    message.finish(&known::MANAGER);
+    Ok(())
+}
+
+fn read_upgrade(mut upgrade: Message<'_>) -> Result<(), Stop> {
+    let upgrades = upgrade.text("upgrade_type")?.unwrap_or_default();
+    if !upgrades.eq_ignore_ascii_case("websocket") {
+        upgrade.leave_out("upgrade_type", "Ringway passes upgrades of HTTP/1.1 on, and no others");
+    }
+    if !upgrade.messages("filters")?.is_empty() {
+        upgrade.leave_out("filters", "Ringway has no filters");
+    }
+    Ok(())
+}
+
+fn read_http_filter(mut filter: Message<'_>) -> Result<(), Stop> {
+    let type_name = match filter.message("typed_config")? {
+        Some(mut config) => config.type_name()?,
+        None => "",
+    };
+    if type_name != "Router" && !filter.flag("disabled")? {
+        let why = match type_name {
+            "Cors" | "Csrf" => "Ringway has no filters: let the nodes answer for origins",
+            "HealthCheck" => "Ringway answers nothing itself; its own health is at `/healthz` of `[admin]`",
+            "LocalRateLimit" | "RateLimit" => "Ringway limits no rates; `[limits]` bounds what a client may take",
+            _ => "Ringway has no filters: where this one changes, answers or refuses requests, Ringway does not",
+        };
+        filter.leave_out("name", why);
+    }
+    Ok(())
+}
+
+impl<'a> NamedRoutes<'a> {
+    /// Those that no listener named.
+    pub(super) fn unnamed(self) -> impl Iterator<Item = Message<'a>> {
+        let named = self.named;
+        self.by_name.into_iter().filter(move |(name, _)| !named.contains(name)).map(|(_, config)| config)
+    }
+}

@@ -1,0 +1,164 @@
+//! Which requests a route takes, as far as a host and a path can say it.
+
+use crate::import::envoy::known;
+use crate::import::envoy::message::Message;
+use crate::import::envoy::message::Stop;
+use crate::routing::pool_match::PoolMatch;
+use std::collections::BTreeSet;
+
+/// The domains of a virtual host that can be said, each once; `None` is any.
+pub(super) struct Domains {
+    pub(super) hosts: BTreeSet<Option<String>>,
+}
+
+/// The paths that a route takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Paths {
+    /// This one.
+    Exact(String),
+    /// All that begin so.
+    Prefix(String),
+    /// This one, and those below it.
+    Segments(String),
+    /// Something else, or only with other conditions.
+    Unsayable,
+}
+
+/// Reads `domains`. That ports count in Envoy is told once, where they do.
+pub(super) fn read_domains(host: &mut Message<'_>, tells_ports: &mut bool) -> Result<Domains, Stop> {
+    let mut hosts = BTreeSet::new();
+    let (mut names, mut unsayable) = (BTreeSet::new(), Vec::new());
+    for domain in host.list("domains")? {
+        let domain = domain.text()?.to_ascii_lowercase();
+        if domain == "*" {
+            hosts.insert(None);
+            continue;
+        }
+        // `x` and `x:8080` are one host to Ringway.
+        match without_port(&domain) {
+            name if is_sayable(name) => drop(names.insert(name.to_owned())),
+            _ => unsayable.push(domain),
+        }
+    }
+    if !unsayable.is_empty() {
+        let why = format!("a `match` has no host like {}", unsayable.join(", "));
+        host.leave_out("domains", why);
+    }
+    if *tells_ports && !names.is_empty() {
+        let why = "Envoy matches Host with its port; Ringway's `host` takes all ports, here and in what follows";
+        host.leave_out("domains", why);
+        *tells_ports = false;
+    }
+    hosts.extend(names.into_iter().map(Some));
+    Ok(Domains { hosts })
+}
+
+/// Reads the `match` of a route.
+pub(super) fn read_paths(matches: &mut Message<'_>) -> Result<Paths, Stop> {
+    let paths = if let Some(prefix) = matches.field("prefix")? {
+        let prefix = prefix.text()?;
+        Paths::Prefix(if prefix.is_empty() { "/" } else { prefix }.to_owned())
+    } else if let Some(path) = matches.text("path")? {
+        Paths::Exact(path.to_owned())
+    } else if let Some(prefix) = matches.text("path_separated_prefix")? {
+        Paths::Segments(prefix.to_owned())
+    } else {
+        return Ok(Paths::Unsayable);
+    };
+    let mut others = matches.clone();
+    let mut is_conditional = false;
+    for (name, _) in known::MATCH.told.iter().filter(|(name, _)| *name != "case_sensitive") {
+        is_conditional |= others.field(name)?.is_some();
+    }
+    let is_case_sensitive = others.field("case_sensitive")?.is_none() || others.flag("case_sensitive")?;
+    if is_case_sensitive || !paths.has_letters() {
+        // Nothing is left to tell about it.
+        matches.field("case_sensitive")?;
+    } else {
+        is_conditional = true;
+    }
+    Ok(if is_conditional || !paths.is_sayable() { Paths::Unsayable } else { paths })
+}
+
+/// Tells how Ringway's match differs from a route's.
+pub(super) fn tell(matches: Message<'_>, paths: &Paths) {
+    match paths {
+        Paths::Exact(path) => {
+            let below = format!("{}/", path.trim_end_matches('/'));
+            matches.leave_out("path", format!("Ringway's `path` takes what is below {below} too"));
+        }
+        Paths::Prefix(path) if !path.ends_with('/') => {
+            let why = format!("Envoy's takes {path}x too; Ringway's `path` takes {path} and what is below {path}/");
+            matches.leave_out("prefix", why);
+        }
+        Paths::Prefix(_) | Paths::Segments(_) | Paths::Unsayable => {}
+    }
+    matches.finish(&known::MATCH);
+}
+
+impl Paths {
+    /// Whether all that `later` takes is taken by these.
+    pub(super) fn cover(&self, later: &Paths) -> bool {
+        let Some(path) = later.path() else {
+            return self.is_all();
+        };
+        match self {
+            Paths::Exact(own) => matches!(later, Paths::Exact(path) if path == own),
+            Paths::Prefix(own) => path.starts_with(own),
+            Paths::Segments(own) => match path.strip_prefix(own.as_str()) {
+                Some("") => !matches!(later, Paths::Prefix(_)),
+                Some(rest) => rest.starts_with('/'),
+                None => false,
+            },
+            Paths::Unsayable => false,
+        }
+    }
+
+    /// Whether they are all paths.
+    pub(super) fn is_all(&self) -> bool {
+        *self == Paths::Prefix("/".to_owned())
+    }
+
+    fn path(&self) -> Option<&str> {
+        match self {
+            Paths::Exact(path) | Paths::Prefix(path) | Paths::Segments(path) => Some(path),
+            Paths::Unsayable => None,
+        }
+    }
+
+    fn has_letters(&self) -> bool {
+        self.path().is_some_and(|path| path.contains(|letter: char| letter.is_ascii_alphabetic()))
+    }
+
+    /// Whether `path` of a match takes it.
+    fn is_sayable(&self) -> bool {
+        self.path().is_some_and(|path| path.starts_with('/') && !path.contains(['?', '#']))
+    }
+
+    /// The matches of the pools for these hosts; one that cannot be said is `None`.
+    pub(super) fn matches(&self, domains: &Domains) -> Vec<Option<PoolMatch>> {
+        let Some(path) = self.path().filter(|_| !domains.hosts.is_empty()) else {
+            return vec![None];
+        };
+        let path = Some(path.to_owned()).filter(|_| !self.is_all());
+        let matches = domains.hosts.iter().map(|host| Some(PoolMatch { host: host.clone(), path: path.clone() }));
+        matches.collect()
+    }
+}
+
+fn without_port(domain: &str) -> &str {
+    match domain.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => domain,
+    }
+}
+
+/// Whether `host` of a match says the same.
+fn is_sayable(name: &str) -> bool {
+    let inside = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if let Some(address) = inside {
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || ".-_".contains(letter))
+}

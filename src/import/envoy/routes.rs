@@ -1,0 +1,280 @@
+//! Route configurations: which requests go to which cluster, and with which key.
+
+use crate::import::Pool;
+use crate::import::envoy::cluster::Cluster;
+use crate::import::envoy::hash_policy;
+use crate::import::envoy::hash_policy::HashPolicies;
+use crate::import::envoy::hash_policy::Rewrites;
+use crate::import::envoy::known;
+use crate::import::envoy::listener::Manager;
+use crate::import::envoy::message::Message;
+use crate::import::envoy::message::Reading;
+use crate::import::envoy::message::Stop;
+use crate::import::envoy::route_match;
+use crate::import::envoy::route_match::Domains;
+use crate::import::envoy::route_match::Paths;
+use crate::routing::pool_match::PoolMatch;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The clusters, and the pools that routes make of them.
+pub(super) struct Pools<'a> {
+    reading: &'a Reading<'a>,
+    /// By name; `None` for one that is left out.
+    clusters: &'a BTreeMap<&'a str, Option<Cluster>>,
+    routed: BTreeSet<String>,
+    nodes: usize,
+    timeout_is_told: bool,
+}
+
+/// What holds for the routes of a virtual host.
+struct Scope<'a> {
+    manager: Manager,
+    domains: Domains,
+    /// Headers that are added or removed around it.
+    headers: &'a BTreeSet<String>,
+}
+
+/// A route's pool, but for whom it is for.
+struct Target {
+    policies: HashPolicies,
+    host: Option<String>,
+    head_timeout: Duration,
+}
+
+/// Reads a route configuration.
+pub(super) fn read(mut config: Message<'_>, manager: Manager, pools: &mut Pools<'_>) -> Result<(), Stop> {
+    let headers = changed_headers(&mut config)?;
+    let mut hosts = config.messages("virtual_hosts")?;
+    let many = hosts.len() > 1;
+    let mut tells_ports = !manager.strips_ports;
+    for host in &mut hosts {
+        let domains = route_match::read_domains(host, &mut tells_ports)?;
+        let headers = changed_headers(host)?.union(&headers).cloned().collect();
+        let is_any = domains.hosts.contains(&None);
+        let scope = Scope { manager, domains, headers: &headers };
+        let takes_all = read_routes(host, &scope, pools)?;
+        if many && !is_any && !takes_all {
+            let why = "Envoy answers 404 to what none of these routes takes; Ringway looks for pools of less specific \
+                       hosts then";
+            host.leave_out("routes", why);
+        }
+    }
+    hosts.into_iter().for_each(|host| host.finish(&known::VIRTUAL_HOST));
+    config.finish(&known::ROUTE_CONFIG);
+    Ok(())
+}
+
+impl<'a> Pools<'a> {
+    /// No pools yet.
+    pub(super) fn new(reading: &'a Reading<'a>, clusters: &'a BTreeMap<&'a str, Option<Cluster>>) -> Pools<'a> {
+        Pools { reading, clusters, routed: BTreeSet::new(), nodes: 0, timeout_is_told: false }
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.reading.imported.borrow().pools().len()
+    }
+
+    /// Whether a route leads to a cluster.
+    pub(super) fn is_routed(&self, cluster: &str) -> bool {
+        self.routed.contains(cluster)
+    }
+
+    /// Adds a pool for each host.
+    fn add(&mut self, route: &Message<'_>, name: &str, matches: Vec<Option<PoolMatch>>, target: &Target) {
+        let Some(Some(cluster)) = self.clusters.get(name) else {
+            return;
+        };
+        for matches in matches {
+            self.nodes += cluster.nodes.len();
+            if self.nodes > NODES_MAX || self.count() >= POOLS_MAX {
+                let why = format!("with it there would be over {POOLS_MAX} pools or {NODES_MAX} nodes in them");
+                return route.leave_out("match", why);
+            }
+            let pool = Pool {
+                name: name.chars().take(NAME_CHARS_MAX).collect(),
+                matches,
+                key: target.policies.key.clone(),
+                placement: cluster.placement,
+                nodes: cluster.nodes.clone(),
+                host: target.host.clone(),
+                connect_timeout: bounded(cluster.connect_timeout),
+                head_timeout: bounded(target.head_timeout),
+            };
+            self.reading.imported.borrow_mut().add(&route.place(), pool);
+        }
+    }
+}
+
+/// Reads routes in their order, of which the first that fits counts; whether one of them takes all requests.
+fn read_routes(host: &mut Message<'_>, scope: &Scope<'_>, pools: &mut Pools<'_>) -> Result<bool, Stop> {
+    if host.choice("require_tls", &TLS_REQUIREMENTS)? != "NONE" {
+        host.leave_out("require_tls", "Ringway speaks no TLS and redirects nobody to it");
+    }
+    let mut before: Vec<Paths> = Vec::new();
+    for mut route in host.messages("routes")? {
+        let Some(mut matches) = route.message("match")? else {
+            return Err(route.refuse("match", "the route matches nothing"));
+        };
+        let paths = route_match::read_paths(&mut matches)?;
+        if before.iter().any(|earlier| earlier.cover(&paths)) {
+            route.leave_out("match", "a route before it takes all of these requests");
+            continue;
+        }
+        match read_route(&mut route, scope, pools) {
+            Ok(Some((cluster, target))) => {
+                route_match::tell(matches, &paths);
+                pools.add(&route, &cluster, paths.matches(&scope.domains), &target);
+                route.finish(&known::ROUTE);
+            }
+            Ok(None) => {}
+            Err(Stop::LeftOut(left_out)) => {
+                let why = format!("{}; {ELSEWHERE}", left_out.why);
+                pools.reading.imported.borrow_mut().leave_out(left_out.place, left_out.what, why);
+            }
+            Err(unreadable) => return Err(unreadable),
+        }
+        before.push(paths);
+    }
+    Ok(before.iter().any(Paths::is_all))
+}
+
+/// The cluster that a route leads to, and how; `None` where that one is told to be left out.
+fn read_route(
+    route: &mut Message<'_>,
+    scope: &Scope<'_>,
+    pools: &mut Pools<'_>,
+) -> Result<Option<(String, Target)>, Stop> {
+    let mut headers = changed_headers(route)?;
+    headers.extend(scope.headers.iter().cloned());
+    let Some(mut action) = route.message("route")? else {
+        let answers = ["redirect", "direct_response", "filter_action", "non_forwarding_action"];
+        let answer = answers.into_iter().find(|name| route.field(name).is_ok_and(|field| field.is_some()));
+        return Err(route.refuse(answer.unwrap_or("route"), "Ringway only forwards"));
+    };
+    let Some(name) = action.text("cluster")? else {
+        return Err(refuse_choice(&action));
+    };
+    let cluster = match pools.clusters.get(name) {
+        Some(Some(cluster)) => cluster,
+        Some(None) => return Err(action.refuse("cluster", "this cluster is left out, see there")),
+        None => return Err(action.refuse("cluster", "there is no such cluster in the file")),
+    };
+    pools.routed.insert(name.to_owned());
+    let policies = action.messages("hash_policy")?;
+    let policies = match &cluster.policies {
+        Some(policies) => policies.clone(),
+        None if policies.is_empty() => {
+            let why = "without a `hash_policy` Envoy picks any host, so that there is nothing to place";
+            return Err(action.refuse("hash_policy", why));
+        }
+        None => hash_policy::read(policies)?,
+    };
+    let host = action.text("host_rewrite_literal")?.map(str::to_owned);
+    let rewrites = rewrites(&mut action, host.is_some(), headers)?;
+    if let Some(header) = policies.changed_by(&rewrites) {
+        let why = format!("Envoy hashes {header} as it sends it to hosts, and Ringway as it came");
+        return Err(action.refuse("hash_policy", why));
+    }
+    if policies.takes_client_ip() && scope.manager.believes_forwarded_for {
+        let why = "this Envoy takes the client's address from `X-Forwarded-For`, whoever sends it; Ringway only from \
+                   proxies that `trusted-proxies` names";
+        action.leave_out("hash_policy", why);
+    }
+    let head_timeout = head_timeout(&mut action, &mut pools.timeout_is_told)?;
+    let target = Target { policies, host: checked_host(&action, host), head_timeout };
+    action.finish(&known::ACTION);
+    Ok(Some((name.to_owned(), target)))
+}
+
+/// A route whose cluster is not simply named.
+fn refuse_choice(action: &Message<'_>) -> Stop {
+    let choices = [
+        ("weighted_clusters", "Ringway divides no requests between pools at random; make it one pool with weights"),
+        ("cluster_header", "in Ringway the pool follows from host and path alone"),
+        ("cluster_specifier_plugin", "in Ringway the pool follows from host and path alone"),
+        ("inline_cluster_specifier_plugin", "in Ringway the pool follows from host and path alone"),
+    ];
+    let has = |name: &str| action.clone().field(name).is_ok_and(|field| field.is_some());
+    match choices.into_iter().find(|(name, _)| has(name)) {
+        Some((name, why)) => action.refuse(name, why),
+        None => action.refuse("cluster", "the route names no cluster"),
+    }
+}
+
+/// What Envoy changes before it hashes. The settings stay to be told.
+fn rewrites(action: &mut Message<'_>, host: bool, headers: BTreeSet<String>) -> Result<Rewrites, Stop> {
+    let mut peeked = action.clone();
+    let mut has = |names: &[&str]| -> Result<bool, Stop> {
+        names.iter().try_fold(false, |found, name| Ok(found | peeked.field(name)?.is_some()))
+    };
+    let path = has(&["prefix_rewrite", "regex_rewrite", "path_rewrite_policy", "path_rewrite"])?;
+    let host = host | has(&["host_rewrite_header", "host_rewrite_path_regex", "host_rewrite"])?;
+    Ok(Rewrites { path, host, headers })
+}
+
+/// The names of the headers that requests get or lose. The settings stay to be told.
+fn changed_headers(of: &mut Message<'_>) -> Result<BTreeSet<String>, Stop> {
+    let mut peeked = of.clone();
+    let mut names = BTreeSet::new();
+    for mut added in peeked.messages("request_headers_to_add")? {
+        if let Some(mut header) = added.message("header")? {
+            names.extend(header.text("key")?.map(str::to_ascii_lowercase));
+        }
+    }
+    for removed in peeked.list("request_headers_to_remove")? {
+        names.insert(removed.text()?.to_ascii_lowercase());
+    }
+    Ok(names)
+}
+
+/// How long a response may take to begin; that Envoy's bounds its end, too, is told once.
+fn head_timeout(action: &mut Message<'_>, is_told: &mut bool) -> Result<Duration, Stop> {
+    let timeout = action.duration("timeout")?;
+    if !std::mem::replace(is_told, true) {
+        let why = "Envoy bounds a response as a whole, to 15 s where nothing is said; here and in what follows that is \
+                   `timeouts.head`, which bounds its beginning, and a day where Envoy has no bound";
+        action.leave_out("timeout", why);
+    }
+    Ok(match timeout {
+        Some(timeout) if timeout.is_zero() => TIMEOUT_MAX,
+        timeout => timeout.unwrap_or(TIMEOUT_DEFAULT),
+    })
+}
+
+/// The Host that nodes get, if Ringway takes it.
+fn checked_host(action: &Message<'_>, host: Option<String>) -> Option<String> {
+    let is_fine = |host: &String| !host.contains('@') && host.parse::<http::uri::Authority>().is_ok();
+    if host.as_ref().is_some_and(|host| !is_fine(host)) {
+        action.leave_out("host_rewrite_literal", "this is not a host to Ringway, which passes Host on as it came");
+    }
+    host.filter(is_fine)
+}
+
+/// A timeout as Ringway takes them.
+fn bounded(timeout: Duration) -> Option<Duration> {
+    Some(Duration::from_millis(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)).clamp(TIMEOUT_MIN, TIMEOUT_MAX))
+}
+
+const ELSEWHERE: &str = "Ringway sends these requests where else they match, or answers 404";
+
+const NAME_CHARS_MAX: usize = 64;
+
+/// How many pools are written: a file of domains, routes and hosts stands for as many as their product.
+const POOLS_MAX: usize = 1_000;
+
+/// How many nodes all pools have together.
+const NODES_MAX: usize = 100_000;
+
+/// What Envoy has where nothing is said.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
+
+/// What `timeouts` takes.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
+/// As numbered by `envoy.config.route.v3.VirtualHost.TlsRequirementType`.
+const TLS_REQUIREMENTS: [&str; 3] = ["NONE", "EXTERNAL_ONLY", "ALL"];
