@@ -37,6 +37,8 @@ pub(crate) struct Case {
     listener: &'static str,
     requests: Vec<Template>,
     left_out: Vec<&'static str>,
+    /// A listener of the running original and a path on it: what it answers there is imported in place of the file.
+    dump: Option<(&'static str, &'static str)>,
 }
 
 /// A request, in which every `{}` stands for a random word.
@@ -50,7 +52,7 @@ struct Template {
 impl Case {
     /// A file of the program's folder; `listener` is the address in it where requests go, such as `127.0.0.1:8080`.
     pub(crate) fn new(file: &'static str, listener: &'static str) -> Case {
-        Case { file, listener, requests: Vec::new(), left_out: Vec::new() }
+        Case { file, listener, requests: Vec::new(), left_out: Vec::new(), dump: None }
     }
 
     /// Asks for this path with these fields, `host` among them where it matters.
@@ -62,6 +64,12 @@ impl Case {
     /// What is asked from now on goes to this listener of the original.
     pub(crate) fn at(mut self, listener: &'static str) -> Case {
         self.listener = listener;
+        self
+    }
+
+    /// Imports what the running original answers there, rather than the file.
+    pub(crate) fn dumped_from(mut self, listener: &'static str, path: &'static str) -> Case {
+        self.dump = Some((listener, path));
         self
     }
 
@@ -145,7 +153,10 @@ impl Folder {
         let listeners: BTreeSet<&str> = case.requests.iter().map(|template| template.listener).collect();
         let ports: Vec<u16> = listeners.iter().map(|listener| self.listeners[*listener].port()).collect();
         let _running = (original.start)(story, &file, &ports);
-        let imported = import(original.name, &file);
+        let imported = match case.dump {
+            Some((listener, path)) => import(original.name, &self.dump(story, listener, path)),
+            None => import(original.name, &file),
+        };
         compare_lists(&name, &imported["left_out"], &case.left_out);
         let (config, pools) = served_here(imported["config"].as_str().unwrap());
         let config = story.write("imported.toml", &config);
@@ -155,6 +166,13 @@ impl Folder {
         self.compare(&name, case, &mut through_ringway, random);
         let left_out = case.left_out.len();
         story.figure(&format!("{REQUESTS} of {REQUESTS} requests alike: {name} ({pools} pools, {left_out} left out)"));
+    }
+
+    /// What the running original answers there, in a file.
+    fn dump(&self, story: &Story, listener: &str, path: &str) -> PathBuf {
+        let answer = Client::new(self.listeners[listener]).get(path, &[]).unwrap();
+        assert_eq!(answer.status, 200, "{listener}{path}: {}", answer.text());
+        story.write("dump.json", &answer.text())
     }
 
     fn compare(&self, name: &str, case: &Case, proxy: &mut Ringway, random: &mut Rng) {

@@ -57,11 +57,11 @@ pub(crate) fn envoy(story: &Story, resources: &serde_json::Value, ports: &[u16])
     envoy_on(story, &config, ports)
 }
 
-/// Envoy on a file.
+/// Envoy on a file, in the folder of which other files may be named.
 pub(crate) fn envoy_on(story: &Story, file: &Path, ports: &[u16]) -> Process {
     let mut command = Command::new(envoy_binary());
     command.args(["--concurrency", "1", "--log-level", "warn", "--disable-hot-restart", "--config-path"]);
-    start(story, command.arg(file), ports)
+    start(story, command.arg(file).current_dir(file.parent().unwrap()), ports)
 }
 
 /// Where `tests/run` puts Envoy, which no Debian package has.
