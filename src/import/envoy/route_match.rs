@@ -5,6 +5,7 @@ use crate::import::envoy::message::Message;
 use crate::import::envoy::message::Stop;
 use crate::routing::pool_match::PoolMatch;
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 /// The domains of a virtual host that can be said, each once; `None` is any.
 pub(super) struct Domains {
@@ -22,6 +23,16 @@ pub(super) enum Paths {
     Segments(String),
     /// Something else, or only with other conditions.
     Unsayable,
+}
+
+/// The paths that routes before one take, whatever else a request is.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// None of them begins with another, so that only the one just before a path can be what it begins with.
+    prefixes: BTreeSet<String>,
+    exact: BTreeSet<String>,
+    /// Those that are taken with what is below them.
+    segments: BTreeSet<String>,
 }
 
 /// Reads `domains`. That ports count in Envoy is told once, where they do.
@@ -97,23 +108,6 @@ pub(super) fn tell(matches: Message<'_>, paths: &Paths) {
 }
 
 impl Paths {
-    /// Whether all that `later` takes is taken by these.
-    pub(super) fn cover(&self, later: &Paths) -> bool {
-        let Some(path) = later.path() else {
-            return self.is_all();
-        };
-        match self {
-            Paths::Exact(own) => matches!(later, Paths::Exact(path) if path == own),
-            Paths::Prefix(own) => path.starts_with(own),
-            Paths::Segments(own) => match path.strip_prefix(own.as_str()) {
-                Some("") => !matches!(later, Paths::Prefix(_)),
-                Some(rest) => rest.starts_with('/'),
-                None => false,
-            },
-            Paths::Unsayable => false,
-        }
-    }
-
     /// Whether they are all paths.
     pub(super) fn is_all(&self) -> bool {
         *self == Paths::Prefix("/".to_owned())
@@ -146,6 +140,53 @@ impl Paths {
     }
 }
 
+impl Taken {
+    /// One more route takes these.
+    pub(super) fn add(&mut self, paths: Paths) {
+        match paths {
+            Paths::Exact(path) => drop(self.exact.insert(path)),
+            Paths::Prefix(prefix) => self.add_prefix(prefix),
+            Paths::Segments(path) => {
+                self.add_prefix(format!("{path}/"));
+                self.segments.insert(path);
+            }
+            Paths::Unsayable => {}
+        }
+    }
+
+    /// Whether nothing is left of these paths.
+    pub(super) fn have(&self, paths: &Paths) -> bool {
+        match paths {
+            Paths::Exact(path) => self.exact.contains(path) || self.segments.contains(path) || self.begin(path),
+            Paths::Prefix(path) => self.begin(path),
+            Paths::Segments(path) => self.segments.contains(path) || self.begin(path),
+            Paths::Unsayable => self.have_all(),
+        }
+    }
+
+    /// Whether nothing is left of all paths.
+    pub(super) fn have_all(&self) -> bool {
+        self.prefixes.contains("/")
+    }
+
+    /// Whether a path begins with one of the prefixes.
+    fn begin(&self, path: &str) -> bool {
+        let before = self.prefixes.range::<str, _>((Bound::Unbounded, Bound::Included(path))).next_back();
+        before.is_some_and(|prefix| path.starts_with(prefix))
+    }
+
+    fn add_prefix(&mut self, prefix: String) {
+        if self.begin(&prefix) {
+            return;
+        }
+        let longer = self.prefixes.range(prefix.clone()..).take_while(|longer| longer.starts_with(&prefix));
+        for longer in longer.cloned().collect::<Vec<_>>() {
+            self.prefixes.remove(&longer);
+        }
+        self.prefixes.insert(prefix);
+    }
+}
+
 fn without_port(domain: &str) -> &str {
     match domain.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => name,
@@ -161,4 +202,48 @@ fn is_sayable(name: &str) -> bool {
     }
     let name = name.strip_prefix("*.").unwrap_or(name);
     !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || ".-_".contains(letter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Whether a route that takes `paths` takes this one, after Envoy's documentation.
+    fn takes(paths: &Paths, path: &str) -> bool {
+        match paths {
+            Paths::Exact(own) => path == own,
+            Paths::Prefix(own) => path.starts_with(own),
+            Paths::Segments(own) => {
+                path.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            Paths::Unsayable => false,
+        }
+    }
+
+    fn any_paths() -> impl Strategy<Value = Paths> {
+        let path = || "/[ab]{0,2}(/[ab]{0,2}){0,2}";
+        prop_oneof![
+            path().prop_map(Paths::Exact),
+            path().prop_map(Paths::Prefix),
+            "/[ab]{1,2}(/[ab]{1,2}){0,2}".prop_map(Paths::Segments),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_what_one_of_the_routes_takes(
+            routes in prop::collection::vec(any_paths(), 0..6), later in any_paths(), below in "(/|[ab]|/[ab]){0,3}",
+        ) {
+            let mut taken = Taken::default();
+            routes.iter().cloned().for_each(|paths| taken.add(paths));
+            let path = format!("{}{below}", later.path().unwrap_or_default());
+            if taken.have(&later) && takes(&later, &path) {
+                prop_assert!(routes.iter().any(|route| takes(route, &path)), "{routes:?}, {later:?}: {path}");
+            }
+            if routes.contains(&later) {
+                prop_assert!(taken.have(&later), "{routes:?}, {later:?}");
+            }
+        }
+    }
 }

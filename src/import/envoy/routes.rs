@@ -12,7 +12,7 @@ use crate::import::envoy::message::Reading;
 use crate::import::envoy::message::Stop;
 use crate::import::envoy::route_match;
 use crate::import::envoy::route_match::Domains;
-use crate::import::envoy::route_match::Paths;
+use crate::import::envoy::route_match::Taken;
 use crate::routing::pool_match::PoolMatch;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -113,13 +113,13 @@ fn read_routes(host: &mut Message<'_>, scope: &Scope<'_>, pools: &mut Pools<'_>)
     if host.choice("require_tls", &TLS_REQUIREMENTS)? != "NONE" {
         host.leave_out("require_tls", "Ringway speaks no TLS and redirects nobody to it");
     }
-    let mut before: Vec<Paths> = Vec::new();
+    let mut taken = Taken::default();
     for mut route in host.messages("routes")? {
         let Some(mut matches) = route.message("match")? else {
             return Err(route.refuse("match", "the route matches nothing"));
         };
         let paths = route_match::read_paths(&mut matches)?;
-        if before.iter().any(|earlier| earlier.cover(&paths)) {
+        if taken.have(&paths) {
             route.leave_out("match", "a route before it takes all of these requests");
             continue;
         }
@@ -136,9 +136,9 @@ fn read_routes(host: &mut Message<'_>, scope: &Scope<'_>, pools: &mut Pools<'_>)
             }
             Err(unreadable) => return Err(unreadable),
         }
-        before.push(paths);
+        taken.add(paths);
     }
-    Ok(before.iter().any(Paths::is_all))
+    Ok(taken.have_all())
 }
 
 /// The cluster that a route leads to, and how; `None` where that one is told to be left out.
