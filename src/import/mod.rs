@@ -11,6 +11,8 @@ use crate::control::settings::Owner;
 use crate::control::settings::print_node;
 use crate::control::settings::print_placement;
 use crate::placement::PlacementSettings;
+use crate::proxy::settings::parse_match_host;
+use crate::proxy::settings::parse_match_path;
 use crate::routing::key::KeyRule;
 use crate::routing::pool_match::PoolMatch;
 use crate::section::Printer;
@@ -114,6 +116,10 @@ impl Imported {
         if let Err(refused) = Membership::with_nodes(pool.placement, pool.nodes.clone()) {
             return self.leave_out(place.clone(), what, refused.to_string());
         }
+        if let Some(Err(why)) = pool.matches.as_ref().map(check) {
+            self.leave_out(place.clone(), what.clone(), why);
+            pool.matches = None;
+        }
         let taken = self.pools.iter().map(|pool| pool.name.clone()).collect();
         pool.name = unused(&acceptable(&what, POOL_NAME_PUNCTUATION, POOL_NAME_BYTES_MAX), &taken);
         let is_taken = |matches: &PoolMatch| self.pools.iter().any(|other| other.matches.as_ref() == Some(matches));
@@ -208,6 +214,13 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: `{}`: {}", self.place, one_line(&self.what), one_line(&self.why))
     }
+}
+
+/// Whether a config may have this `match`; the error is that of the config.
+fn check(matches: &PoolMatch) -> Result<(), String> {
+    matches.host.as_deref().map(parse_match_host).transpose()?;
+    matches.path.as_deref().map(parse_match_path).transpose()?;
+    Ok(())
 }
 
 /// Names for nodes, each once and such as Ringway takes, after what the original calls them.

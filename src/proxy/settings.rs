@@ -447,7 +447,8 @@ fn parse_network(written: &str) -> Result<IpNet, String> {
         .ok_or_else(|| format!("`{written}` is not a network; write it such as \"10.0.0.0/8\" or \"10.0.0.1\""))
 }
 
-fn parse_match_host(written: &str) -> Result<String, String> {
+/// `match.host`, in lower case.
+pub fn parse_match_host(written: &str) -> Result<String, String> {
     let host = written.to_ascii_lowercase();
     let name = host.strip_prefix("*.").unwrap_or(&host);
     let is_address = name.starts_with('[') && name.ends_with(']');
@@ -462,7 +463,8 @@ fn parse_match_host(written: &str) -> Result<String, String> {
     Ok(host)
 }
 
-fn parse_match_path(written: &str) -> Result<String, String> {
+/// `match.path`.
+pub fn parse_match_path(written: &str) -> Result<String, String> {
     if !written.starts_with('/') || written.contains(['?', '#']) {
         return Err(format!("`{written}` is not a path prefix; begin it with `/` and leave out `?` and `#`"));
     }

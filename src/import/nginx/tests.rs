@@ -64,6 +64,16 @@ fn variables_become_key_sources() {
 }
 
 #[test]
+fn a_server_name_that_is_no_host_matches_nothing() {
+    let text =
+        upstream("hash $request_uri consistent;").replace("listen 8080;", "server_name .a.example:80; listen 8080;");
+    let text = format!("server {{ listen 8080; location / {{ return 404; }} }}\n{text}");
+    assert!(pools(&text).contains(r#"match = { host = "u.invalid" }"#), "{}", pools(&text));
+    let left_out = left_out(&text).join("\n");
+    assert!(left_out.contains("`a.example:80` has a port, and hosts are matched without theirs"), "{left_out}");
+}
+
+#[test]
 fn a_map_that_falls_back_becomes_alternatives() {
     let map = "map $http_x_session $key { default $http_x_session; \"\" $remote_addr; }\n";
     let text = map.to_owned() + &upstream("hash $key consistent;");
