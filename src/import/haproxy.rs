@@ -197,15 +197,12 @@ fn add_pools(proxies: &[Proxy<'_>], pools: Pools, matches: Vec<(usize, PoolMatch
     for (index, matches) in matches {
         by_pool.entry(index).or_default().push(matches);
     }
-    let mut nodes = 0;
     for (index, pool) in pools {
         let place = Place::line(proxies[index].section.head.number);
         let matches = by_pool.remove(&index).map(|matches| matches.into_iter().map(Some).collect());
         for matches in matches.unwrap_or_else(|| vec![None]) {
-            nodes += pool.nodes.len();
-            if nodes > NODES_MAX {
-                let why = format!("the file comes to more than {NODES_MAX} nodes; this pool and others are left out");
-                return imported.leave_out(place, pool.name, why);
+            if imported.is_full() {
+                return;
             }
             imported.add(&place, Pool { matches, ..pool.clone() });
         }
@@ -217,9 +214,6 @@ const OF_3_0: &str = "if this HAProxy is 3.0, 3.1 or 3.2 without the fix of Octo
 
 const UNSET: &str =
     "this variable is not set here, and so was read as empty; set it as HAProxy has it, and import again";
-
-/// Pools that several conditions lead to are written several times.
-const NODES_MAX: usize = 100_000;
 
 #[cfg(test)]
 mod tests {

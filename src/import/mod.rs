@@ -27,6 +27,12 @@ pub struct Imported {
     /// Where the original listens, each once.
     listen: Vec<SocketAddr>,
     pools: Vec<Pool>,
+    /// Of the pools.
+    names: BTreeSet<String>,
+    /// How many all pools have together.
+    nodes: usize,
+    /// Whether a pool came that was one too many.
+    is_full: bool,
     left_out: Vec<LeftOut>,
 }
 
@@ -107,9 +113,20 @@ impl Imported {
     }
 
     /// One more pool, which stands at this place of the original. It gets a name and a match of its own; one that
-    /// cannot be built is left out, with the reason.
+    /// cannot be built is left out, with the reason; so are all as soon as there are too many, with the reason once.
     pub fn add(&mut self, place: &Place, mut pool: Pool) {
         let what = pool.name.clone();
+        if self.is_full {
+            return;
+        }
+        if self.pools.len() == POOLS_MAX || self.nodes + pool.nodes.len() > NODES_MAX {
+            self.is_full = true;
+            let why = format!(
+                "with it there would be over {POOLS_MAX} pools or {NODES_MAX} nodes in them; it and what follows are \
+                 left out"
+            );
+            return self.leave_out(place.clone(), what, why);
+        }
         if let Err(errors) = KeyRule::parse(&pool.key, None) {
             return self.leave_out(place.clone(), what, format!("its key cannot be had: {}", errors[0].message));
         }
@@ -120,8 +137,7 @@ impl Imported {
             self.leave_out(place.clone(), what.clone(), why);
             pool.matches = None;
         }
-        let taken = self.pools.iter().map(|pool| pool.name.clone()).collect();
-        pool.name = unused(&acceptable(&what, POOL_NAME_PUNCTUATION, POOL_NAME_BYTES_MAX), &taken);
+        pool.name = unused(&acceptable(&what, POOL_NAME_PUNCTUATION, POOL_NAME_BYTES_MAX), &self.names);
         let is_taken = |matches: &PoolMatch| self.pools.iter().any(|other| other.matches.as_ref() == Some(matches));
         if pool.matches.as_ref().is_none_or(is_taken) {
             let host = format!("{}.invalid", pool.name.replace('_', "-").to_ascii_lowercase());
@@ -132,7 +148,14 @@ impl Imported {
             self.leave_out(place.clone(), what, why);
             pool.matches = Some(PoolMatch { host: Some(host), path: None });
         }
+        self.names.insert(pool.name.clone());
+        self.nodes += pool.nodes.len();
         self.pools.push(pool);
+    }
+
+    /// Whether pools are no longer taken, as there are too many.
+    pub fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// What was not carried over, in the order of the original.
@@ -256,6 +279,12 @@ fn one_line(text: &str) -> String {
 
 /// Where the written config listens when the original says nothing that can be used.
 const LISTEN_DEFAULT: &str = ":8080";
+
+/// How many pools are written: a file of hosts and paths stands for as many as their product.
+const POOLS_MAX: usize = 1_000;
+
+/// How many nodes all pools have together.
+const NODES_MAX: usize = 100_000;
 
 const POOL_NAME_PUNCTUATION: &str = ".-_";
 

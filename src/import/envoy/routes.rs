@@ -24,7 +24,6 @@ pub(super) struct Pools<'a> {
     /// By name; `None` for one that is left out.
     clusters: &'a BTreeMap<&'a str, Option<Cluster>>,
     routed: BTreeSet<String>,
-    nodes: usize,
     timeout_is_told: bool,
 }
 
@@ -69,7 +68,7 @@ pub(super) fn read(mut config: Message<'_>, manager: Manager, pools: &mut Pools<
 impl<'a> Pools<'a> {
     /// No pools yet.
     pub(super) fn new(reading: &'a Reading<'a>, clusters: &'a BTreeMap<&'a str, Option<Cluster>>) -> Pools<'a> {
-        Pools { reading, clusters, routed: BTreeSet::new(), nodes: 0, timeout_is_told: false }
+        Pools { reading, clusters, routed: BTreeSet::new(), timeout_is_told: false }
     }
 
     /// How many there are.
@@ -83,15 +82,14 @@ impl<'a> Pools<'a> {
     }
 
     /// Adds a pool for each host.
-    fn add(&mut self, route: &Message<'_>, name: &str, matches: Vec<Option<PoolMatch>>, target: &Target) {
+    fn add(&self, route: &Message<'_>, name: &str, matches: Vec<Option<PoolMatch>>, target: &Target) {
         let Some(Some(cluster)) = self.clusters.get(name) else {
             return;
         };
+        let mut imported = self.reading.imported.borrow_mut();
         for matches in matches {
-            self.nodes += cluster.nodes.len();
-            if self.nodes > NODES_MAX || self.count() >= POOLS_MAX {
-                let why = format!("with it there would be over {POOLS_MAX} pools or {NODES_MAX} nodes in them");
-                return route.leave_out("match", why);
+            if imported.is_full() {
+                return;
             }
             let pool = Pool {
                 name: name.chars().take(NAME_CHARS_MAX).collect(),
@@ -103,7 +101,7 @@ impl<'a> Pools<'a> {
                 connect_timeout: bounded(cluster.connect_timeout),
                 head_timeout: bounded(target.head_timeout),
             };
-            self.reading.imported.borrow_mut().add(&route.place(), pool);
+            imported.add(&route.place(), pool);
         }
     }
 }
@@ -261,12 +259,6 @@ fn bounded(timeout: Duration) -> Option<Duration> {
 const ELSEWHERE: &str = "Ringway sends these requests where else they match, or answers 404";
 
 const NAME_CHARS_MAX: usize = 64;
-
-/// How many pools are written: a file of domains, routes and hosts stands for as many as their product.
-const POOLS_MAX: usize = 1_000;
-
-/// How many nodes all pools have together.
-const NODES_MAX: usize = 100_000;
 
 /// What Envoy has where nothing is said.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);

@@ -39,6 +39,11 @@ impl<'a> Routes<'a> {
         let rules: Vec<PoolMatch> = imported.pools.iter().filter_map(|pool| pool.matches.clone()).collect();
         let names = imported.pools.iter().map(|pool| pool.name.clone()).collect();
         let ringway = Ringway { matcher: PoolMatcher::new(&rules), names, passed };
+        if self.is_too_much() {
+            let why = "it has too many names and locations to look for requests that go elsewhere in Ringway";
+            imported.leave_out(self.servers[0].directive.place.clone(), "server", why);
+            return;
+        }
         for server in self.servers {
             match server.is_carried() {
                 true => self.compare(server, &ringway, imported),
@@ -47,10 +52,19 @@ impl<'a> Routes<'a> {
         }
     }
 
+    /// Whether comparing would take long: each name is looked for among all, and each location asked for each name.
+    fn is_too_much(self) -> bool {
+        let names: usize = self.servers.iter().map(|server| server.names.len() + 1).sum();
+        let listens: usize = self.servers.iter().map(|server| server.listens.len()).sum();
+        let locations = self.servers.iter().map(|server| server.locations.len());
+        let questions: usize = locations.map(|locations| locations * (locations + names)).sum();
+        listens.saturating_mul(names).saturating_add(questions) > QUESTIONS_MAX
+    }
+
     /// Adds a pool for each host and path that leads to an upstream, and one for each upstream that none leads to;
     /// returns where the requests of each go in nginx.
     fn add_pools(self, imported: &mut Imported) -> Vec<Passed> {
-        let mut wanted: Vec<(&Location<'_>, &Passed, Option<PoolMatch>)> = Vec::new();
+        let mut added = Vec::new();
         for server in self.servers.iter().filter(|server| server.is_carried()) {
             let hosts = self.hosts(server);
             for location in &server.locations {
@@ -61,17 +75,15 @@ impl<'a> Routes<'a> {
                 let matches = |host: &Option<String>| {
                     path_match(&location.path).map(|path| PoolMatch { host: host.clone(), path })
                 };
-                wanted.extend(hosts.iter().map(|host| (location, passed, matches(host))));
-                if hosts.is_empty() {
-                    wanted.push((location, passed, None));
+                let matches: Vec<_> = if hosts.is_empty() { vec![None] } else { hosts.iter().map(matches).collect() };
+                for matches in matches {
+                    if imported.is_full() {
+                        return added;
+                    }
+                    let Some(pool) = pool(&self.upstreams[passed.upstream], passed, matches) else { continue };
+                    imported.add(&location.directive.place, pool);
+                    added.resize(imported.pools.len(), passed.clone());
                 }
-            }
-        }
-        let mut added = Vec::new();
-        for (location, passed, matches) in wanted {
-            if let Some(pool) = pool(&self.upstreams[passed.upstream], passed, matches) {
-                imported.add(&location.directive.place, pool);
-                added.resize(imported.pools.len(), passed.clone());
             }
         }
         for (upstream, read) in self.upstreams.iter().enumerate() {
@@ -269,6 +281,9 @@ fn is_below(host: &str, pattern: &str) -> bool {
 
 /// Of a request that nothing but the pools at hand can be the reason for.
 const ELSEWHERE: &str = "Ringway has another pool for it, or none";
+
+/// How much is compared: thousands of names with tens of locations each.
+const QUESTIONS_MAX: usize = 5_000_000;
 
 /// Stands for all hosts that no server names.
 const UNKNOWN_HOST: &str = "host.that.no.server.names";

@@ -352,6 +352,28 @@ fn bad_files_are_answered_with_their_line_and_the_reason() {
     }
 }
 
+#[test]
+fn a_small_file_that_stands_for_many_pools_is_cut_off() {
+    let addresses: String = (0..100).map(|at| format!("server 10.0.0.{at};")).collect();
+    let upstreams = ["a", "b"].map(|name| format!("upstream {name} {{ hash $request_uri consistent; {addresses} }}"));
+    let names: String = (0..300).map(|at| format!(" h{at}")).collect();
+    let locations: String =
+        (0..300).map(|at| format!("location /{at}/ {{ proxy_pass http://{}; }}", ["a", "b"][at % 2])).collect();
+    let default = "server { location / { proxy_pass http://a; } }";
+    let text = format!("{} {default} server {{ server_name {names}; {locations} }}", upstreams.concat());
+    let imported = import(&text);
+    assert_eq!(imported.pools().len(), 1_000);
+    let is_said = |part| imported.left_out().iter().filter(|left_out| left_out.why.contains(part)).count();
+    assert_eq!(is_said("over 1000 pools"), 1, "{:?}", imported.left_out());
+}
+
+#[test]
+fn what_is_too_much_to_compare_says_so() {
+    let locations: String = (0..3_000).map(|at| format!("location /{at} {{ return 200; }}")).collect();
+    let text = two(&format!("server {{ location / {{ proxy_pass http://a; }} {locations} }}"));
+    check_left_out(&text, &["line 2: `b`", "line 3: `server`: it has too many names and locations"]);
+}
+
 /// Pieces that configurations are made of, whole and broken.
 fn pieces() -> impl Strategy<Value = String> {
     let known = prop::sample::select(vec![
