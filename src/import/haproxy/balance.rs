@@ -215,7 +215,7 @@ fn of_expression(line: &Line) -> Result<Algorithm, Unreadable> {
             let cookie = key(format!("cookie:{name}"), Origin::Header("cookie".to_owned()));
             differing(cookie, LAST_COOKIE)
         }
-        ("url_param" | "urlp", Some(name)) => key(format!("query-raw:{name}"), Origin::Uri),
+        ("url_param" | "urlp", Some(name)) => differing(key(format!("query-raw:{name}"), Origin::Uri), SEMICOLONS),
         _ => match text.as_str() {
             "method" => key("method", Origin::Method),
             "path" => key("path", Origin::Uri),
@@ -258,6 +258,10 @@ const URI_OVER_HTTP2: &str = "for clients that speak HTTP/2 HAProxy hashes schem
 
 const LAST_FIELD: &str = "where a request has several fields of that name HAProxy takes the last, Ringway the first";
 
+/// Seen with 2.6.12. `balance url_param` knows `&` alone.
+const SEMICOLONS: &str =
+    "parameters begin and end at `;` and at a further `?` too in HAProxy, and only at `&` in Ringway";
+
 /// Seen with 2.6.12, over several fields too.
 const LAST_COOKIE: &str = "where a request has several cookies of that name HAProxy takes the last, Ringway the first";
 
@@ -298,6 +302,18 @@ mod tests {
         ] {
             let Algorithm::Hash(key) = algorithm(balance) else { panic!("{balance}") };
             assert_eq!(key.sources, [expected], "{balance}");
+        }
+    }
+
+    #[test]
+    fn what_ends_a_parameter_is_told_where_it_differs() {
+        for (balance, expected) in [
+            ("balance hash url_param(k)", Some(SEMICOLONS)),
+            ("balance hash urlp(k)", Some(SEMICOLONS)),
+            ("balance url_param k", None),
+        ] {
+            let Algorithm::Hash(key) = algorithm(balance) else { panic!("{balance}") };
+            assert_eq!(key.difference, expected, "{balance}");
         }
     }
 

@@ -157,6 +157,7 @@ fn health_and_stickiness() -> Case {
         "line 24: `http-request auth",
         "line 25: `http-request set-var(txn.seen)",
         "line 28: `backend app`: if this HAProxy is 3.0,",
+        "line 29: `balance hash url_param(doc)`: parameters begin and end at `;`",
         "line 31: `option httpchk",
         "line 32: `http-check send",
         "line 33: `http-check expect",
