@@ -352,6 +352,19 @@ initial-nodes = [
     }
 
     #[test]
+    fn that_listeners_are_not_told_apart_is_said_for_each_but_the_first() {
+        let host = |domain: &str| json!({ "virtual_hosts": [{ "domains": [domain], "routes": [route()] }] });
+        let on = |domain: &str| listener(manager(json!({ "route_config": host(domain) })));
+        let of = |listeners: Value| {
+            let file = json!({ "static_resources": { "listeners": listeners, "clusters": [cluster()] } });
+            left_out(&import(&file)).iter().filter(|line| line.contains("of all listeners")).count()
+        };
+        for (listeners, expected) in [(json!([on("*")]), 0), (json!([on("*"), on("x.com")]), 1)] {
+            assert_eq!(of(listeners.clone()), expected, "{listeners}");
+        }
+    }
+
+    #[test]
     fn both_ways_to_say_a_policy_mean_the_same() {
         let typed = |name: &str, settings: Value| {
             let kind = format!("type.googleapis.com/envoy.extensions.load_balancing_policies.x.v3.{name}");

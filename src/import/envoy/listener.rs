@@ -45,6 +45,11 @@ pub(super) fn read<'a>(
         return Ok(());
     }
     read_address(&mut listener)?;
+    if before > 0 {
+        let why = "Envoy tells requests of this listener from those of others before it by the address that a client \
+                   connects to; Ringway does not look at that, and takes the most specific match of all listeners";
+        listener.leave_out("address", why);
+    }
     for mut additional in listener.messages("additional_addresses")? {
         read_address(&mut additional)?;
         additional.finish(&known::NOTHING);

@@ -145,6 +145,7 @@ fn two_doors() -> Case {
         .left_out(&[
             TIMEOUT,
             PORTS,
+            "address`: Envoy tells requests of this listener from those of others",
             "tcp_proxy`: of network filters, only",
             "clusters[1]: `redis`: no route of HTTP leads",
         ])
