@@ -17,6 +17,7 @@ use crate::import::nginx::routes::Routes;
 use crate::import::nginx::settings::Settings;
 use crate::import::nginx::tree::Directive;
 use crate::import::nginx::variables::Variables;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// What stands in the files that a pattern names, each with its name, in their order.
@@ -50,6 +51,10 @@ pub fn read(text: &str, include: &Include<'_>) -> Result<Imported, Unreadable> {
     read_http(&http, &mut imported)?;
     imported.left_out.sort_by(|one, other| one.place.cmp(&other.place));
     imported.left_out.dedup();
+    let mut said = BTreeSet::new();
+    imported.left_out.retain(|left_out| {
+        known::ONCE.iter().position(|why| **why == left_out.why).is_none_or(|index| said.insert(index))
+    });
     Ok(imported)
 }
 

@@ -27,31 +27,43 @@ fn is_as_here(directive: &Directive) -> bool {
         ("proxy_set_header", [name, value]) => {
             HEADERS.iter().any(|(known, values)| known.eq_ignore_ascii_case(name) && values.contains(value))
         }
-        // A variable for `proxy_set_header Connection`.
-        ("map", ["$http_upgrade", "$connection_upgrade"]) | ("proxy_redirect", ["default"]) => true,
+        ("map", ["$http_upgrade", "$connection_upgrade"]) => directive.children().iter().all(is_of_upgrade),
+        ("proxy_redirect", ["default"]) => true,
+        _ => false,
+    }
+}
+
+/// Whether an entry of a `map` makes what `proxy_set_header Connection` takes: `upgrade` for what is one.
+fn is_of_upgrade(entry: &Directive) -> bool {
+    match (entry.name.as_str(), entry.arg(0)) {
+        ("default" | "websocket", value) => value.eq_ignore_ascii_case("upgrade"),
+        ("", value) => ["", "close", "keep-alive"].contains(&value),
         _ => false,
     }
 }
 
 fn reason(directive: &Directive) -> &'static str {
     let name = directive.name.as_str();
+    let is_chain = directive.arg(0).eq_ignore_ascii_case("x-forwarded-for") && directive.arg(1) == CHAIN;
+    if name == "proxy_set_header" && is_chain {
+        return FORWARDED_FOR;
+    }
     let known = REASONS.iter().find(|(names, _)| names.contains(&name)).map(|(_, why)| *why);
     let by_beginning = || BEGINNINGS.iter().find(|(beginning, _)| name.starts_with(beginning)).map(|(_, why)| *why);
     known.or_else(by_beginning).unwrap_or("Ringway has nothing like it, or does not know it")
 }
 
 /// Fields that Ringway sets by itself, or whose meaning it knows, with such values.
-const HEADERS: [(&str, &[&str]); 6] = [
+const HEADERS: [(&str, &[&str]); 5] = [
     ("Connection", &["", "upgrade", "Upgrade", "keep-alive", "$connection_upgrade", "$http_connection"]),
     ("Host", &["$host", "$http_host", "$proxy_host"]),
     ("Upgrade", &["$http_upgrade"]),
-    ("X-Forwarded-For", &["$proxy_add_x_forwarded_for"]),
     ("X-Forwarded-Host", &["$host", "$http_host"]),
     ("X-Forwarded-Proto", &["$scheme"]),
 ];
 
 /// Settings of the process, logs, sizes of tables and buffers, and what HTTP proxies do anyway.
-const NOTHING: [&str; 69] = [
+const NOTHING: [&str; 68] = [
     "access_log",
     "aio",
     "aio_write",
@@ -86,7 +98,6 @@ const NOTHING: [&str; 69] = [
     "log_not_found",
     "log_subrequest",
     "master_process",
-    "merge_slashes",
     "msie_padding",
     "open_log_file_cache",
     "output_buffers",
@@ -143,8 +154,22 @@ const NOTHING_OFF: [&str; 12] = [
     "underscores_in_headers",
 ];
 
+/// Reasons that hold for a file as a whole, and are given once, where the first of what they are about stands.
+pub(super) const ONCE: [&str; 2] = [PATHS, FORWARDED_FOR];
+
+/// Of locations that became a `match` with a path.
+pub(super) const PATHS: &str = "here and in what follows, nginx matches paths decoded, with `//`, `.` and `..` taken \
+    out, and redirects `/a` to `/a/` for a location of `/a/` alone; Ringway matches paths as they came, and redirects \
+    nothing";
+
+/// What a client sent as `X-Forwarded-For`, and its address.
+const CHAIN: &str = "$proxy_add_x_forwarded_for";
+
+const FORWARDED_FOR: &str = "nginx appends to what any client sends; Ringway does so only for clients that \
+    `trusted-proxies` names, and else writes the client's address alone";
+
 /// Reasons by the name of a directive.
-const REASONS: [(&[&str], &str); 25] = [
+const REASONS: [(&[&str], &str); 26] = [
     (&["client_max_body_size"], "Ringway does not limit the size of bodies; let the nodes do that"),
     (
         &["client_body_timeout", "client_header_timeout", "send_timeout", "large_client_header_buffers"],
@@ -170,6 +195,7 @@ const REASONS: [(&[&str], &str); 25] = [
         &["return", "rewrite", "try_files", "error_page", "internal"],
         "Ringway answers nothing itself, and passes paths as they came",
     ),
+    (&["merge_slashes"], "Ringway matches and passes paths as they came"),
     (&["if", "set"], "Ringway has no conditions and no variables; requests are told apart by `match` and `key` only"),
     (&["map", "geo", "split_clients"], "Ringway has no variables"),
     (&["root", "alias", "index", "autoindex"], "Ringway serves no files"),

@@ -2,6 +2,7 @@
 
 use crate::import::Imported;
 use crate::import::Pool;
+use crate::import::nginx::known;
 use crate::import::nginx::servers::Location;
 use crate::import::nginx::servers::Passed;
 use crate::import::nginx::servers::Server;
@@ -9,6 +10,7 @@ use crate::import::nginx::servers::Target;
 use crate::import::nginx::upstream::Upstream;
 use crate::routing::pool_match::PoolMatch;
 use crate::routing::pool_match::PoolMatcher;
+use std::collections::BTreeSet;
 
 /// All servers of a configuration, and the upstreams behind them.
 #[derive(Clone, Copy)]
@@ -22,6 +24,8 @@ struct Ringway {
     matcher: PoolMatcher,
     /// Of the pools.
     names: Vec<String>,
+    /// All paths that pools are found by.
+    paths: BTreeSet<String>,
     /// Where the requests of each pool go in nginx.
     passed: Vec<Passed>,
 }
@@ -38,16 +42,17 @@ impl<'a> Routes<'a> {
         let passed = self.add_pools(imported);
         let rules: Vec<PoolMatch> = imported.pools.iter().filter_map(|pool| pool.matches.clone()).collect();
         let names = imported.pools.iter().map(|pool| pool.name.clone()).collect();
-        let ringway = Ringway { matcher: PoolMatcher::new(&rules), names, passed };
+        let paths = rules.iter().filter_map(|rule| rule.path.clone()).chain(["/".to_owned()]).collect();
+        let ringway = Ringway { matcher: PoolMatcher::new(&rules), names, paths, passed };
         if self.is_too_much() {
             let why = "it has too many names and locations to look for requests that go elsewhere in Ringway";
             imported.leave_out(self.servers[0].directive.place.clone(), "server", why);
             return;
         }
-        for server in self.servers {
+        for (server, taken) in self.servers.iter().zip(self.taken()) {
             match server.is_carried() {
-                true => self.compare(server, &ringway, imported),
-                false => self.note_other(server, &ringway, imported),
+                true => self.compare(server, &taken, &ringway, imported),
+                false => note_other(server, &taken, &ringway, imported),
             }
         }
     }
@@ -55,35 +60,26 @@ impl<'a> Routes<'a> {
     /// Whether comparing would take long: each name is looked for among all, and each location asked for each name.
     fn is_too_much(self) -> bool {
         let names: usize = self.servers.iter().map(|server| server.names.len() + 1).sum();
-        let listens: usize = self.servers.iter().map(|server| server.listens.len()).sum();
-        let locations = self.servers.iter().map(|server| server.locations.len());
-        let questions: usize = locations.map(|locations| locations * (locations + names)).sum();
-        listens.saturating_mul(names).saturating_add(questions) > QUESTIONS_MAX
+        let locations = || self.servers.iter().map(|server| server.locations.len());
+        let of_names = self.listens().len().saturating_mul(names * (names + locations().max().unwrap_or_default()));
+        of_names.saturating_add(locations().map(|count| count * count).sum()) > QUESTIONS_MAX
     }
 
     /// Adds a pool for each host and path that leads to an upstream, and one for each upstream that none leads to;
     /// returns where the requests of each go in nginx.
     fn add_pools(self, imported: &mut Imported) -> Vec<Passed> {
         let mut added = Vec::new();
-        for server in self.servers.iter().filter(|server| server.is_carried()) {
-            let hosts = self.hosts(server);
-            for location in &server.locations {
-                let Target::Pool(passed) = &location.target else { continue };
-                if server.around(location).is_some_and(|around| around.target == location.target) {
-                    continue;
-                }
-                let matches = |host: &Option<String>| {
-                    path_match(&location.path).map(|path| PoolMatch { host: host.clone(), path })
-                };
-                let matches: Vec<_> = if hosts.is_empty() { vec![None] } else { hosts.iter().map(matches).collect() };
-                for matches in matches {
-                    if imported.is_full() {
-                        return added;
-                    }
-                    let Some(pool) = pool(&self.upstreams[passed.upstream], passed, matches) else { continue };
-                    imported.add(&location.directive.place, pool);
-                    added.resize(imported.pools.len(), passed.clone());
-                }
+        let carried = self.servers.iter().filter(|server| server.is_carried());
+        for (location, passed, matches) in carried.flat_map(|server| self.wanted(server)) {
+            if imported.is_full() {
+                return added;
+            }
+            if matches.as_ref().is_some_and(|matches| matches.path.is_some()) {
+                imported.leave_out(location.directive.place.clone(), location.directive.shown(), known::PATHS);
+            }
+            if let Some(pool) = pool(&self.upstreams[passed.upstream], passed, matches) {
+                imported.add(&location.directive.place, pool);
+                added.resize(imported.pools.len(), passed.clone());
             }
         }
         for (upstream, read) in self.upstreams.iter().enumerate() {
@@ -95,6 +91,27 @@ impl<'a> Routes<'a> {
             }
         }
         added
+    }
+
+    /// What leads to a pool of its own, one after another: there may be as many as hosts times locations.
+    fn wanted(
+        self,
+        server: &'a Server<'a>,
+    ) -> impl Iterator<Item = (&'a Location<'a>, &'a Passed, Option<PoolMatch>)> + use<'a> {
+        let hosts = self.hosts(server);
+        let hosts = if hosts.is_empty() { vec![None] } else { hosts.into_iter().map(Some).collect() };
+        let passed = move |location: &'a Location<'a>| match &location.target {
+            Target::Pool(passed) => {
+                let is_alike = server.around(location).is_some_and(|around| around.target == location.target);
+                (!is_alike).then_some((location, passed))
+            }
+            Target::Other(_) => None,
+        };
+        server.locations.iter().filter_map(passed).flat_map(move |(location, passed)| {
+            let matches =
+                |host: Option<Option<String>>| Some(PoolMatch { host: host?, path: path_match(&location.path)? });
+            hosts.clone().into_iter().map(move |host| (location, passed, matches(host)))
+        })
     }
 
     /// The hosts by which Ringway knows the requests of a server: none at all where it is the only one that nginx takes
@@ -139,19 +156,30 @@ impl<'a> Routes<'a> {
         exact.or_else(wildcard).or_else(|| self.default_of(listen))
     }
 
-    /// The requests, by listener and host, that nginx takes for this server.
-    fn taken<'s>(&self, server: &'s Server<'_>) -> Vec<(&'s str, String)> {
-        let hosts = server.names.iter().map(|name| name.replacen('*', "any", 1)).chain([UNKNOWN_HOST.to_owned()]);
-        let hosts: Vec<String> = hosts.collect();
-        let of_listen = |listen: &'s str| hosts.iter().map(move |host| (listen, host.clone()));
-        let mut all: Vec<_> = server.listens.iter().flat_map(|listen| of_listen(&listen.text)).collect();
-        all.retain(|(listen, host)| self.server_of(listen, host).is_some_and(|taken| std::ptr::eq(taken, server)));
-        all
+    /// The requests, by listener and host, that nginx takes for each server: hosts that any of them names, and one that
+    /// none does.
+    fn taken(self) -> Vec<Vec<(&'a str, String)>> {
+        let names = self.servers.iter().flat_map(|server| &server.names).map(|name| name.replacen('*', "any", 1));
+        let hosts: BTreeSet<String> = names.chain([UNKNOWN_HOST.to_owned()]).collect();
+        let mut taken = vec![Vec::new(); self.servers.len()];
+        for listen in self.listens() {
+            for host in &hosts {
+                let found = self.server_of(listen, host);
+                let index = found.and_then(|found| self.servers.iter().position(|server| std::ptr::eq(server, found)));
+                if let Some(index) = index {
+                    taken[index].push((listen, host.clone()));
+                }
+            }
+        }
+        taken
+    }
+
+    fn listens(self) -> BTreeSet<&'a str> {
+        self.servers.iter().flat_map(|server| &server.listens).map(|listen| listen.text.as_str()).collect()
     }
 
     /// Asks nginx and Ringway for requests at every border between locations, and notes where they differ.
-    fn compare(self, server: &Server<'_>, ringway: &Ringway, imported: &mut Imported) {
-        let taken = self.taken(server);
+    fn compare(self, server: &Server<'_>, taken: &[(&str, String)], ringway: &Ringway, imported: &mut Imported) {
         let (unknown, named): (Vec<_>, Vec<_>) = taken.iter().partition(|(_, host)| host == UNKNOWN_HOST);
         let has_no_host = self.hosts(server).contains(&None);
         if let Some((listen, host)) = unknown.first().filter(|_| !has_no_host) {
@@ -161,27 +189,40 @@ impl<'a> Routes<'a> {
             );
             imported.leave_out(server.directive.place.clone(), "server", why);
         }
-        let hosts = || named.iter().chain(unknown.iter().filter(|_| has_no_host)).map(|(_, host)| host);
+        let hosts = named.iter().chain(unknown.iter().filter(|_| has_no_host)).map(|(_, host)| host.as_str());
+        let hosts: BTreeSet<&str> = hosts.collect();
+        self.compare_rest(server, &hosts, ringway, imported);
         for location in &server.locations {
-            let borders = borders(location);
-            let requests = hosts().flat_map(|host| borders.iter().map(move |border| (host, border)));
-            let differing = requests.filter_map(|(host, border)| {
+            let differing = borders(location).into_iter().find_map(|border| {
                 let target = server.target(&border.path);
-                (!ringway.is_alike(target, host, &border.path)).then(|| {
-                    let answer = ringway.tells(host, &border.path);
-                    match &location.target {
-                        Target::Other(why) => format!("{why}; in Ringway {answer}"),
-                        Target::Pool(_) => format!(
-                            "{}: nginx sends {} {}; in Ringway {answer}",
-                            border.lack,
-                            border.path,
-                            self.shown(target)
-                        ),
+                let host = hosts.iter().find(|host| !ringway.is_alike(target, host, &border.path))?;
+                let answer = ringway.tells(host, &border.path);
+                Some(match &location.target {
+                    Target::Other(why) => format!("{why}; in Ringway {answer}"),
+                    Target::Pool(_) => {
+                        let there = self.shown(target);
+                        format!("{}: nginx sends {} {there}; in Ringway {answer}", border.lack, border.path)
                     }
                 })
             });
-            if let Some(why) = differing.into_iter().next() {
+            if let Some(why) = differing {
                 imported.leave_out(location.directive.place.clone(), location.directive.shown(), why);
+            }
+        }
+    }
+
+    /// Asks for the paths of all pools where no location's border is, and notes the first that differs.
+    fn compare_rest(self, server: &Server<'_>, hosts: &BTreeSet<&str>, ringway: &Ringway, imported: &mut Imported) {
+        let is_border = |path: &&String| server.locations.iter().any(|location| location.path == **path);
+        for path in ringway.paths.iter().filter(|path| !is_border(path)) {
+            let target = server.target(path);
+            // What nginx answers itself is told with its location.
+            let is_told = matches!(target, Some(Target::Other(_)));
+            let differing = hosts.iter().find(|host| !is_told && !ringway.is_alike(target, host, path));
+            if let Some(host) = differing {
+                let (there, here) = (self.shown(target), ringway.tells(host, path));
+                let why = format!("nginx sends {path} {there}; in Ringway {here}");
+                return imported.leave_out(server.directive.place.clone(), shown(server), why);
             }
         }
     }
@@ -194,20 +235,26 @@ impl<'a> Routes<'a> {
             None => "nowhere".to_owned(),
         }
     }
+}
 
-    /// Notes a server without a pool.
-    fn note_other(self, server: &Server<'_>, ringway: &Ringway, imported: &mut Imported) {
-        let taken = self.taken(server);
-        let found = taken.iter().find(|(_, host)| ringway.pool(host, "/").is_some());
-        let mut why = "none of its locations leads to an upstream that hashes".to_owned();
-        if let Some((_, host)) = found {
-            why = format!("{why}; in Ringway {}", ringway.tells(host, "/"));
-        }
-        let what = match server.names.as_slice() {
-            [] => "server".to_owned(),
-            names => format!("server {}", names.join(" ")),
-        };
-        imported.leave_out(server.directive.place.clone(), what, why);
+/// Notes a server without a pool.
+fn note_other(server: &Server<'_>, taken: &[(&str, String)], ringway: &Ringway, imported: &mut Imported) {
+    let mut why = match server.answer {
+        Some(answer) => format!("`{}` answers there, which does not hash", answer.shown()),
+        None => "none of its locations leads to an upstream that hashes".to_owned(),
+    };
+    let hosts: BTreeSet<&str> = taken.iter().map(|(_, host)| host.as_str()).collect();
+    let mut requests = ringway.paths.iter().flat_map(|path| hosts.iter().map(move |host| (host, path)));
+    if let Some((host, path)) = requests.find(|(host, path)| ringway.pool(host, path).is_some()) {
+        why = format!("{why}; in Ringway {}", ringway.tells(host, path));
+    }
+    imported.leave_out(server.directive.place.clone(), shown(server), why);
+}
+
+fn shown(server: &Server<'_>) -> String {
+    match server.names.as_slice() {
+        [] => "server".to_owned(),
+        names => format!("server {}", names.join(" ")),
     }
 }
 
@@ -283,7 +330,7 @@ fn is_below(host: &str, pattern: &str) -> bool {
 const ELSEWHERE: &str = "Ringway has another pool for it, or none";
 
 /// How much is compared: thousands of names with tens of locations each.
-const QUESTIONS_MAX: usize = 5_000_000;
+const QUESTIONS_MAX: usize = 20_000_000;
 
 /// Stands for all hosts that no server names.
 const UNKNOWN_HOST: &str = "host.that.no.server.names";

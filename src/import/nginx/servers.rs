@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
     fn server(&mut self, directive: &'a Directive, settings: &Settings) -> Result<Server<'a>, Unreadable> {
         let block = directive.children();
         let named = || block.iter().filter(|child| child.name == "server_name");
-        let answer = block.iter().find(|child| matches!(child.name.as_str(), "return" | "rewrite"));
+        let answer = block.iter().find(|child| child.name == "return");
         let listens = block.iter().filter(|child| child.name == "listen").map(read_listen);
         let mut listens = listens.collect::<Result<Vec<_>, _>>()?;
         if listens.is_empty() {

@@ -1,8 +1,9 @@
 //! Configurations of nginx, what becomes of them, and what is said about the rest.
 
+mod anything;
+
 use super::*;
 use crate::config::Config;
-use proptest::prelude::*;
 
 fn nothing_included(_: &str) -> Result<Vec<(String, String)>, String> {
     Err("nothing is there to include".to_owned())
@@ -196,7 +197,7 @@ fn names_and_locations_become_matches() {
         &text,
         &["a - -", "b b.example -", "b-2 *.b.example -", "a-2 b.example /api/", "a-3 *.b.example /api/"],
     );
-    check_left_out(&text, &[]);
+    check_left_out(&text, &["line 5: `location /api/`: here and in what follows, nginx matches paths decoded"]);
 }
 
 #[test]
@@ -212,7 +213,10 @@ fn a_location_without_a_slash_takes_more_than_whole_segments() {
     check_matches(&text, &["a - -", "b - /api"]);
     check_left_out(
         &text,
-        &["line 4: `location /api`: Ringway matches whole segments of paths: nginx sends /apix to upstream b"],
+        &[
+            "line 4: `location /api`: here and in what follows",
+            "line 4: `location /api`: Ringway matches whole segments of paths: nginx sends /apix to upstream b",
+        ],
     );
 }
 
@@ -228,7 +232,7 @@ fn what_nginx_answers_itself_says_where_it_goes_here() {
         (4, "`location /static/`: `root /srv` answers there, which does not hash; in Ringway"),
         (5, "regular expressions"),
         (6, "`location = /health`"),
-        (7, "`server x.example`: none of its locations"),
+        (7, "`server x.example`: `return 301 https://y` answers there"),
     ] {
         let found =
             left_out.iter().any(|left_out| left_out.starts_with(&format!("line {line}: ")) && left_out.contains(part));
@@ -369,82 +373,84 @@ fn a_small_file_that_stands_for_many_pools_is_cut_off() {
 
 #[test]
 fn what_is_too_much_to_compare_says_so() {
-    let locations: String = (0..3_000).map(|at| format!("location /{at} {{ return 200; }}")).collect();
+    let locations: String = (0..5_000).map(|at| format!("location /{at} {{ return 200; }}")).collect();
     let text = two(&format!("server {{ location / {{ proxy_pass http://a; }} {locations} }}"));
     check_left_out(&text, &["line 2: `b`", "line 3: `server`: it has too many names and locations"]);
 }
 
-/// Pieces that configurations are made of, whole and broken.
-fn pieces() -> impl Strategy<Value = String> {
-    let known = prop::sample::select(vec![
-        "upstream u {",
-        "upstream a{",
-        "hash $request_uri consistent;",
-        "hash \"$host-$arg_a\";",
-        "server 10.0.0.1:80;",
-        "server b down;",
-        "server unix:/a weight=7;",
-        "server c:81 max_fails=1 backup;",
-        "server {",
-        "listen 80;",
-        "listen 443 ssl;",
-        "server_name a.b *.b .c ~x _;",
-        "location / {",
-        "location = /a {",
-        "location /b {",
-        "location ~ x {",
-        "proxy_pass http://u;",
-        "proxy_pass http://a/;",
-        "proxy_set_header Host $host;",
-        "proxy_set_header Host 'a b';",
-        "proxy_read_timeout 5s;",
-        "map $http_a $k {",
-        "default $http_a;",
-        "'' $host;",
-        "hash $k;",
-        "}",
-        "}",
-        "}",
-        ";",
-        "'",
-        "\"",
-        "\\",
-        "#",
-        "\n",
-        "$",
-        "${",
-        "http {",
-        "x_by_lua_block {",
-        "--[[",
-        "]]",
-    ]);
-    prop_oneof![4 => known.prop_map(str::to_owned), 1 => "\\PC{0,8}", 1 => any::<String>()]
+#[test]
+fn what_no_location_of_a_server_takes_goes_to_the_pools_of_others_here() {
+    let text = two("server { listen 8081 default_server; location /special { proxy_pass http://b; }\n\
+         location / { proxy_pass http://b; } }\n\
+         server { listen 8081; server_name x.com; location /api/ { proxy_pass http://a; } }");
+    let left_out = left_out(&text);
+    let expected = "line 5: `server x.com`: nginx sends / nowhere; in Ringway x.com/ goes to pool b";
+    assert!(left_out.contains(&expected.to_owned()), "{left_out:#?}");
 }
 
-proptest! {
-    #[test]
-    fn whatever_is_read_becomes_a_config_or_an_error(pieces in prop::collection::vec(pieces(), 0..40)) {
-        if let Ok(imported) = read(&pieces.join(" "), &nothing_included)
-            && !imported.pools().is_empty()
-        {
-            let config = imported.to_toml("A test.");
-            if let Err(errors) = Config::parse("config", &config) {
-                prop_assert!(false, "{errors} in\n{config}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_broken_configuration_is_no_panic(cut in 0..=REAL.len(), put in "\\PC{0,4}", length in 0..40_usize) {
-        let is_boundary = |at: &usize| REAL.is_char_boundary(*at);
-        let start = (0..=cut).rfind(is_boundary).unwrap_or(0);
-        let end = (cut + length..REAL.len()).find(is_boundary).unwrap_or(REAL.len());
-        if let Ok(imported) = read(&format!("{}{put}{}", &REAL[..start], &REAL[end..]), &nothing_included)
-            && !imported.pools().is_empty()
-        {
-            prop_assert!(Config::parse("config", &imported.to_toml("A test.")).is_ok());
-        }
+#[test]
+fn a_host_that_is_named_on_another_listener_only_is_asked_on_all() {
+    let text = two("server { listen 8081; server_name _; location / { proxy_pass http://a; } }\n\
+         server { listen 8082; server_name x.com; location / { proxy_pass http://b; } }\n\
+         server { listen 8082; server_name y.com; location /y { proxy_pass http://b; } }");
+    let left_out = left_out(&text);
+    for part in [
+        "line 3: `location /`: Ringway has another pool for it, or none: nginx sends / to upstream a; in Ringway \
+         x.com/ goes to pool b",
+        "line 3: `server`: nginx sends /y to upstream a; in Ringway x.com/y goes to pool b",
+        "line 5: `server y.com`: nginx sends / nowhere; in Ringway y.com/ goes to pool a",
+    ] {
+        assert!(left_out.contains(&part.to_owned()), "{part} is not in {left_out:#?}");
     }
 }
 
-const REAL: &str = include_str!("../../../tests/live/imports/nginx/rooms.conf");
+#[test]
+fn a_server_that_rewrites_is_carried_over() {
+    let text = two("server { rewrite ^/old/(.*) /$1;\nlocation / { proxy_pass http://a; } }");
+    check_matches(&text, &["a - -", "b b.invalid -"]);
+    check_left_out(&text, &["line 2: `b`", "line 3: `rewrite ^/old/(.*) /$1`: Ringway answers nothing itself"]);
+}
+
+#[test]
+fn what_holds_for_a_file_as_a_whole_is_said_once() {
+    let location = |path, to| {
+        let field = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for";
+        format!("\nlocation {path} {{ proxy_pass http://{to}; {field}; }}")
+    };
+    let locations = [location("/", "a"), location("/b/", "b"), location("/b/a/", "a")].concat();
+    check_left_out(
+        &two(&format!("server {{ {locations} }}")),
+        &["line 4: `proxy_set_header X-Forwarded-For", "line 5: `location /b/`: here and in what follows"],
+    );
+}
+
+#[test]
+fn slashes_that_are_not_merged_are_named() {
+    let text = upstream("hash $request_uri consistent;") + "merge_slashes off;";
+    check_left_out(&text, &["line 2: `merge_slashes off`: Ringway matches and passes paths as they came"]);
+}
+
+#[test]
+fn a_host_field_that_clients_of_http_2_may_not_send_is_named() {
+    for hash in ["$http_host", "$http_host$request_uri"] {
+        let text = upstream(&format!("hash {hash} consistent;"));
+        check_left_out(&text, &["line 1: `upstream u: hash $http_host"]);
+    }
+}
+
+#[test]
+fn a_map_for_upgrades_is_named_when_it_makes_something_else() {
+    let left_out_of = |entries: &str| {
+        let map = format!("map $http_upgrade $connection_upgrade {{ {entries} }}\n");
+        left_out(&(map + &upstream("hash $request_uri consistent;"))).len()
+    };
+    for (entries, expected) in [
+        ("default upgrade; '' close;", 0),
+        ("default Upgrade; '' \"\";", 0),
+        ("default keep-alive; websocket upgrade;", 1),
+        ("default close;", 1),
+        ("default upgrade; h2c close;", 1),
+    ] {
+        assert_eq!(left_out_of(entries), expected, "{entries}");
+    }
+}

@@ -69,6 +69,11 @@ pub(super) fn read(
         _ => return Err(method.refuse("`hash` takes a key, and `consistent` behind it or nothing")),
     };
     let key = variables.key(method.arg(0), name);
+    if key.iter().flatten().flatten().any(|source| source == "header:host") {
+        let why = "a client of HTTP/2 need not send a Host field, and then Ringway's `header:host` is absent, where \
+                   nginx takes `:authority`; `host` has both, without the port";
+        imported.leave_out(method.place.clone(), format!("{what}: {}", method.shown()), why);
+    }
     let servers = read_servers(directive, imported)?;
     let hashed = key.and_then(|key| {
         let placement = if is_consistent { "nginx" } else { "nginx-modulo" }.parse::<PlacementSettings>()?;

@@ -27,7 +27,9 @@ fn caches_and_sites() -> Vec<Case> {
             .ask("/ws/{}?room=", &[("x-room", "{}")])
             .ask("/ws/{}", &[])
             .left_out(&[
+                "line 36: `location /ws/`: here and in what follows, nginx matches paths decoded",
                 "line 42: `proxy_set_header X-Real-IP $remote_addr`",
+                "line 43: `proxy_set_header X-Forwarded-For",
                 "line 44: `proxy_read_timeout 1h`: it is `timeouts.head`",
             ]),
         Case::new("vhosts.conf", "127.0.0.1:8082")
@@ -38,12 +40,15 @@ fn caches_and_sites() -> Vec<Case> {
             .ask("/{}", &[("host", "a.b.blobs.example.com")])
             .ask("/search/?Q={}", &[("host", "blobs.example.com")])
             .ask("/search/?q={}", &[("host", "a.eu.blobs.example.com")])
-            .ask("/{}", &[("host", "other.example.com")]),
+            .ask("/{}", &[("host", "other.example.com")])
+            .left_out(&["line 21: `location /search/`: here and in what follows"]),
         Case::new("included.conf", "127.0.0.1:8083")
             .ask("/documents/{}", &[("host", "documents.example.com"), ("x-document", "{}")])
             .left_out(&[
+                "sites/20-documents.conf line 5: `location /documents/`: here and in what follows",
                 "sites/20-documents.conf line 10: `location /`: `return 404` answers there",
                 "sites/proxy.inc line 2: `proxy_set_header X-Real-IP",
+                "sites/proxy.inc line 3: `proxy_set_header X-Forwarded-For",
             ]),
     ]
 }
@@ -77,7 +82,7 @@ fn applications() -> Vec<Case> {
                 "line 25: `ssl_certificate_key",
                 "line 26: `add_header Strict-Transport-Security",
                 "line 31: `proxy_ssl_server_name",
-                "line 35: `server api.example.com`: none of its locations leads to an upstream that hashes; in Ringway",
+                "line 35: `server api.example.com`: `return 301 https://$host$request_uri` answers there",
             ]),
     ]
 }
@@ -104,10 +109,11 @@ fn everything() -> Vec<Case> {
                 "line 11: `limit_req_zone",
                 "max_conns=256`: a limit for each node",
                 "line 21: `upstream embeddings: least_conn`",
+                "line 29: `location /v1/`: here and in what follows",
                 "line 30: `limit_req",
                 "line 37: `proxy_send_timeout",
                 "line 38: `proxy_read_timeout",
-                "line 40: `location = /v1/embeddings`: embeddings does not hash; in Ringway llm.example.com",
+                "line 40: `location = /v1/embeddings`: embeddings does not hash; in Ringway /v1/embeddings",
                 "line 41: `proxy_read_timeout",
                 "line 42: `location /healthz`",
             ]),
@@ -123,9 +129,13 @@ fn everything() -> Vec<Case> {
                 "line 15: `server`: on 127.0.0.1:",
                 "line 18: `proxy_pass http://tiles/tiles/`",
                 "line 18: `proxy_cache c`",
-                "line 19: `location /api`: Ringway matches whole segments",
+                "line 18: `location /tiles/`: here and in what follows",
+                "in Ringway push.example.com/tiles/ is answered with 404",
+                "in Ringway push.example.com/api is answered with 404",
                 "line 20: `location /`: web does not hash",
                 "line 23: `server`: on 127.0.0.1:",
+                "line 23: `server push.example.com`: nginx sends /api nowhere",
+                "in Ringway maps.example.com/push/ is answered with 404",
                 "line 27: `location /old/`",
                 "line 28: `location /socket`",
             ]),
