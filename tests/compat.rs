@@ -13,7 +13,6 @@ use ringway::cluster::node::NodeAddress;
 use ringway::compat::fit::Fits;
 use ringway::compat::tally::Compared;
 use ringway::compat::tally::Tally;
-use ringway::compat::tally::Unusable;
 use ringway::compat::written_rule::Logged;
 use ringway::compat::written_rule::WrittenRule;
 use ringway::placement::Placement;
@@ -156,10 +155,12 @@ fn with_a_node_too_few_the_dialect_is_named_all_the_same() {
     pool.nodes.pop();
     pool.placement = Membership::with_nodes(pool.placement.settings(), pool.nodes.clone()).unwrap().build().unwrap();
     let tally = pool.tally(&vector);
-    assert!(tally.unused[&Unusable::UnknownUpstream].lines > 300, "{:?}", tally.unused);
+    let (elsewhere, keys) = (tally.elsewhere.as_ref().unwrap(), tally.key_counts());
+    assert!(elsewhere.lines > 300 && tally.compared() == tally.lines, "{elsewhere:?}");
+    assert!(keys.all - keys.alike >= elsewhere.lines as usize, "{keys:?}");
     let fits = Fits::find(pool.compared(), &tally.sample);
     let best = fits.best().unwrap();
-    // Those of the missing node are not compared, and the others are where they were.
+    // Those of the missing node fit nothing, and the others are where they were.
     assert_eq!((best.settings, best.alike), (PlacementSettings::Nginx, best.keys));
 }
 

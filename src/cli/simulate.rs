@@ -105,9 +105,10 @@ struct Outcome {
 /// Simulates, and prints tables, JSON or plots.
 pub(super) fn run(args: &SimulateArgs, out: &mut Output) -> Result<(), Failure> {
     let (fleets, own) = fleets(args)?;
+    let own = own.map(Contender::from);
     let contenders = contenders(args, own)?;
     let keys = args.keys.read(args.key_column.as_ref())?;
-    let simulations = simulate(args, &fleets, &contenders, &keys)?;
+    let simulations = simulate(args, &fleets, (&contenders, own), &keys)?;
     let answer = Answer { keys: args.keys.to_string(), seeds: args.seeds, simulations };
     match (args.svg, args.json) {
         (true, _) => out.text(&picture::draw(&answer)),
@@ -124,8 +125,7 @@ fn fleets(args: &SimulateArgs) -> Result<(Vec<Fleet>, Option<PlacementSettings>)
     if let Some(file) = &args.config {
         let offline = Offline::open(file)?;
         let membership = offline.pool_at(offline.pool(&args.pool)?, None)?.membership;
-        let placed = membership.nodes().iter().filter(|node| node.is_placed()).cloned().collect();
-        return Ok((vec![given(placed)?], Some(membership.placement)));
+        return Ok((vec![given(membership.nodes().to_vec())?], Some(membership.placement)));
     }
     if !args.given.is_empty() {
         let nodes: Result<Vec<Node>, String> = args.given.iter().map(|node| parse_node_argument(node)).collect();
@@ -136,19 +136,21 @@ fn fleets(args: &SimulateArgs) -> Result<(Vec<Fleet>, Option<PlacementSettings>)
     Ok((made_up.collect(), None))
 }
 
-fn given(nodes: Vec<Node>) -> Result<Fleet, Failure> {
+/// Those that have keys.
+fn given(mut nodes: Vec<Node>) -> Result<Fleet, Failure> {
+    nodes.retain(Node::is_placed);
     match nodes.len() {
-        0 | 1 => Err(Failure::Usage("a simulation needs two nodes at least, or none can go".to_owned())),
+        0 | 1 => Err(Failure::Usage("a simulation needs two nodes at least that have weight, or none can go".into())),
         _ => Ok(Fleet::Given(nodes)),
     }
 }
 
 /// The placements that were asked for, else the pool's own and the usual ones.
-fn contenders(args: &SimulateArgs, own: Option<PlacementSettings>) -> Result<Vec<Contender>, Failure> {
+fn contenders(args: &SimulateArgs, own: Option<Contender>) -> Result<Vec<Contender>, Failure> {
     if !args.placements.is_empty() {
         return Ok(args.placements.clone());
     }
-    let mut contenders: Vec<Contender> = own.map(Contender::from).into_iter().collect();
+    let mut contenders: Vec<Contender> = own.into_iter().collect();
     for text in Contender::USUAL {
         let usual = text.parse().map_err(Failure::Failed)?;
         if !contenders.contains(&usual) {
@@ -158,10 +160,11 @@ fn contenders(args: &SimulateArgs, own: Option<PlacementSettings>) -> Result<Vec
     Ok(contenders)
 }
 
+/// Everything; `own` is the placement of the pool whose nodes these are.
 fn simulate(
     args: &SimulateArgs,
     fleets: &[Fleet],
-    contenders: &[Contender],
+    (contenders, own): (&[Contender], Option<Contender>),
     keys: &Keys,
 ) -> Result<Vec<Outcome>, Failure> {
     let changes = if args.changes.is_empty() { &ChangeKind::ALL[..] } else { &args.changes };
@@ -174,7 +177,9 @@ fn simulate(
             match trials(&simulation, args.seeds, &mut progress) {
                 Ok(trials) => placements.push(Report::of(*contender, &trials)),
                 // Of those that nobody asked for, one that does not fit these nodes is left out.
-                Err(refused) if args.placements.is_empty() => progress.say(&format!("left out: {refused}")),
+                Err(refused) if args.placements.is_empty() && own != Some(*contender) => {
+                    progress.say(&format!("left out: {refused}"));
+                }
                 Err(refused) => return Err(Failure::Usage(refused)),
             }
         }

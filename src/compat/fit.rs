@@ -52,7 +52,7 @@ pub struct LeftOut {
 }
 
 impl Fits {
-    /// Tries everything on a bounded number of the keys of a log.
+    /// Tries everything on a bounded number of the keys of a log; those of servers that are no nodes can fit nothing.
     pub fn find(compared: Compared<'_>, sample: &Sample) -> Fits {
         let readings = Reading::all(compared, sample);
         let mut fits = Fits { fits: Vec::new(), left_out: Vec::new() };
@@ -138,12 +138,12 @@ struct Reading<'s> {
 impl<'s> Reading<'s> {
     /// That of the pool's own rule, and those of the rules that are easily taken for it.
     fn all(compared: Compared<'_>, sample: &'s Sample) -> Vec<Reading<'s>> {
-        let own = |sighting: &'s Sighting| (Some((&*sighting.key).into()), sighting.node());
+        let own = |sighting: &'s Sighting| Some((Some((&*sighting.key).into()), sighting.node()?));
         let mut readings = vec![Reading::of(compared, compared.rule.clone(), sample, own)];
         for rule in compared.rule.others(compared.logged) {
             // Another rule may give one key to requests that are several here, so it is asked about one line.
             let key = |sighting: &Sighting| rule.key(compared.logged, sighting.first_text()).ok().map(Into::into);
-            let read = |sighting: &'s Sighting| (key(sighting), sighting.first_node);
+            let read = |sighting: &'s Sighting| Some((key(sighting), sighting.first_node?));
             readings.push(Reading::of(compared, rule.clone(), sample, read));
         }
         readings
@@ -153,9 +153,9 @@ impl<'s> Reading<'s> {
         compared: Compared<'_>,
         rule: WrittenRule,
         sample: &'s Sample,
-        read: impl Fn(&'s Sighting) -> (Option<Cow<'s, [u8]>>, usize),
+        read: impl Fn(&'s Sighting) -> Option<(Option<Cow<'s, [u8]>>, usize)>,
     ) -> Reading<'s> {
-        let keys: Vec<_> = sample.sightings().take(KEYS_TRIED).map(read).collect();
+        let keys: Vec<_> = sample.sightings().filter_map(read).take(KEYS_TRIED).collect();
         let mut logged = vec![0; compared.nodes.len()];
         keys.iter().for_each(|(_, node)| logged[*node] += 1);
         Reading { is_other: rule != *compared.rule, rule, keys, logged }

@@ -19,15 +19,15 @@ pub struct Sighting {
     pub key: Box<[u8]>,
     /// Empty where the key itself was logged.
     first_text: Box<[u8]>,
-    /// The node of that line.
-    pub first_node: usize,
+    /// The node of that line; `None` for a server that is no node of the pool, as in all that follows.
+    pub first_node: Option<usize>,
     /// How many lines say that it was at which node, in the order in which they came.
-    pub lines: Vec<(usize, u64)>,
+    pub lines: Vec<(Option<usize>, u64)>,
 }
 
 impl Sighting {
     /// The node of most of its lines, the earliest of equals.
-    pub fn node(&self) -> usize {
+    pub fn node(&self) -> Option<usize> {
         let most = self.lines.iter().rev().max_by_key(|(_, lines)| *lines);
         most.map_or(self.first_node, |(node, _)| *node)
     }
@@ -37,7 +37,7 @@ impl Sighting {
         if self.first_text.is_empty() { &self.key } else { &self.first_text }
     }
 
-    fn see(&mut self, node: usize) {
+    fn see(&mut self, node: Option<usize>) {
         match self.lines.iter_mut().find(|(known, _)| *known == node) {
             Some((_, lines)) => *lines += 1,
             None => self.lines.push((node, 1)),
@@ -51,7 +51,7 @@ impl Sighting {
 
 impl Sample {
     /// Notes that a key was at a node; `text` is what was logged for it.
-    pub fn add(&mut self, key: &[u8], text: &[u8], node: usize) {
+    pub fn add(&mut self, key: &[u8], text: &[u8], node: Option<usize>) {
         let hash = xxh3_64_with_seed(key, SEED);
         if let Some(sighting) = self.keys.get_mut(&hash) {
             sighting.see(node);
@@ -114,12 +114,15 @@ mod tests {
     fn few_keys_are_all_remembered_with_their_nodes() {
         let mut sample = Sample::default();
         for (key, node) in [("a", 2), ("b", 1), ("a", 0), ("a", 0), ("b", 2)] {
-            sample.add(key.as_bytes(), key.as_bytes(), node);
+            sample.add(key.as_bytes(), key.as_bytes(), Some(node));
         }
         let of = |key: &str| sample.sightings().find(|sighting| *sighting.key == *key.as_bytes()).unwrap();
         assert_eq!((sample.len(), sample.is_part()), (2, false));
-        assert_eq!((of("a").lines.as_slice(), of("a").node(), of("a").first_node), (&[(2, 1), (0, 2)][..], 0, 2));
-        assert_eq!((of("b").node(), of("b").first_text()), (1, &b"b"[..]));
+        assert_eq!(
+            (of("a").lines.as_slice(), of("a").node(), of("a").first_node),
+            (&[(Some(2), 1), (Some(0), 2)][..], Some(0), Some(2))
+        );
+        assert_eq!((of("b").node(), of("b").first_text()), (Some(1), &b"b"[..]));
     }
 
     #[test]
@@ -128,11 +131,11 @@ mod tests {
         let keys = 2 * KEYS_MAX;
         for round in 0..2 {
             for key in 0..keys {
-                sample.add(format!("user:{key}").as_bytes(), b"GET /", round);
+                sample.add(format!("user:{key}").as_bytes(), b"GET /", Some(round));
             }
         }
         assert_eq!((sample.len(), sample.is_part()), (KEYS_MAX, true));
-        assert!(sample.sightings().all(|sighting| sighting.lines == [(0, 1), (1, 1)]));
+        assert!(sample.sightings().all(|sighting| sighting.lines == [(Some(0), 1), (Some(1), 1)]));
         let number = |sighting: &Sighting| std::str::from_utf8(&sighting.key[5..]).unwrap().parse::<usize>().unwrap();
         let early = sample.sightings().take(2_000).filter(|sighting| number(sighting) < keys / 2).count();
         assert!((850..1_150).contains(&early), "{early} of 2000 are from the first half");
@@ -143,7 +146,7 @@ mod tests {
         let mut sample = Sample::default();
         let long = "x".repeat(1 << 20);
         for key in 0..100 {
-            sample.add(format!("{long}{key}").as_bytes(), b"GET /", 0);
+            sample.add(format!("{long}{key}").as_bytes(), b"GET /", Some(0));
         }
         assert!(sample.is_part() && sample.bytes <= BYTES_MAX && sample.len() >= 62, "{}", sample.len());
     }

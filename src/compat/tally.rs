@@ -3,7 +3,10 @@
 use crate::cluster::node::Node;
 use crate::compat::sample::Sample;
 use crate::compat::sample::Sighting;
+use crate::compat::upstreams::Upstream;
 use crate::compat::upstreams::Upstreams;
+use crate::compat::upstreams::is_address;
+use crate::compat::upstreams::is_bare_name;
 use crate::compat::written_rule::Logged;
 use crate::compat::written_rule::WrittenRule;
 use crate::compat::written_rule::is_absent;
@@ -32,6 +35,7 @@ pub struct Tally<'p> {
     upstreams: Upstreams,
     members: Vec<usize>,
     disagreements_max: usize,
+    has_addresses: bool,
     /// How many lines there were.
     pub lines: u64,
     /// How many of them the pool puts where the log has them.
@@ -40,8 +44,10 @@ pub struct Tally<'p> {
     pub second: u64,
     /// The first lines that the pool puts elsewhere, each key once.
     pub disagreements: Vec<Disagreement>,
+    /// The lines of servers that are no nodes of the pool, which disagree too: keys of theirs would move.
+    pub elsewhere: Option<Lines>,
     /// The lines that cannot be compared.
-    pub unused: BTreeMap<Unusable, Unused>,
+    pub unused: BTreeMap<Unusable, Lines>,
     /// The keys.
     pub sample: Sample,
 }
@@ -53,17 +59,19 @@ pub struct Disagreement {
     pub line: u64,
     /// The key.
     pub key: Vec<u8>,
-    /// The node in the log.
-    pub logged: usize,
+    /// The upstream in the log, as it stands there.
+    pub upstream: Vec<u8>,
+    /// The node that it is; `None` where it is no node of the pool.
+    pub logged: Option<usize>,
     /// The node by the pool; `None` in a pool without placed nodes.
     pub placed: Option<usize>,
     /// Whether the log has the node that is next after the owner.
     pub is_second: bool,
 }
 
-/// Lines that cannot be compared, for one reason.
+/// Lines of which the same is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unused {
+pub struct Lines {
     /// How many there are.
     pub lines: u64,
     /// The number of the first, from 1.
@@ -94,12 +102,12 @@ pub enum Unusable {
     NoKeyInRequest,
     /// What stands in the column of the request is none.
     NoRequest,
-    /// Nothing stands in the column of the upstream.
+    /// Nothing stands in the column of the upstream, or that there was no server to send the request to.
     NoUpstream,
+    /// Several nodes have the address of the upstream.
+    SharedAddress,
     /// It is too long to be read.
     TooLong,
-    /// What stands in the column of the upstream is no node.
-    UnknownUpstream,
 }
 
 impl fmt::Display for Unusable {
@@ -110,8 +118,8 @@ impl fmt::Display for Unusable {
             Unusable::NoKeyInRequest => "the key rule finds no key in the request",
             Unusable::NoRequest => "no request is logged",
             Unusable::NoUpstream => "no upstream is logged",
+            Unusable::SharedAddress => "several nodes have the address of the upstream",
             Unusable::TooLong => "is too long",
-            Unusable::UnknownUpstream => "the upstream is no node of the pool",
         })
     }
 }
@@ -124,10 +132,12 @@ impl<'p> Tally<'p> {
             upstreams: Upstreams::of(compared.nodes),
             members: members(compared.placement, compared.nodes),
             disagreements_max,
+            has_addresses: false,
             lines: 0,
             alike: 0,
             second: 0,
             disagreements: Vec::new(),
+            elsewhere: None,
             unused: BTreeMap::new(),
             sample: Sample::default(),
         }
@@ -142,17 +152,26 @@ impl<'p> Tally<'p> {
             Ok(key) => key,
             Err(why) => return self.leave_out(line, why, request),
         };
-        match self.upstreams.find(upstream) {
-            Some(node) => self.compare(line, key, request, node),
-            None => self.leave_out(line, Unusable::UnknownUpstream, upstream),
-        }
+        self.has_addresses |= is_address(upstream);
+        let node = match self.upstreams.find(upstream) {
+            Upstream::Node(node) => Some(node),
+            Upstream::Nobody => return self.leave_out(line, Unusable::NoUpstream, upstream),
+            Upstream::Shared => return self.leave_out(line, Unusable::SharedAddress, upstream),
+            Upstream::Unknown if self.has_addresses && is_bare_name(upstream) => {
+                return self.leave_out(line, Unusable::NoUpstream, upstream);
+            }
+            Upstream::Unknown => {
+                self.elsewhere.get_or_insert_with(|| Lines::none(line, upstream)).lines += 1;
+                None
+            }
+        };
+        self.compare((line, upstream), key, request, node);
     }
 
     /// Counts a line that cannot be compared.
     pub fn leave_out(&mut self, line: u64, why: Unusable, example: &[u8]) {
         self.lines += 1;
-        let first = || Unused { lines: 0, first_line: line, example: example.to_vec() };
-        self.unused.entry(why).or_insert_with(first).lines += 1;
+        self.unused.entry(why).or_insert_with(|| Lines::none(line, example)).lines += 1;
     }
 
     /// How many lines were compared.
@@ -160,12 +179,17 @@ impl<'p> Tally<'p> {
         self.lines - self.unused.values().map(|unused| unused.lines).sum::<u64>()
     }
 
+    /// How many lines are those of nodes of the pool.
+    pub fn at_nodes(&self) -> u64 {
+        self.compared() - self.elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.lines)
+    }
+
     /// What is known of the remembered keys.
     pub fn key_counts(&self) -> KeyCounts {
         let Compared { placement, rule, .. } = self.compared;
         let is_alike = |sighting: &&Sighting| {
             let owner = placement.owner(placement.position(rule.rule.hashed(&sighting.key)));
-            owner.map(|owner| self.members[owner]) == Some(sighting.node())
+            owner.is_some_and(|owner| Some(self.members[owner]) == sighting.node())
         };
         KeyCounts {
             all: self.sample.len(),
@@ -174,22 +198,29 @@ impl<'p> Tally<'p> {
         }
     }
 
-    fn compare(&mut self, line: u64, key: Vec<u8>, request: &[u8], logged: usize) {
+    fn compare(&mut self, (line, upstream): (u64, &[u8]), key: Vec<u8>, request: &[u8], logged: Option<usize>) {
         self.lines += 1;
         let Compared { placement, rule, .. } = self.compared;
         let mut candidates = placement.candidates(placement.position(rule.rule.hashed(&key)));
         let placed = candidates.next().map(|node| self.members[node]);
         self.sample.add(&key, request, logged);
-        if placed == Some(logged) {
+        if placed.is_some() && placed == logged {
             self.alike += 1;
             return;
         }
-        let is_second = candidates.next().map(|node| self.members[node]) == Some(logged);
+        let is_second = candidates.next().is_some_and(|node| Some(self.members[node]) == logged);
         self.second += u64::from(is_second);
         if self.disagreements.len() < self.disagreements_max && self.disagreements.iter().all(|known| known.key != key)
         {
-            self.disagreements.push(Disagreement { line, key, logged, placed, is_second });
+            let upstream = upstream.to_vec();
+            self.disagreements.push(Disagreement { line, key, upstream, logged, placed, is_second });
         }
+    }
+}
+
+impl Lines {
+    fn none(first_line: u64, example: &[u8]) -> Lines {
+        Lines { lines: 0, first_line, example: example.to_vec() }
     }
 }
 

@@ -140,7 +140,7 @@ impl WrittenRule {
 }
 
 /// Whether a column stands for nothing, which nginx and others write as a dash.
-pub(super) fn is_absent(text: &[u8]) -> bool {
+pub fn is_absent(text: &[u8]) -> bool {
     matches!(text, b"" | b"-")
 }
 

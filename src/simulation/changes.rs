@@ -3,7 +3,6 @@
 use crate::cluster::membership::Change;
 use crate::cluster::membership::Membership;
 use crate::cluster::node::Node;
-use crate::placement::WEIGHT_MAX;
 use crate::placement::hash;
 use crate::section::nearest;
 use serde::Serialize;
@@ -22,7 +21,7 @@ pub enum ChangeKind {
     RemoveTenth,
     /// A new node instead of another, as heavy as that.
     Replace,
-    /// A node of twice its weight; of half of it where twice would be too much.
+    /// A node of twice its weight; of half of it where the placement does not take twice.
     Reweight,
 }
 
@@ -52,13 +51,17 @@ impl ChangeKind {
             ChangeKind::RemoveTenth => (0..(order.len() / 10).max(1)).map(remove).collect(),
             ChangeKind::Replace => vec![remove(0), Change::Add(newcomer.clone())],
             ChangeKind::Reweight => {
-                let weight = match node(0).weight {
-                    weight if weight * 2 > WEIGHT_MAX => weight / 2,
-                    weight => weight * 2,
-                };
-                vec![Change::Weight { name: node(0).name.clone(), weight }]
+                let Node { name, weight, .. } = node(0);
+                vec![Change::Weight { name: name.clone(), weight: 2 * weight }]
             }
         }
+    }
+
+    /// What to do instead where that is refused.
+    pub(super) fn instead(self, membership: &Membership, order: &[usize]) -> Option<Vec<Change>> {
+        let Node { name, weight, .. } = &membership.nodes()[order[0]];
+        let is_lighter = self == ChangeKind::Reweight && *weight > 1;
+        is_lighter.then(|| vec![Change::Weight { name: name.clone(), weight: weight / 2 }])
     }
 }
 

@@ -48,17 +48,25 @@ impl Fleet {
     /// One that is none of them.
     pub(super) fn newcomer(&self, seed: u32) -> Node {
         match self {
-            // Addresses that RFC 2544 sets aside for tests.
-            Fleet::Given(_) => node(format!("newcomer-{seed}"), [198, 18 + high(seed) % 2, low(seed), 1], PORT),
+            // Of the addresses that RFC 2544 sets aside for tests, and of names, the first that nobody has.
+            Fleet::Given(nodes) => {
+                let is_free = |new: &Node| nodes.iter().all(|old| old.name != new.name && old.address != new.address);
+                let mut newcomers = (0..=u8::MAX).map(|attempt| newcomer(seed, attempt));
+                newcomers.find(is_free).unwrap_or_else(|| newcomer(seed, 0))
+            }
             Fleet::MadeUp { count, .. } => made_up(seed, *count, 1),
         }
     }
 
     /// The id of the node of that number, from 0, for programs that hash one: its place in the list from 1, as HAProxy
-    /// counts; where nodes are made up, other seeds count on from somewhere else.
+    /// counts; where nodes are made up, other seeds count on from somewhere else. One that comes to given nodes has a
+    /// number after theirs that none of them was given.
     pub(super) fn id(&self, seed: u32, number: u32) -> u32 {
         match self {
-            Fleet::Given(nodes) if number as usize == nodes.len() => number + seed,
+            Fleet::Given(nodes) if number as usize == nodes.len() => {
+                let is_free = |id: &u32| nodes.iter().all(|node| node.placement_id != Some(id.to_string()));
+                (number + 1..).filter(is_free).nth(seed.saturating_sub(1) as usize).unwrap_or(number + seed)
+            }
             Fleet::Given(_) => number + 1,
             Fleet::MadeUp { .. } => 1 + (seed.saturating_sub(1).wrapping_mul(IDS_APART).wrapping_add(number)) % IDS,
         }
@@ -74,6 +82,15 @@ fn made_up(seed: u32, number: u32, weight: u32) -> Node {
     // A subnet of its own for each of 256 seeds, then the next port.
     let made = node(name, [10, low(seed), high(number), low(number)], PORT + u16::from(high(seed)));
     Node { weight, ..made }
+}
+
+/// One that comes to given nodes; other attempts make up others.
+fn newcomer(seed: u32, attempt: u8) -> Node {
+    let name = match attempt {
+        0 => format!("newcomer-{seed}"),
+        attempt => format!("newcomer-{seed}.{attempt}"),
+    };
+    node(name, [198, 18 + high(seed) % 2, low(seed), attempt], PORT)
 }
 
 fn node(name: String, address: [u8; 4], port: u16) -> Node {
@@ -120,6 +137,25 @@ mod tests {
                 let is_new = seen.insert(fleet.id(seed, number).to_string());
                 // Ids come back after a while, but not within a seed: HAProxy has a million of them.
                 assert!(is_new || seed > 10, "id {} at seed {seed}", fleet.id(seed, number));
+            }
+        }
+    }
+
+    #[test]
+    fn a_newcomer_takes_no_name_address_or_id_of_a_given_node() {
+        let same = Fleet::Given(Vec::new()).newcomer(1);
+        let by_address = Node { name: NodeName::try_from("b".to_owned()).unwrap(), ..same.clone() };
+        let of_id = |id: u32| Node { placement_id: Some(id.to_string()), ..made_up(1, id, 1) };
+        let given: Vec<Node> = (11..=13).map(of_id).chain([same, by_address]).collect();
+        let fleet = Fleet::Given(given.clone());
+        let mut ids = HashSet::new();
+        for seed in 1..=10 {
+            let newcomer = fleet.newcomer(seed);
+            let id = fleet.id(seed, 5);
+            assert!(id > 5 && ids.insert(id), "{id} at seed {seed}");
+            for node in &given {
+                let is_other = node.name != newcomer.name && node.address != newcomer.address;
+                assert!(is_other && node.placement_id != Some(id.to_string()), "{newcomer:?}, {id} beside {node:?}");
             }
         }
     }

@@ -27,6 +27,7 @@ use crate::cluster::membership::Change;
 use crate::cluster::membership::Membership;
 use crate::cluster::membership::Refused;
 use crate::cluster::node::Node;
+use crate::placement::Placement;
 use crate::placement::PlacementSettings;
 use crate::placement::WEIGHT_MAX;
 use crate::placement::dialect::DefaultId;
@@ -136,9 +137,15 @@ impl Simulation<'_> {
         let placement = membership.build()?;
         let before = View::of(&placement, self.keys);
         let newcomer = self.newcomer(seed, &membership.nodes()[chosen[0]]);
+        let changed =
+            |changes: &[Change]| -> Result<Placement, Refused> { Ok(membership.apply(changes)?.rebuild(&placement)?) };
         let mut movements = Vec::new();
         for change in self.changes {
-            let after = membership.apply(&change.of(&membership, &chosen, &newcomer))?.rebuild(&placement)?;
+            let after = changed(&change.of(&membership, &chosen, &newcomer));
+            let after = after.or_else(|refused| match change.instead(&membership, &chosen) {
+                Some(changes) => changed(&changes),
+                None => Err(refused),
+            })?;
             movements.push((*change, before.movement_to(&View::of(&after, self.keys))));
         }
         let more = membership.apply(&[Change::Add(newcomer.clone())])?;
@@ -296,6 +303,16 @@ mod tests {
     fn a_few_hot_keys_make_any_placement_uneven() {
         let balance = trial("table", &equal(10), &Keys::zipf(1.1, 1_000, None), 1).balance;
         assert!(balance.peak > 1.3 && balance.least < 0.9, "{balance:?}");
+    }
+
+    #[test]
+    fn a_node_is_made_lighter_where_the_placement_takes_none_heavier() {
+        for (contender, weight) in [("haproxy", 200), ("haproxy weights=x10", 20), ("ring vnodes=1", WEIGHT_MAX)] {
+            let trial = trial(contender, &Fleet::MadeUp { count: 3, weights: weight..=weight }, &Keys::Exact, 1);
+            let optimum = movement(&trial, ChangeKind::Reweight).optimum;
+            // From a third to a fifth.
+            assert!((optimum - 2.0 / 15.0).abs() < 1e-9, "{contender}, {weight}: {optimum}");
+        }
     }
 
     #[test]

@@ -220,7 +220,7 @@ fn lines_that_cannot_be_compared_are_counted_by_reason() {
            \"GET /?room=1 HTTP/1.1\" -\n\
            \"\\x16\\x03\\x01\" 127.0.0.1:18101\n\
            \n\
-           \"GET /?room=1 HTTP/1.1\" 10.9.9.9:80\n\
+           \"GET /?room=1 HTTP/1.1\" app/<NOSRV>\n\
            \"GET /?room=1 HTTP/1.1\"\n";
     let log = directory.file("access.log", &log);
     let found = json(&verify(&config, &log, &["--json"]));
@@ -235,16 +235,40 @@ fn lines_that_cannot_be_compared_are_counted_by_reason() {
             ("has no such column", Some(1), Some(17)),
             ("the key rule finds no key in the request", Some(2), Some(11)),
             ("no request is logged", Some(1), Some(14)),
-            ("no upstream is logged", Some(1), Some(13)),
-            ("the upstream is no node of the pool", Some(1), Some(16)),
+            ("no upstream is logged", Some(2), Some(13)),
         ]
     );
-    assert_eq!(unused[4]["example"], "10.9.9.9:80");
     assert_eq!((&found["lines"], &found["compared_lines"], &found["keys"]), (&16.into(), &10.into(), &1.into()));
     let shown = verify(&config, &log, &[]).stdout;
     let line =
         "  not compared: 2 lines, the key rule finds no key in the request, such as line 11: GET /?doc=1 HTTP/1.1\n";
     assert!(shown.contains(line), "{shown}");
+}
+
+#[test]
+fn a_server_that_the_pool_lacks_is_not_proved_right() {
+    let directory = Directory::new("compat-lacking");
+    let config = config(&directory, "'header:x-key'", "nginx", |_| String::new());
+    // A server without a node, and nginx's name of the group when all of it is down.
+    let log = nginx_log("nginx_equal").replace("127.0.0.1:18105\n", "10.9.9.9:80\n");
+    let moved = log.lines().filter(|line| line.ends_with("10.9.9.9:80")).count();
+    let log = directory.file("access.log", &format!("{log}{}", "- - \"a\" app\n"));
+    let ran = verify(&config, &log, &["--key-column", "-2", "--upstream-column", "-1", "--disagreements", "1"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    for expected in [
+        "2001 lines, 2000 of them compared".to_owned(),
+        "  not compared: 1 line, no upstream is logged, such as line 2001: app\n".to_owned(),
+        format!("  would move: {moved} lines, the pool lacks the upstream, such as line "),
+        format!("{moved} lines disagree; their first keys:\n"),
+        "  10.9.9.9:80  b5".to_owned(),
+    ] {
+        assert!(ran.stdout.contains(&expected), "{expected:?}: {}", ran.stdout);
+    }
+    let alike = format!("placed alike: {:.1} %", (2000 - moved) as f64 / 20.0);
+    assert!(ran.stdout.contains(&alike) && !ran.stdout.contains("100.0 % of the keys"), "{}", ran.stdout);
+    let only_strangers = directory.file("other.log", "\"a\" 10.9.9.9:80\n");
+    let ran = verify(&config, &only_strangers, &["--key-column", "1", "--upstream-column", "2"]);
+    assert!(ran.code == Some(2) && ran.stderr.contains("no line of "), "{ran:?}");
 }
 
 #[test]

@@ -63,6 +63,9 @@ fn the_nodes_may_be_those_of_a_pool_or_given() {
     assert_eq!((&nodes[1]["name"], &nodes[1]["entitlement"]), (&"b".into(), &0.5.into()), "{nodes}");
     let given = simulated(["--seeds", "1", "a=10.0.0.1:80", "b=10.0.0.2:80,weight=3"].into_iter().chain(SMALL));
     assert_eq!(given["simulations"][0]["weights"], "1..3");
+    let with_a_drained_one = ["--seeds", "3", "a=10.0.0.1:80", "b=10.0.0.2:80", "c=10.0.0.3:80,weight=0"];
+    let of_two = &simulated(with_a_drained_one.into_iter().chain(SMALL))["simulations"][0];
+    assert_eq!((&of_two["nodes"], &of_two["weights"]), (&2.into(), &"1".into()), "no weight, no keys");
 }
 
 #[test]
@@ -81,10 +84,35 @@ fn keys_come_from_files_and_access_logs() {
     let line =
         |path| format!("10.0.0.9 - - [27/Nov/2026:06:47:40 +0000] \"GET {path} HTTP/1.1\" 200 17 \"-\" \"curl\"\n");
     let log: String = ["/a", "/b", "/a"].map(line).concat();
+    // No referer was sent, which is no key.
+    let by_referer = ["simulate", "--keys", "log:-", "--key-column", "8"];
+    let ran = program::with_input(by_referer, log.as_bytes());
+    assert!(ran.stderr.contains("none of its 3 lines has one"), "{ran:?}");
     let by_path = ["simulate", "--nodes", "2", "--seeds", "1", "--keys", "log:-", "--key-column", "5.2"];
     let ran = program::with_input(by_path.into_iter().chain(SMALL), log.as_bytes()).ok();
     assert!(ran.starts_with("2 nodes of weight 1; means over 1 seed; keys log:-\n"), "{ran}");
     assert!(ran.contains("\nthese keys alone make a CV of 74.5 %, however fair the placement\n"), "{ran}");
+}
+
+#[test]
+fn what_the_pool_itself_has_is_not_left_out() {
+    let directory = Directory::new("simulate-own");
+    let config = |ids: [&str; 3]| {
+        let node = |(number, id)| {
+            format!("{{ name = 'b{number}', address = '10.0.0.{number}:80', weight = 200, placement-id = '{id}' }}")
+        };
+        let nodes: Vec<String> = (1..).zip(ids).map(node).collect();
+        let text = format!(
+            "listen = ':0'\n[store]\nkind = 'memory'\n[[pool]]\nname = 'app'\nkey = 'path'\nplacement = 'haproxy'\n\
+             nodes = [{}]\n",
+            nodes.join(", ")
+        );
+        directory.file("ringway.toml", &text)
+    };
+    // Ids and weights that leave newcomers and changes little room.
+    let ran = ringway(["simulate", "-c", &config(["11", "12", "13"]), "--seeds", "10", "--change", "add,reweight"]);
+    assert!(ran.code == Some(0) && ran.stdout.contains("\nhaproxy  "), "{ran:?}");
+    assert!(!ran.stderr.contains("left out: `haproxy` "), "{ran:?}");
 }
 
 #[test]
@@ -120,6 +148,7 @@ fn mistakes_say_what_to_do() {
         (&["--nodes", "1"], 2, "2..=10000"),
         (&["--nodes", "3", "a=10.0.0.1:80"], 2, "cannot be used with"),
         (&["a=10.0.0.1:80"], 2, "needs two nodes at least"),
+        (&["a=10.0.0.1:80", "b=10.0.0.2:80,weight=0"], 2, "needs two nodes at least that have weight"),
         (&["a=10.0.0.1:80", "b"], 2, "NAME=ADDRESS"),
         (&["--pool", "rooms"], 2, "give that with -c"),
         (&["--weights", "5..1"], 2, "`5..1` are no weights"),

@@ -5,6 +5,7 @@ use crate::cli::access_log::Column;
 use crate::cli::access_log::Line;
 use crate::cli::failure::Failure;
 use crate::compat::request_line::RequestLine;
+use crate::compat::upstreams::Upstream;
 use crate::compat::upstreams::Upstreams;
 use crate::compat::written_rule::Logged;
 use crate::compat::written_rule::WrittenRule;
@@ -66,7 +67,7 @@ impl ColumnArgs {
         let upstream = match &self.upstream_column {
             Some(column) => column.clone(),
             None => {
-                let found = find(log, |text| upstreams.find(text).is_some())?;
+                let found = find(log, |text| matches!(upstreams.find(text), Upstream::Node(_)))?;
                 found.map_err(|why| unknown(log, "nodes of the pool", "--upstream-column", why))?
             }
         };

@@ -10,14 +10,14 @@ use crate::cluster::node::Node;
 use crate::compat::fit::Fit;
 use crate::compat::fit::Fits;
 use crate::compat::tally::Disagreement;
+use crate::compat::tally::Lines;
 use crate::compat::tally::Tally;
-use crate::compat::tally::Unusable;
-use crate::compat::tally::Unused;
 use crate::compat::written_rule::Logged;
 use crate::control::pool_at::PoolAt;
 use crate::placement::Fingerprint;
 use crate::placement::PlacementSettings;
 use serde::Serialize;
+use std::fmt;
 
 /// The whole result. Ratios are parts of what was compared, 0 to 1.
 #[derive(Debug, Serialize)]
@@ -47,6 +47,8 @@ pub(super) struct Report {
     alike_keys_ratio: f64,
     /// Keys that the log has at several nodes.
     keys_at_several_nodes: usize,
+    /// Those of servers that are no nodes of the pool, which are among the compared.
+    elsewhere: Option<Left>,
     disagreements: Vec<Differing>,
     unused: Vec<Left>,
     /// The placement that fits best; null where none is better than chance.
@@ -66,7 +68,7 @@ struct Differing {
     is_second: bool,
 }
 
-/// Lines that could not be compared.
+/// Lines that could not be compared, or not to a node.
 #[derive(Debug, Serialize)]
 struct Left {
     why: String,
@@ -141,8 +143,9 @@ impl Report {
             alike_keys: keys.alike,
             alike_keys_ratio: part(keys.alike as u64, keys.all as u64),
             keys_at_several_nodes: keys.at_several_nodes,
+            elsewhere: tally.elsewhere.as_ref().map(|lines| Left::new(ELSEWHERE.to_owned(), lines)),
             disagreements: tally.disagreements.iter().map(|differing| Differing::new(differing, nodes)).collect(),
-            unused: tally.unused.iter().map(|(why, unused)| Left::new(*why, unused)).collect(),
+            unused: tally.unused.iter().map(|(why, unused)| Left::new(why.to_string(), unused)).collect(),
             best_fit: best.map(fitting),
             other_fits: others.take(FITS_LISTED).map(fitting).collect(),
             left_out: refused(fits),
@@ -170,10 +173,7 @@ impl Report {
         };
         out.line(format_args!("key: {key}; upstream: column {}", self.upstream_column))?;
         for left in &self.unused {
-            let Left { why, first_line, example, .. } = left;
-            let example = if example.is_empty() { String::new() } else { format!(": {}", shortened(example)) };
-            let lines = count_lines(left.lines);
-            out.line(format_args!("  not compared: {lines}, {why}, such as line {first_line}{example}"))?;
+            out.line(format_args!("  not compared: {left}"))?;
         }
         Ok(())
     }
@@ -189,6 +189,9 @@ impl Report {
             self.pool,
             self.placement
         ))?;
+        if let Some(elsewhere) = &self.elsewhere {
+            out.line(format_args!("  would move: {elsewhere}"))?;
+        }
         if self.second_lines > 0 {
             let share = share(self.second_lines, self.compared_lines);
             out.line(format_args!(
@@ -206,12 +209,16 @@ impl Report {
         if self.disagreements.is_empty() {
             return Ok(());
         }
-        out.line(format_args!("{} disagree; their first keys:", count_lines(self.compared_lines - self.alike_lines)))?;
+        let disagreeing = match self.compared_lines - self.alike_lines {
+            1 => "1 line disagrees; its key:".to_owned(),
+            lines => format!("{lines} lines disagree; their first keys:"),
+        };
+        out.line(disagreeing)?;
         let mut table = Table::new(&["line", "in the log", "by Ringway", "key"], 9);
         for differing in &self.disagreements {
             let placed = differing.placed.as_deref().unwrap_or("no node");
             let next = if differing.is_second { " (next candidate)" } else { "" };
-            let logged = format!("{}{next}", differing.logged);
+            let logged = format!("{}{next}", shortened(&differing.logged));
             table.row(vec![differing.line.to_string(), logged, placed.to_owned(), shortened(&differing.key)]);
         }
         out.table(&table)
@@ -257,8 +264,8 @@ impl Differing {
         let name = |node: usize| nodes[node].name.to_string();
         Differing {
             line: differing.line,
-            key: String::from_utf8_lossy(&differing.key).into_owned(),
-            logged: name(differing.logged),
+            key: text(&differing.key),
+            logged: differing.logged.map_or_else(|| text(&differing.upstream), name),
             placed: differing.placed.map(name),
             is_second: differing.is_second,
         }
@@ -266,13 +273,17 @@ impl Differing {
 }
 
 impl Left {
-    fn new(why: Unusable, unused: &Unused) -> Left {
-        Left {
-            why: why.to_string(),
-            lines: unused.lines,
-            first_line: unused.first_line,
-            example: String::from_utf8_lossy(&unused.example).into_owned(),
-        }
+    fn new(why: String, lines: &Lines) -> Left {
+        Left { why, lines: lines.lines, first_line: lines.first_line, example: text(&lines.example) }
+    }
+}
+
+/// `2 lines, no upstream is logged, such as line 7: GET /`
+impl fmt::Display for Left {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Left { why, first_line, example, .. } = self;
+        write!(out, "{}, {why}, such as line {first_line}", count_lines(self.lines))?;
+        if example.is_empty() { Ok(()) } else { write!(out, ": {}", shortened(example)) }
     }
 }
 
@@ -335,6 +346,10 @@ fn refused(fits: &Fits) -> Vec<Refused> {
     refused.collect()
 }
 
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 fn part(some: u64, all: u64) -> f64 {
     some as f64 / all.max(1) as f64
 }
@@ -358,6 +373,9 @@ fn shortened(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+/// Why lines of such upstreams disagree.
+const ELSEWHERE: &str = "the pool lacks the upstream";
 
 /// Fits that are told beside the best.
 const FITS_LISTED: usize = 20;

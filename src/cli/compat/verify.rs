@@ -80,7 +80,7 @@ pub(super) fn run(args: &VerifyArgs, out: &mut Output) -> Result<(), Failure> {
         true => out.json(&report)?,
         false => report.show(args.fits, out)?,
     }
-    match tally.compared() {
+    match tally.at_nodes() {
         0 => Err(Failure::Usage(format!("no line of {} could be compared{first_line}", log.name()))),
         _ if is_alike => Ok(()),
         _ => Err(Failure::Differs),

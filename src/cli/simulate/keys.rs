@@ -3,6 +3,7 @@
 use crate::cli::access_log::AccessLog;
 use crate::cli::access_log::Column;
 use crate::cli::failure::Failure;
+use crate::compat::written_rule::is_absent;
 use crate::simulation::KEYS_MAX;
 use crate::simulation::KeyCounts;
 use crate::simulation::Keys;
@@ -136,7 +137,7 @@ fn of_log(path: &str, column: &Column) -> Result<Keys, Failure> {
     let mut log = AccessLog::open(path)?;
     let mut counted = Counted::default();
     while let Some((_, line)) = log.next_line()? {
-        counted.add(path, line.get(column).as_deref())?;
+        counted.add(path, line.get(column).as_deref().filter(|key| !is_absent(key)))?;
     }
     counted.finish(path)
 }
