@@ -157,7 +157,7 @@ fn with_a_node_too_few_the_dialect_is_named_all_the_same() {
     let tally = pool.tally(&vector);
     let (elsewhere, keys) = (tally.elsewhere.as_ref().unwrap(), tally.key_counts());
     assert!(elsewhere.lines > 300 && tally.compared() == tally.lines, "{elsewhere:?}");
-    assert!(keys.all - keys.alike >= elsewhere.lines as usize, "{keys:?}");
+    assert!((keys.all - keys.alike) as u64 >= elsewhere.lines, "{keys:?}");
     let fits = Fits::find(pool.compared(), &tally.sample);
     let best = fits.best().unwrap();
     // Those of the missing node fit nothing, and the others are where they were.
