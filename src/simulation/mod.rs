@@ -1,9 +1,10 @@
 //! What placements do to keys, in figures that can stand side by side: balance, movement, failover, reversibility,
 //! agreement.
 //!
-//! Nothing here is sampled unless keys are given: shares are arcs and slots. What is left to chance is who the nodes
-//! are, so everything is worked out for several *seeds*, each of which makes up other names, addresses and ids. The
-//! same seeds give the same figures on every machine.
+//! Nothing here is sampled unless keys are given: shares are arcs and slots. Only who takes over from a node that falls
+//! ill is asked at 8 places of each of its stretches, because other placements than a ring may spread one stretch over
+//! several nodes. What is left to chance is who the nodes are, so everything is worked out for several *seeds*, each of
+//! which makes up other names, addresses and ids. The same seeds give the same figures on every machine.
 
 mod changes;
 mod fleet;
