@@ -173,7 +173,6 @@ fn report_owner(section: &Section<'_>, both: bool) {
     });
 }
 
-/// A node, and the place of its name.
 /// A node as far as it could be read: its name is compared with the others even where the rest is wrong.
 struct ReadNode {
     name: NodeName,
