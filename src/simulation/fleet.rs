@@ -3,6 +3,7 @@
 use crate::cluster::node::Node;
 use crate::cluster::node::NodeAddress;
 use crate::cluster::node::NodeName;
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -58,17 +59,24 @@ impl Fleet {
         }
     }
 
-    /// The id of the node of that number, from 0, for programs that hash one: its place in the list from 1, as HAProxy
-    /// counts; where nodes are made up, other seeds count on from somewhere else. One that comes to given nodes has a
-    /// number after theirs that none of them was given.
-    pub(super) fn id(&self, seed: u32, number: u32) -> u32 {
+    /// The ids of all nodes and, as the last, of one that comes to them, for programs that hash one. Nodes that were
+    /// given one keep it; the others are numbered from 1 by what is free, as HAProxy numbers servers, and so is the one
+    /// that comes, by the seed. Where nodes are made up, other seeds count on from somewhere else.
+    pub(super) fn ids(&self, seed: u32) -> Vec<String> {
+        let seeds_before = seed.saturating_sub(1);
         match self {
-            Fleet::Given(nodes) if number as usize == nodes.len() => {
-                let is_free = |id: &u32| nodes.iter().all(|node| node.placement_id != Some(id.to_string()));
-                (number + 1..).filter(is_free).nth(seed.saturating_sub(1) as usize).unwrap_or(number + seed)
+            Fleet::Given(nodes) => {
+                let taken: HashSet<&str> = nodes.iter().filter_map(|node| node.placement_id.as_deref()).collect();
+                let mut free = (1_u32..).map(|id| id.to_string()).filter(|id| !taken.contains(id.as_str()));
+                let mut id = |node: &Node| node.placement_id.clone().or_else(|| free.next());
+                let mut ids: Vec<String> = nodes.iter().filter_map(&mut id).collect();
+                ids.extend(free.nth(seeds_before as usize));
+                ids
             }
-            Fleet::Given(_) => number + 1,
-            Fleet::MadeUp { .. } => 1 + (seed.saturating_sub(1).wrapping_mul(IDS_APART).wrapping_add(number)) % IDS,
+            Fleet::MadeUp { count, .. } => {
+                let id = |number| 1 + seeds_before.wrapping_mul(IDS_APART).wrapping_add(number) % IDS;
+                (0..=*count).map(|number| id(number).to_string()).collect()
+            }
         }
     }
 }
@@ -123,7 +131,6 @@ const IDS_APART: u32 = 104_729;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
 
     #[test]
     fn made_up_nodes_are_all_different_in_every_seed() {
@@ -131,12 +138,12 @@ mod tests {
         let mut seen = HashSet::new();
         for seed in 1..=300 {
             let nodes = fleet.nodes(seed).into_iter().chain([fleet.newcomer(seed)]);
-            for (node, number) in nodes.zip(0..) {
+            for (node, id) in nodes.zip(fleet.ids(seed)) {
                 assert!(seen.insert(node.name.to_string()), "{} at seed {seed}", node.name);
                 assert!(seen.insert(node.address.to_string()), "{} at seed {seed}", node.address);
-                let is_new = seen.insert(fleet.id(seed, number).to_string());
+                let is_new = seen.insert(id.clone());
                 // Ids come back after a while, but not within a seed: HAProxy has a million of them.
-                assert!(is_new || seed > 10, "id {} at seed {seed}", fleet.id(seed, number));
+                assert!(is_new || seed > 10, "id {id} at seed {seed}");
             }
         }
     }
@@ -146,24 +153,24 @@ mod tests {
         let same = Fleet::Given(Vec::new()).newcomer(1);
         let by_address = Node { name: NodeName::try_from("b".to_owned()).unwrap(), ..same.clone() };
         let of_id = |id: u32| Node { placement_id: Some(id.to_string()), ..made_up(1, id, 1) };
-        let given: Vec<Node> = (11..=13).map(of_id).chain([same, by_address]).collect();
+        let given: Vec<Node> = [2, 4, 5].map(of_id).into_iter().chain([same, by_address]).collect();
         let fleet = Fleet::Given(given.clone());
-        let mut ids = HashSet::new();
         for seed in 1..=10 {
             let newcomer = fleet.newcomer(seed);
-            let id = fleet.id(seed, 5);
-            assert!(id > 5 && ids.insert(id), "{id} at seed {seed}");
             for node in &given {
                 let is_other = node.name != newcomer.name && node.address != newcomer.address;
-                assert!(is_other && node.placement_id != Some(id.to_string()), "{newcomer:?}, {id} beside {node:?}");
+                assert!(is_other, "{newcomer:?} beside {node:?}");
             }
         }
+        // Two nodes were given no id, and get the first that are free.
+        assert_eq!(fleet.ids(1), ["2", "4", "5", "1", "3", "6"]);
+        assert_eq!(fleet.ids(3), ["2", "4", "5", "1", "3", "8"]);
     }
 
     #[test]
     fn ids_begin_as_haproxy_counts() {
         let fleet = Fleet::MadeUp { count: 3, weights: 1..=1 };
-        assert_eq!([0, 1, 2].map(|number| fleet.id(1, number)), [1, 2, 3]);
+        assert_eq!(fleet.ids(1), ["1", "2", "3", "4"]);
     }
 
     #[test]

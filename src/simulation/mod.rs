@@ -53,11 +53,11 @@ impl Contender {
         ["ring", "table", "nginx", "haproxy", "haproxy weights=x10", "envoy-ring-hash", "envoy-maglev"];
 
     /// A node as this placement has it. `id` is for those that hash a number of the operator's, as HAProxy does.
-    fn fitted(&self, mut node: Node, id: u32) -> Node {
+    fn fitted(&self, mut node: Node, id: String) -> Node {
         node.weight = node.weight.saturating_mul(self.weights_times);
         let default_id = self.placement.dialect().map(|kind| kind.default_id(&node.address.to_string()));
         if node.placement_id.is_none() && default_id == Some(DefaultId::Missing) {
-            node.placement_id = Some(id.to_string());
+            node.placement_id = Some(id);
         }
         node
     }
@@ -166,14 +166,14 @@ impl Simulation<'_> {
     }
 
     fn nodes(&self, seed: u32) -> Vec<Node> {
-        let nodes = self.fleet.nodes(seed).into_iter().zip(0..);
-        nodes.map(|(node, number)| self.contender.fitted(node, self.fleet.id(seed, number))).collect()
+        let nodes = self.fleet.nodes(seed).into_iter().zip(self.fleet.ids(seed));
+        nodes.map(|(node, id)| self.contender.fitted(node, id)).collect()
     }
 
     /// A node that is none of them, as heavy as `like`.
     fn newcomer(&self, seed: u32, like: &Node) -> Node {
-        let number = u32::try_from(self.fleet.len()).unwrap_or(u32::MAX);
-        let newcomer = self.contender.fitted(self.fleet.newcomer(seed), self.fleet.id(seed, number));
+        let id = self.fleet.ids(seed).pop().unwrap_or_default();
+        let newcomer = self.contender.fitted(self.fleet.newcomer(seed), id);
         Node { weight: like.weight, ..newcomer }
     }
 }

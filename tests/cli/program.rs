@@ -78,8 +78,8 @@ impl Directory {
     }
 
     /// Writes a file and returns its path.
-    pub(crate) fn file(&self, name: &str, text: &str) -> String {
-        fs::write(self.0.join(name), text).unwrap();
+    pub(crate) fn file(&self, name: &str, content: &(impl AsRef<[u8]> + ?Sized)) -> String {
+        fs::write(self.0.join(name), content).unwrap();
         self.path(name)
     }
 }
