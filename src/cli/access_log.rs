@@ -4,22 +4,22 @@
 //! double quotes, the brackets of dates, and the braces of HAProxy's captures keep together what they enclose, and so
 //! do the commas and colons in the lists that nginx makes of several upstreams.
 
+mod fields;
+
+use crate::cli::access_log::fields::Fields;
 use crate::cli::failure::Failure;
-use serde_json::Map;
-use serde_json::Value;
+use crate::cli::input;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::io::BufRead;
-use std::io::BufReader;
 use std::io::Read;
 use std::str::FromStr;
 
 /// A log that is being read. Memory does not grow with its length.
 pub(super) struct AccessLog {
-    name: String,
+    path: String,
     input: Box<dyn BufRead>,
     ahead: VecDeque<Vec<u8>>,
     line: Vec<u8>,
@@ -27,10 +27,10 @@ pub(super) struct AccessLog {
 }
 
 /// One line of a log.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Line<'a> {
     /// An object.
-    Fields(Map<String, Value>),
+    Fields(Fields<'a>),
     /// Longer than [`LINE_BYTES_MAX`].
     TooLong,
     /// Text, with what is escaped in it undone.
@@ -51,26 +51,16 @@ pub(super) enum Column {
 impl AccessLog {
     /// Opens a file, or standard input for `-`.
     pub(super) fn open(path: &str) -> Result<AccessLog, Failure> {
-        if path == "-" {
-            return AccessLog::of("standard input", io::stdin().lock());
-        }
-        let file = File::open(path).map_err(|error| Failure::Usage(format!("cannot open the log {path}: {error}")))?;
-        AccessLog::of(path, file)
+        Ok(AccessLog::of(path, input::open(path)?))
     }
 
-    fn of(name: &str, input: impl Read + 'static) -> Result<AccessLog, Failure> {
-        let input = Box::new(BufReader::with_capacity(BUFFER_BYTES, input));
-        let mut log = AccessLog { name: name.to_owned(), input, ahead: VecDeque::new(), line: Vec::new(), number: 0 };
-        let begins_with = log.input.fill_buf().map_err(|error| unreadable(name, &error))?;
-        match begins_with.starts_with(&GZIP_MAGIC) {
-            true => Err(Failure::Usage(format!("{name} is compressed; give what `zcat` makes of it, with `--log -`"))),
-            false => Ok(log),
-        }
+    fn of(path: &str, input: Box<dyn BufRead>) -> AccessLog {
+        AccessLog { path: path.to_owned(), input, ahead: VecDeque::new(), line: Vec::new(), number: 0 }
     }
 
     /// What to call it.
     pub(super) fn name(&self) -> &str {
-        &self.name
+        input::name(&self.path)
     }
 
     /// The first lines, at most so many; they are still to come from [`AccessLog::next_line`].
@@ -105,7 +95,7 @@ impl AccessLog {
     /// Reads a line, or as much of it as shows that it is too long; whether there was one.
     fn read(&mut self, line: &mut Vec<u8>) -> Result<bool, Failure> {
         line.clear();
-        let failed = |error: io::Error| unreadable(&self.name, &error);
+        let failed = |error: io::Error| input::unreadable(&self.path, &error);
         let limit = LINE_BYTES_MAX as u64 + 1;
         let bytes = (&mut self.input).take(limit).read_until(b'\n', line).map_err(failed)?;
         if line.len() > LINE_BYTES_MAX && !line.ends_with(b"\n") {
@@ -115,10 +105,6 @@ impl AccessLog {
     }
 }
 
-fn unreadable(name: &str, error: &io::Error) -> Failure {
-    Failure::Usage(format!("cannot read the log {name}: {error}"))
-}
-
 impl<'a> Line<'a> {
     fn parse(line: &'a [u8]) -> Line<'a> {
         let text = line.trim_ascii();
@@ -126,7 +112,7 @@ impl<'a> Line<'a> {
             return Line::TooLong;
         }
         if text.starts_with(b"{")
-            && let Ok(fields) = serde_json::from_slice(text)
+            && let Some(fields) = Fields::parse(text)
         {
             return Line::Fields(fields);
         }
@@ -138,13 +124,7 @@ impl<'a> Line<'a> {
     /// What stands in a column; `None` when the line has no such column.
     pub(super) fn get(&self, column: &Column) -> Option<Cow<'_, [u8]>> {
         match (self, column) {
-            (Line::Fields(fields), Column::Name(name)) => {
-                let value = match name.strip_prefix('/') {
-                    Some(pointer) => within(fields, pointer)?,
-                    None => fields.get(name)?,
-                };
-                text_of(value)
-            }
+            (Line::Fields(fields), Column::Name(name)) => fields.get(name),
             (Line::Words(words), Column::Number(number)) => {
                 let index = match number {
                     1.. => number.unsigned_abs() - 1,
@@ -163,13 +143,7 @@ impl<'a> Line<'a> {
     /// All columns, with what stands in them.
     pub(super) fn columns(&self) -> Vec<(Column, Cow<'_, [u8]>)> {
         match self {
-            Line::Fields(fields) => {
-                let mut columns = Vec::new();
-                for (name, value) in fields {
-                    list(Column::Name(name.clone()), &format!("/{}", pointer_token(name)), value, &mut columns);
-                }
-                columns
-            }
+            Line::Fields(fields) => fields.columns(),
             Line::TooLong => Vec::new(),
             Line::Words(words) => {
                 (1..).zip(words).map(|(number, word)| (Column::Number(number), Cow::Borrowed(&**word))).collect()
@@ -210,49 +184,13 @@ impl fmt::Display for Column {
     }
 }
 
-/// What a JSON pointer without its first slash leads to.
-fn within<'v>(fields: &'v Map<String, Value>, pointer: &str) -> Option<&'v Value> {
-    let (name, rest) = match pointer.find('/') {
-        Some(slash) => pointer.split_at(slash),
-        None => (pointer, ""),
-    };
-    fields.get(&name.replace("~1", "/").replace("~0", "~"))?.pointer(rest)
-}
-
-fn pointer_token(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
-}
-
-/// Lists a value that is text, or the values in it, each by the pointer to it.
-fn list<'v>(column: Column, pointer: &str, value: &'v Value, columns: &mut Vec<(Column, Cow<'v, [u8]>)>) {
-    let mut list_inner = |token: &str, value| {
-        let pointer = format!("{pointer}/{}", pointer_token(token));
-        list(Column::Name(pointer.clone()), &pointer, value, columns);
-    };
-    match value {
-        Value::Array(values) => values.iter().take(1).for_each(|value| list_inner("0", value)),
-        Value::Object(fields) => fields.iter().for_each(|(name, value)| list_inner(name, value)),
-        _ => columns.extend(text_of(value).map(|text| (column, text))),
-    }
-}
-
-/// A value that is no list or object as text.
-fn text_of(value: &Value) -> Option<Cow<'_, [u8]>> {
-    match value {
-        Value::Array(_) | Value::Object(_) => None,
-        Value::Bool(flag) => Some(Cow::Owned(flag.to_string().into_bytes())),
-        Value::Null => Some(Cow::Borrowed(b"")),
-        Value::Number(number) => Some(Cow::Owned(number.to_string().into_bytes())),
-        Value::String(text) => Some(Cow::Borrowed(text.as_bytes())),
-    }
-}
-
 /// The columns of a line of text, without what encloses them.
 fn words(line: &[u8]) -> Vec<&[u8]> {
     let mut words = Vec::new();
+    let mut never_closed = Vec::new();
     let mut rest = line;
     while !rest.is_empty() {
-        let (word, after) = rest.split_at(word_length(rest));
+        let (word, after) = rest.split_at(word_length(rest, &mut never_closed));
         match word {
             [b'"', inner @ .., b'"'] | [b'[', inner @ .., b']'] => words.push(inner),
             // HAProxy writes the headers that it captured between braces, with bars between them.
@@ -264,9 +202,17 @@ fn words(line: &[u8]) -> Vec<&[u8]> {
     words
 }
 
-/// The length of the first column.
-fn word_length(text: &[u8]) -> usize {
-    let mut length = enclosed_length(text);
+/// The length of the first column. What opens and is `never_closed` is noted there, so that nobody looks for its end
+/// again in the rest of the line.
+fn word_length(text: &[u8], never_closed: &mut Vec<u8>) -> usize {
+    let opener = text.first().filter(|opener| !never_closed.contains(opener));
+    let mut length = opener.map_or(0, |opener| {
+        let length = enclosed_length(text);
+        if length == 0 && OPENERS.contains(opener) {
+            never_closed.push(*opener);
+        }
+        length
+    });
     loop {
         length += plain_length(&text[length..]);
         let rest = &text[length..];
@@ -353,13 +299,11 @@ impl Escapes {
     }
 }
 
+/// What encloses columns up to its counterpart.
+const OPENERS: [u8; 3] = *b"\"[{";
+
 /// Longest line of a log.
 pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
-
-const BUFFER_BYTES: usize = 256 << 10;
-
-/// How a file that gzip made begins.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// The form of a date of HAProxy: `0` is a digit, `a` a letter.
 const DATE_OF_HAPROXY: &[u8] = b"00/aaa/0000:00:00:00.000";
@@ -438,6 +382,8 @@ mod tests {
     fn what_is_never_closed_encloses_nothing() {
         assert_eq!(columns(r#""a b [c {d"#), ["\"a", "b", "[c", "{d"]);
         assert_eq!(columns(r#""" "" ["#), ["", "", "["]);
+        // The end of each is looked for once, so that a line takes as long as it is long.
+        assert_eq!(columns(&"[ { ".repeat(100_000)).len(), 200_000);
     }
 
     #[test]
@@ -456,31 +402,15 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_json_go_by_their_names_or_by_pointers() {
-        let line = r#"{"room":"4 2","status":200,"tls":null,"request":{"uri":"/a","headers":{"X-Room":["7","8"]}}}"#;
-        for (column, expected) in [
-            ("room", Some("4 2")),
-            ("status", Some("200")),
-            ("tls", Some("")),
-            ("/room", Some("4 2")),
-            ("/request/headers/X-Room/0", Some("7")),
-            ("request", None),
-            ("absent", None),
-            ("1", None),
-        ] {
-            assert_eq!(get(line, column).as_deref(), expected, "{column}");
-        }
-        let line = Line::parse(line.as_bytes());
-        let names: Vec<String> = line.columns().iter().map(|(column, _)| column.to_string()).collect();
-        assert_eq!(names, ["/request/headers/X-Room/0", "/request/uri", "room", "status", "tls"]);
-        for (column, _) in line.columns() {
-            assert!(line.get(&column).is_some(), "{column}");
-        }
+    fn fields_of_json_have_names_and_words_have_numbers() {
+        assert_eq!(get(r#"{"room":42}"#, "room").as_deref(), Some("42"));
+        assert_eq!(get(r#"{"room":42}"#, "1"), None);
+        assert_eq!(get("{room|42} b", "2").as_deref(), Some("42"));
     }
 
     #[test]
     fn lines_are_numbered_and_the_first_ones_come_twice() {
-        let mut log = AccessLog::of("log", &b"a\n\nb\r\nc"[..]).unwrap();
+        let mut log = AccessLog::of("log", Box::new(&b"a\n\nb\r\nc"[..]));
         assert_eq!(log.first(2).unwrap().count(), 2);
         let mut read = Vec::new();
         while let Some((number, line)) = log.next_line().unwrap() {
@@ -492,8 +422,8 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_skipped_whole() {
         let text = format!("{}\nb\n", "a ".repeat(LINE_BYTES_MAX));
-        let mut log = AccessLog::of("log", io::Cursor::new(text)).unwrap();
-        assert_eq!(log.next_line().unwrap(), Some((1, Line::TooLong)));
+        let mut log = AccessLog::of("log", Box::new(io::Cursor::new(text)));
+        assert!(matches!(log.next_line().unwrap(), Some((1, Line::TooLong))));
         let second = log.next_line().unwrap();
         assert_eq!(second.map(|(number, line)| (number, line.columns().len())), Some((2, 1)));
     }

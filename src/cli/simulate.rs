@@ -2,15 +2,14 @@
 
 mod keys;
 mod picture;
-mod progress;
 mod tables;
 
 use crate::cli::access_log::Column;
 use crate::cli::failure::Failure;
 use crate::cli::offline::Offline;
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
 use crate::cli::simulate::keys::KeySource;
-use crate::cli::simulate::progress::Progress;
 use crate::cli::target::PoolArg;
 use crate::cluster::node::Node;
 use crate::control::settings::parse_node_argument;

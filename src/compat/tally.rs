@@ -106,6 +106,8 @@ pub enum Unusable {
     NoUpstream,
     /// Several nodes have the address of the upstream.
     SharedAddress,
+    /// It is no object in JSON, as it has to be for columns with names.
+    NotJson,
     /// It is too long to be read.
     TooLong,
 }
@@ -119,6 +121,7 @@ impl fmt::Display for Unusable {
             Unusable::NoRequest => "no request is logged",
             Unusable::NoUpstream => "no upstream is logged",
             Unusable::SharedAddress => "several nodes have the address of the upstream",
+            Unusable::NotJson => "not in JSON, whose columns have names (nginx writes it with escape=json)",
             Unusable::TooLong => "is too long",
         })
     }

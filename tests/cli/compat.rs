@@ -246,6 +246,30 @@ fn lines_that_cannot_be_compared_are_counted_by_reason() {
 }
 
 #[test]
+fn a_line_that_should_be_json_and_is_not_is_called_so() {
+    let directory = Directory::new("compat-not-json");
+    let config = config(&directory, "'header:x-key'", "nginx", |_| String::new());
+    let good = "{\"key\":1.10,\"to\":\"b1\"}\n";
+    // Without `escape=json` nginx writes bytes as it does in text.
+    let log = directory.file("access.log", &format!("{good}{{\"key\":\"a\\x22\",\"to\":\"b1\"}}\n{{\"to\":\"b1\"}}\n"));
+    let found = json(&verify(&config, &log, &["--key-column", "key", "--upstream-column", "to", "--json"]));
+    let unused = found["unused"].as_array().unwrap();
+    let reasons: Vec<_> =
+        unused.iter().map(|left| (left["why"].as_str().unwrap(), left["first_line"].as_u64())).collect();
+    assert_eq!(
+        reasons,
+        [
+            ("has no such column", Some(3)),
+            ("not in JSON, whose columns have names (nginx writes it with escape=json)", Some(2))
+        ]
+    );
+    // The key is what was hashed, digit by digit.
+    let disagreements = found["disagreements"].as_array().unwrap();
+    assert!(disagreements.iter().all(|differing| differing["key"] == "1.10"), "{found}");
+    assert_eq!(found["keys"], 1, "{found}");
+}
+
+#[test]
 fn a_server_that_the_pool_lacks_is_not_proved_right() {
     let directory = Directory::new("compat-lacking");
     let config = config(&directory, "'header:x-key'", "nginx", |_| String::new());
@@ -298,7 +322,9 @@ fn columns_that_cannot_be_told_are_shown_by_number() {
         assert_eq!(ran.code, Some(2), "{ran:?}");
         assert!(ran.stderr.contains(expected), "{expected}: {ran:?}");
     }
-    assert!(verify(&by_path, "/nonexistent.log", &[]).stderr.contains("cannot open the log /nonexistent.log"));
+    assert!(verify(&by_path, "/nonexistent.log", &[]).stderr.contains("cannot read /nonexistent.log: No such file"));
+    let wide = directory.file("wide.log", &"x ".repeat(50));
+    assert!(verify(&by_path, &wide, &[]).stderr.ends_with("\n  40  x\n  and 10 more\n"), "{wide}");
     let zipped = with_input(["compat", "verify", "-c", &by_path, "--log", "-"], b"\x1f\x8b\x08\x00");
     assert!(zipped.code == Some(2) && zipped.stderr.contains("zcat"), "{zipped:?}");
 }

@@ -116,6 +116,17 @@ fn what_the_pool_itself_has_is_not_left_out() {
 }
 
 #[test]
+fn a_change_that_the_pool_itself_cannot_take_is_an_error() {
+    let directory = Directory::new("simulate-own-refused");
+    let text = "listen = ':0'\n[store]\nkind = 'memory'\n[[pool]]\nname = 'app'\nkey = 'path'\n\
+                placement = 'table slots=256'\nnodes = [{ name = 'a', address = '10.0.0.1:80', weight = 3 }, \
+                { name = 'b', address = '10.0.0.2:80' }]\n";
+    let ran = ringway(["simulate", "-c", &directory.file("ringway.toml", text), "--seeds", "3"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+    assert!(ran.stderr.contains("`table slots=256` at 2 nodes: `slots` is 256, of which node `b` is"), "{ran:?}");
+}
+
+#[test]
 fn plots_are_one_picture_with_words_for_those_who_do_not_see_it() {
     let picture = ringway(["simulate", "--svg", "--nodes", "3,6", "--seeds", "1"].into_iter().chain(SMALL)).ok();
     assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"), "{picture}");
@@ -142,6 +153,7 @@ fn mistakes_say_what_to_do() {
     let directory = Directory::new("simulate-mistakes");
     let empty = format!("file:{}", directory.file("empty.txt", ""));
     let blank = format!("log:{}", directory.file("blank.txt", "a b\nc d\n"));
+    let packed = |kind: &str| format!("{kind}:{}", directory.file("keys.xz", b"\xfd7zXZ\0"));
     for (arguments, code, expected) in [
         (&["--placement", "rign"][..], 2, "did you mean `ring`?"),
         (&["--placement", "table slots=256", "--nodes", "100"], 2, "`table slots=256` at 100 nodes: `slots` is 256"),
@@ -156,7 +168,9 @@ fn mistakes_say_what_to_do() {
         (&["--keys", "unifrom:5"], 2, "write exact, uniform:N"),
         (&["--keys", "log:x"], 2, "needs --key-column"),
         (&["--key-column", "3"], 2, "is for --keys log:PATH"),
-        (&["--keys", "file:/nonexistent"], 1, "cannot read the keys from /nonexistent"),
+        (&["--keys", "file:/nonexistent"], 2, "cannot read /nonexistent: No such file"),
+        (&["--keys", &packed("file"), "--nodes", "3"], 2, "is compressed; pipe what `xzcat /"),
+        (&["--keys", &packed("log"), "--key-column", "1"], 2, "is compressed; pipe what `xzcat /"),
         (&["--keys", &empty], 1, "has no keys: it is empty"),
         (&["--keys", &blank, "--key-column", "3"], 1, "has no keys: none of its 2 lines has one"),
     ] {

@@ -131,15 +131,24 @@ pub(super) fn numbered(log: &mut AccessLog) -> String {
 /// The columns of a line below one another.
 fn list(line: &Line<'_>) -> String {
     let columns = line.columns();
-    let width = columns.iter().map(|(column, _)| column.to_string().len()).max().unwrap_or_default();
-    columns.iter().fold("\nthe first line has these columns:".to_owned(), |list, (column, text)| {
+    let shown = &columns[..columns.len().min(COLUMNS_SHOWN)];
+    let width = shown.iter().map(|(column, _)| column.to_string().len()).max().unwrap_or_default();
+    let mut list = "\nthe first line has these columns:".to_owned();
+    for (column, text) in shown {
         let text: String = String::from_utf8_lossy(text).escape_debug().take(TEXT_CHARS_SHOWN).collect();
-        format!("{list}\n  {:>width$}  {text}", column.to_string())
-    })
+        list += &format!("\n  {:>width$}  {text}", column.to_string());
+    }
+    match columns.len() - shown.len() {
+        0 => list,
+        more => list + &format!("\n  and {more} more"),
+    }
 }
 
 /// Lines that show what the columns hold.
 const LINES_LOOKED_AT: usize = 100;
+
+/// How many columns are shown.
+const COLUMNS_SHOWN: usize = 40;
 
 /// How much of a column is shown.
 const TEXT_CHARS_SHOWN: usize = 80;

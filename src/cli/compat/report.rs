@@ -192,7 +192,7 @@ impl Report {
         if let Some(elsewhere) = &self.elsewhere {
             out.line(format_args!("  would move: {elsewhere}"))?;
         }
-        if self.second_lines > 0 {
+        if self.is_failover() && self.second_lines > 0 {
             let share = share(self.second_lines, self.compared_lines);
             out.line(format_args!(
                 "  {share} of the lines went to the next candidate of their key, as after a failure"
@@ -203,6 +203,11 @@ impl Report {
             out.line(format_args!("  {share} of the keys were at more than one node in the log"))?;
         }
         Ok(())
+    }
+
+    /// Whether lines that went to the next candidate tell of failures: by another placement they are there by chance.
+    fn is_failover(&self) -> bool {
+        self.best_fit.as_ref().is_some_and(|best| best.is_configured)
     }
 
     fn show_disagreements(&self, out: &mut Output) -> Result<(), Failure> {
@@ -217,7 +222,7 @@ impl Report {
         let mut table = Table::new(&["line", "in the log", "by Ringway", "key"], 9);
         for differing in &self.disagreements {
             let placed = differing.placed.as_deref().unwrap_or("no node");
-            let next = if differing.is_second { " (next candidate)" } else { "" };
+            let next = if differing.is_second && self.is_failover() { " (next candidate)" } else { "" };
             let logged = format!("{}{next}", shortened(&differing.logged));
             table.row(vec![differing.line.to_string(), logged, placed.to_owned(), shortened(&differing.key)]);
         }

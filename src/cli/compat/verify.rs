@@ -1,6 +1,7 @@
 //! `ringway compat verify`: whether every key would stay where another program put it.
 
 use crate::cli::access_log::AccessLog;
+use crate::cli::access_log::Column;
 use crate::cli::access_log::Line;
 use crate::cli::compat::columns;
 use crate::cli::compat::columns::ColumnArgs;
@@ -9,6 +10,7 @@ use crate::cli::compat::report::Report;
 use crate::cli::failure::Failure;
 use crate::cli::offline::Offline;
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
 use crate::cli::target::PoolArg;
 use crate::compat::fit::Fits;
 use crate::compat::tally::Compared;
@@ -17,8 +19,6 @@ use crate::compat::tally::Unusable;
 use crate::compat::upstreams::Upstreams;
 use crate::compat::written_rule::WrittenRule;
 use clap::Args;
-use std::io;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 /// Say whether every key would stay where another program put it
@@ -46,8 +46,8 @@ pub(super) struct VerifyArgs {
     #[command(flatten)]
     columns: ColumnArgs,
     /// How many disagreements to show
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    disagreements: usize,
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=1_000))]
+    disagreements: u16,
     /// Show how well each placement fits, and why some could not be tried
     #[arg(long)]
     fits: bool,
@@ -72,10 +72,14 @@ pub(super) fn run(args: &VerifyArgs, out: &mut Output) -> Result<(), Failure> {
     let columns = args.columns.choose(&mut log, &rule, &Upstreams::of(nodes))?;
     let first_line = columns::numbered(&mut log);
     let compared = Compared { nodes, placement: &at.placement, rule: &rule, logged: columns.logged };
-    let mut tally = Tally::new(compared, args.disagreements);
-    compare(&mut log, &columns, &mut tally)?;
+    let mut tally = Tally::new(compared, args.disagreements.into());
+    let mut progress = Progress::new(0);
+    compare(&mut log, &columns, &mut tally, &mut progress)?;
+    progress.show("looking for the placement that fits best");
+    let fits = Fits::find(compared, &tally.sample);
+    drop(progress);
     let is_alike = tally.alike == tally.compared();
-    let report = Report::new(&at, (log.name(), &columns), &tally, &Fits::find(compared, &tally.sample));
+    let report = Report::new(&at, (log.name(), &columns), &tally, &fits);
     match args.json {
         true => out.json(&report)?,
         false => report.show(args.fits, out)?,
@@ -87,47 +91,30 @@ pub(super) fn run(args: &VerifyArgs, out: &mut Output) -> Result<(), Failure> {
     }
 }
 
-fn compare(log: &mut AccessLog, columns: &Columns, tally: &mut Tally<'_>) -> Result<(), Failure> {
-    let mut progress = Progress::new();
+fn compare(
+    log: &mut AccessLog,
+    columns: &Columns,
+    tally: &mut Tally<'_>,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
     while let Some((number, line)) = log.next_line()? {
-        progress.at(number);
+        if number.is_multiple_of(LINES_BETWEEN) {
+            progress.show(&format!("{number} lines"));
+        }
         match (line.get(&columns.request), line.get(&columns.upstream)) {
-            _ if line == Line::TooLong => tally.leave_out(number, Unusable::TooLong, b""),
+            _ if matches!(line, Line::TooLong) => tally.leave_out(number, Unusable::TooLong, b""),
             (Some(request), Some(upstream)) => tally.add(number, &request, &upstream),
             (request, _) => {
                 let missing = if request.is_none() { &columns.request } else { &columns.upstream };
-                tally.leave_out(number, Unusable::NoColumn, format!("column {missing}").as_bytes());
+                let why = match (&line, missing) {
+                    (Line::Words(_), Column::Name(_)) => Unusable::NotJson,
+                    _ => Unusable::NoColumn,
+                };
+                tally.leave_out(number, why, format!("column {missing}").as_bytes());
             }
         }
     }
     Ok(())
-}
-
-/// How far a long log has been read, where somebody watches.
-struct Progress {
-    is_watched: bool,
-    is_shown: bool,
-}
-
-impl Progress {
-    fn new() -> Progress {
-        Progress { is_watched: io::stderr().is_terminal(), is_shown: false }
-    }
-
-    fn at(&mut self, line: u64) {
-        if self.is_watched && line.is_multiple_of(LINES_BETWEEN) {
-            eprint!("\r{line} lines");
-            self.is_shown = true;
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.is_shown {
-            eprint!("\r\x1b[K");
-        }
-    }
 }
 
 /// Lines after which progress is shown again: a fraction of a second.

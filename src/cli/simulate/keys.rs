@@ -3,15 +3,13 @@
 use crate::cli::access_log::AccessLog;
 use crate::cli::access_log::Column;
 use crate::cli::failure::Failure;
+use crate::cli::input;
 use crate::compat::written_rule::is_absent;
 use crate::simulation::KEYS_MAX;
 use crate::simulation::KeyCounts;
 use crate::simulation::Keys;
 use std::fmt;
-use std::fs::File;
-use std::io;
 use std::io::BufRead;
-use std::io::BufReader;
 use std::io::Read;
 use std::str::FromStr;
 
@@ -110,17 +108,14 @@ fn key_count(text: &str) -> Result<usize, String> {
 
 /// Each line of a file is a key.
 fn of_file(path: &str) -> Result<Keys, Failure> {
-    let failed = |error: io::Error| Failure::Failed(format!("cannot read the keys from {path}: {error}"));
-    let input: Box<dyn Read> = match path {
-        "-" => Box::new(io::stdin().lock()),
-        path => Box::new(File::open(path).map_err(failed)?),
-    };
-    let mut input = BufReader::new(input);
+    let mut input = input::open(path)?;
     let mut counted = Counted::default();
     let mut line = Vec::new();
     loop {
         line.clear();
-        let bytes = (&mut input).take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line).map_err(failed)?;
+        let limit = LINE_BYTES_MAX as u64 + 1;
+        let bytes = (&mut input).take(limit).read_until(b'\n', &mut line);
+        let bytes = bytes.map_err(|error| input::unreadable(path, &error))?;
         if bytes == 0 {
             return counted.finish(path);
         }

@@ -1,10 +1,10 @@
-//! How far a simulation has come, on standard error: one line that is written over, and only on a terminal.
+//! How far long work has come, on standard error: one line that is written over, and only on a terminal.
 
 use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
 
-/// A bar that goes away when it is dropped.
+/// What goes away when it is dropped.
 pub(super) struct Progress {
     total: usize,
     done: usize,
@@ -14,7 +14,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// At the beginning of so many units.
+    /// At the beginning of so many units; 0 where nobody knows how many.
     pub(super) fn new(total: usize) -> Progress {
         Progress { total, done: 0, shown: 0, is_shown: io::stderr().is_terminal() }
     }
@@ -22,10 +22,16 @@ impl Progress {
     /// Shows what is done next, which is so many units.
     pub(super) fn step(&mut self, units: usize, what: &str) {
         if self.is_shown {
-            let line = line(self.done, self.total, what);
-            self.write_over(&line);
+            self.show(&line(self.done, self.total, what));
         }
         self.done += units;
+    }
+
+    /// Shows how far it is, in words.
+    pub(super) fn show(&mut self, line: &str) {
+        if self.is_shown {
+            self.write_over(line);
+        }
     }
 
     /// A line that stays, for programs and people alike.
