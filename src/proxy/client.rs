@@ -1,7 +1,7 @@
 //! A client's connection: which protocol it speaks, whether it dawdles, and how it is told to leave.
 
 use crate::proxy::gather;
-use crate::proxy::settings::Limits;
+use crate::proxy::limits::Limits;
 use crate::proxy::worker::Phase;
 use bytes::Buf;
 use bytes::Bytes;

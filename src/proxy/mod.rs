@@ -16,6 +16,7 @@ mod held_body;
 mod inbound;
 mod key_body;
 pub mod leaving;
+pub mod limits;
 mod local;
 mod pick;
 mod request_body;

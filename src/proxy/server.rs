@@ -7,7 +7,7 @@ use crate::proxy::client::Order;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::forward;
 use crate::proxy::inbound::Host;
-use crate::proxy::settings::Limits;
+use crate::proxy::limits::Limits;
 use crate::proxy::tunnel::Tunnel;
 use crate::proxy::worker::Place;
 use crate::proxy::worker::Worker;

@@ -6,6 +6,7 @@ use crate::cluster::health::settings::OnDown;
 use crate::cluster::health::settings::StatusRange;
 use crate::cluster::health::settings::print_statuses;
 use crate::cluster::health::settings::read_statuses;
+use crate::proxy::limits::Limits;
 use crate::routing::attempts::BudgetSettings;
 use crate::routing::bound::LoadSettings;
 use crate::routing::key;
@@ -60,55 +61,6 @@ impl ServerSettings {
         printer.set("trusted-proxies", strings(&self.trusted_proxies));
         printer.set_duration("drain-delay", self.drain_delay);
         printer.set_duration("grace", self.grace);
-    }
-}
-
-/// `[limits]`: what one client may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// `max-connections` 16384: client connections in all; more wait in the listen backlog.
-    pub max_connections: usize,
-    /// `max-headers` 100: header fields per request (HTTP/2 cookie crumbs included).
-    pub max_headers: usize,
-    /// `max-header-bytes` 32KiB: the whole head, from 8KiB to 1MiB.
-    pub max_header_bytes: usize,
-    /// `max-target-bytes` 8KiB: the request target.
-    pub max_target_bytes: usize,
-    /// `max-streams` 100: concurrent streams per HTTP/2 connection.
-    pub max_streams: u32,
-    /// `head-timeout` 10s: first byte of a head to its last.
-    pub head_timeout: Duration,
-    /// `idle-timeout` 75s: a client connection between requests, or while it takes nothing of a response.
-    pub idle_timeout: Duration,
-    /// `body-timeout` 30s: longest silence while a client sends its body.
-    pub body_timeout: Duration,
-}
-
-impl Limits {
-    fn read(section: &mut Section<'_>) -> Limits {
-        Limits {
-            max_connections: section.integer("max-connections", 16_384, 1..=1_000_000),
-            max_headers: section.integer("max-headers", 100, 1..=10_000),
-            max_header_bytes: section.size("max-header-bytes", 32 << 10, (8 << 10)..=(1 << 20)),
-            max_target_bytes: section.size("max-target-bytes", 8 << 10, (1 << 10)..=(1 << 20)),
-            max_streams: section.integer("max-streams", 100, 1..=10_000),
-            head_timeout: section.duration("head-timeout", Duration::from_secs(10), TIMEOUTS),
-            idle_timeout: section.duration("idle-timeout", Duration::from_secs(75), TIMEOUTS),
-            body_timeout: section.duration("body-timeout", Duration::from_secs(30), TIMEOUTS),
-        }
-    }
-
-    /// Writes `[limits]`.
-    pub fn print(&self, printer: &mut Printer) {
-        printer.table("[limits]");
-        printer.set_count("max-connections", self.max_connections);
-        printer.set_count("max-headers", self.max_headers);
-        printer.set_size("max-header-bytes", self.max_header_bytes);
-        printer.set_size("max-target-bytes", self.max_target_bytes);
-        printer.set("max-streams", self.max_streams);
-        printer.set_duration("head-timeout", self.head_timeout);
-        printer.set_duration("idle-timeout", self.idle_timeout);
-        printer.set_duration("body-timeout", self.body_timeout);
     }
 }
 
@@ -492,4 +444,4 @@ fn strings(items: &[impl ToString]) -> Vec<String> {
 
 const POOL_NAME_MAX: usize = 64;
 const DAY: Duration = Duration::from_secs(86_400);
-const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
+pub(super) const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
