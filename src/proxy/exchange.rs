@@ -165,6 +165,13 @@ impl Exchange {
         });
     }
 
+    /// The connection to the node is not kept for another request: what comes next on it may be no response.
+    pub(crate) fn trusts_no_more(&mut self) {
+        if let Some(at) = &mut self.node {
+            at.max_idle = 0;
+        }
+    }
+
     /// The request is at no node, and waits for one.
     pub(crate) fn wait(&mut self) {
         self.leave_node();

@@ -7,6 +7,8 @@ use crate::proxy::body::ResponseBody;
 use crate::proxy::error::ProxyError;
 use crate::proxy::exchange::Decision;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::framing;
+use crate::proxy::framing::Framing;
 use crate::proxy::headers;
 use crate::proxy::headers::Survey;
 use crate::proxy::inbound;
@@ -111,11 +113,11 @@ impl Prepared {
     fn new(
         worker: &Worker,
         client: &Client,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         exchange: &mut Exchange,
     ) -> Result<Prepared, ProxyError> {
         let table = worker.table();
-        let inbound = Inbound::accept(client, &request, &table.table.server)?;
+        let inbound = Inbound::accept(client, &mut request, &table.table.server)?;
         client.state.expect_end(inbound.is_last);
         let choice = choose(worker, &table, &inbound, &request, exchange)?;
         let pool = &table.table.pools()[choice.pool];
@@ -247,19 +249,22 @@ fn pass_on(
     mut response: Response<Incoming>,
     pool: &PoolTable,
     asked_to_switch: bool,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
 ) -> Result<Carried, ProxyError> {
     let received = response.version();
     // The version is this proxy's own (RFC 9110 section 6.2): an HTTP/1.0 node takes nothing from its clients.
     *response.version_mut() = Version::HTTP_11;
-    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let status = response.status();
+    let switched = status == StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     let found = Survey::of(headers);
+    let framing = framing::settle_response(headers, found, status);
+    if framing == Ok(Framing::Contradictory) {
+        exchange.trusts_no_more();
+    }
     let node = exchange.node_name().unwrap_or_default();
     let not_plain = || ProxyError::NodeProtocol { node: node.to_owned() };
-    if found.transfer_encoding && !headers::is_plainly_framed(headers) {
-        return Err(not_plain());
-    }
+    framing.map_err(|_| not_plain())?;
     let protocol = if switched { headers.get(header::UPGRADE).cloned() } else { None };
     headers::strip_hop_by_hop(headers, found);
     headers::add_via(headers, received);

@@ -27,6 +27,8 @@ pub(crate) const X_RINGWAY_EPOCH: HeaderName = HeaderName::from_static("x-ringwa
 pub struct Survey {
     /// `Connection`.
     pub connection: bool,
+    /// `Content-Length`.
+    pub content_length: bool,
     /// `Cookie`.
     pub cookie: bool,
     /// `Expect`.
@@ -49,6 +51,7 @@ impl Survey {
         for name in headers.keys() {
             match name.as_str() {
                 "connection" => found.connection = true,
+                "content-length" => found.content_length = true,
                 "cookie" => found.cookie = true,
                 "expect" => found.expect = true,
                 "transfer-encoding" => found.transfer_encoding = true,
@@ -100,14 +103,6 @@ pub(crate) fn upgrade_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
 pub(crate) fn asks_to_close(headers: &HeaderMap) -> bool {
     let says_close = |value: &HeaderValue| tokens(value).any(|token| token.eq_ignore_ascii_case("close"));
     headers.get_all(header::CONNECTION).iter().any(|value| value == "close" || says_close(value))
-}
-
-/// Whether the body is framed in no way but those that every recipient understands alike. Any coding besides one
-/// `chunked` would be taken off or left on without the next recipient being told.
-pub(crate) fn is_plainly_framed(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-    codings.next().is_none_or(is_chunked) && codings.next().is_none()
 }
 
 /// Removes the hop-by-hop fields that were `found`, and those that `Connection` nominates. `TE: trailers` survives,
@@ -321,22 +316,6 @@ mod tests {
         let mut headers = map(&[("te", "gzip, trailers"), ("connection", "te")]);
         strip(&mut headers);
         assert_eq!(headers.get("te").unwrap(), "trailers");
-    }
-
-    #[test]
-    fn one_chunked_is_the_only_transfer_coding() {
-        for (codings, plain) in [
-            (&[][..], true),
-            (&["Chunked"], true),
-            (&["gzip, chunked"], false),
-            (&["chunked, chunked"], false),
-            (&["chunked", "chunked"], false),
-            (&["identity"], false),
-            (&[""], false),
-        ] {
-            let fields: Vec<_> = codings.iter().map(|coding| ("transfer-encoding", *coding)).collect();
-            assert_eq!(is_plainly_framed(&map(&fields)), plain, "{codings:?}");
-        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use crate::proxy::access_log::Entry;
 use crate::proxy::error::ProxyError;
+use crate::proxy::framing;
+use crate::proxy::framing::Unclear;
 use crate::proxy::headers;
 use crate::proxy::headers::Forwarded;
 use crate::proxy::headers::Survey;
@@ -53,17 +55,16 @@ pub(crate) struct Host {
 }
 
 impl Inbound {
-    /// Checks a request.
+    /// Checks a request, and writes what can be written in several ways in the one that its node gets, so that pools,
+    /// keys and the log go by that too.
     pub(crate) fn accept(
         client: &Client,
-        request: &Request<Incoming>,
+        request: &mut Request<Incoming>,
         server: &ServerSettings,
     ) -> Result<Inbound, ProxyError> {
         check_size(request, server)?;
         let found = Survey::of(request.headers());
-        if found.transfer_encoding && !headers::is_plainly_framed(request.headers()) {
-            return Err(ProxyError::TransferCoding);
-        }
+        framing::settle_request(request.headers_mut(), found)?;
         if request.method() == Method::CONNECT {
             return Err(ProxyError::ConnectMethod);
         }
@@ -152,6 +153,15 @@ impl Inbound {
         parts.version = Version::HTTP_11;
         parts.extensions = Extensions::new();
         to_origin_form(&mut parts.uri);
+    }
+}
+
+impl From<Unclear> for ProxyError {
+    fn from(unclear: Unclear) -> ProxyError {
+        match unclear {
+            Unclear::Coding => ProxyError::TransferCoding,
+            Unclear::Length => ProxyError::BadRequest("the Content-Length of the request is not one number"),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod client;
 pub mod error;
 mod exchange;
 mod forward;
+mod framing;
 mod gather;
 pub mod headers;
 pub mod health_report;

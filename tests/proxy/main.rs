@@ -10,6 +10,7 @@ mod connections;
 mod draining;
 mod failover;
 mod forwarding;
+mod framing;
 mod harness;
 mod limits;
 mod names;
