@@ -108,6 +108,15 @@ fn table_key_owner_throughput(bencher: Bencher, count: usize) {
         .bench_local(|| keys.iter().filter_map(|key| table.owner(table.position(key))).sum::<usize>());
 }
 
+/// Each lookup waits for the one before it.
+#[divan::bench(args = SIZES)]
+fn table_owner_dependent(bencher: Bencher, count: usize) {
+    let (table, positions) = (table(count), positions());
+    bencher.counter(ItemsCount::new(LOOKUPS)).bench_local(|| {
+        positions.iter().fold(0, |last, position| table.owner(position ^ last).map_or(0, |owner| owner as u64))
+    });
+}
+
 /// Eight, as many as allocate nothing.
 #[divan::bench(args = SIZES)]
 fn table_eight_candidates(bencher: Bencher, count: usize) {
