@@ -106,7 +106,8 @@ struct Prepared {
     table: Rc<LocalTable>,
     choice: Choice,
     outbound: Outbound,
-    asks_to_switch: bool,
+    /// The protocol that the client asks to switch to.
+    upgrade: Option<HeaderValue>,
 }
 
 impl Prepared {
@@ -119,10 +120,13 @@ impl Prepared {
         let table = worker.table();
         let inbound = Inbound::accept(client, &mut request, &table.table.server)?;
         client.state.expect_end(inbound.is_last);
+        if let Some(log) = &mut exchange.log {
+            log.host = inbound::cut(inbound.host().to_str().unwrap_or_default());
+        }
         let choice = choose(worker, &table, &inbound, &request, exchange)?;
         let pool = &table.table.pools()[choice.pool];
-        let asks_to_switch = inbound.upgrade.is_some();
-        let may_repeat = request.method().is_idempotent() && !asks_to_switch;
+        let upgrade = inbound.upgrade.clone();
+        let may_repeat = request.method().is_idempotent() && upgrade.is_none();
         let terms = BodyTerms {
             patience: table.table.server.limits.body_timeout,
             replay_max: if may_repeat { pool.settings.max_replay_body } else { 0 },
@@ -130,7 +134,7 @@ impl Prepared {
         };
         let (request, upload) = inbound.outbound(client, request, &pool.settings, terms);
         exchange.upload = upload;
-        Ok(Prepared { table, choice, outbound: Outbound::new(request, may_repeat), asks_to_switch })
+        Ok(Prepared { table, choice, outbound: Outbound::new(request, may_repeat), upgrade })
     }
 
     async fn carry(&mut self, worker: &Worker, exchange: &mut Exchange) -> Result<Carried, ProxyError> {
@@ -154,7 +158,7 @@ impl Prepared {
         if let (Err(ProxyError::TotalTimeout), Some(total)) = (&answer, pool.settings.timeouts.total) {
             exchange.ran_out(total);
         }
-        let passed_on = pass_on(answer?, pool, self.asks_to_switch, exchange);
+        let passed_on = pass_on(answer?, pool, self.upgrade.as_ref(), exchange);
         if passed_on.is_err() {
             exchange.blame(LiveFailure::Protocol);
         }
@@ -248,7 +252,7 @@ fn order_of(
 fn pass_on(
     mut response: Response<Incoming>,
     pool: &PoolTable,
-    asked_to_switch: bool,
+    asked: Option<&HeaderValue>,
     exchange: &mut Exchange,
 ) -> Result<Carried, ProxyError> {
     let received = response.version();
@@ -265,6 +269,9 @@ fn pass_on(
     let node = exchange.node_name().unwrap_or_default();
     let not_plain = || ProxyError::NodeProtocol { node: node.to_owned() };
     framing.map_err(|_| not_plain())?;
+    if found.connection && !headers::is_connection_readable(headers) {
+        return Err(not_plain());
+    }
     let protocol = if switched { headers.get(header::UPGRADE).cloned() } else { None };
     headers::strip_hop_by_hop(headers, found);
     headers::add_via(headers, received);
@@ -283,7 +290,8 @@ fn pass_on(
         return Ok(Carried::Response { response, patience });
     }
     // A switch that nobody asked for would turn the connection into something no rule of this proxy applies to.
-    let Some(protocol) = protocol.filter(|_| asked_to_switch) else {
+    let is_asked = |protocol: &HeaderValue| asked.is_some_and(|asked| headers::is_among(protocol, asked));
+    let Some(protocol) = protocol.filter(is_asked) else {
         return Err(not_plain());
     };
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

@@ -99,6 +99,18 @@ pub(crate) fn upgrade_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     (asked && !is_h2c).then(|| protocol.clone())
 }
 
+/// Whether `Connection` holds nothing but text in ASCII, as names of fields are. What it nominates after other bytes
+/// would be overlooked here and not elsewhere.
+pub(crate) fn is_connection_readable(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONNECTION).iter().all(|value| value.to_str().is_ok())
+}
+
+/// Whether all protocols of an `Upgrade` are among those that were `asked` for; versions count (RFC 9110 section 7.8).
+pub(crate) fn is_among(protocols: &HeaderValue, asked: &HeaderValue) -> bool {
+    let is_asked = |protocol: &str| tokens(asked).any(|asked| asked.eq_ignore_ascii_case(protocol));
+    tokens(protocols).next().is_some() && tokens(protocols).all(is_asked)
+}
+
 /// Whether the sender closes the connection after this message, or wants the recipient to.
 pub(crate) fn asks_to_close(headers: &HeaderMap) -> bool {
     let says_close = |value: &HeaderValue| tokens(value).any(|token| token.eq_ignore_ascii_case("close"));
@@ -164,6 +176,27 @@ pub fn strip_impostors(headers: &mut HeaderMap, found: Survey, trusted: bool) {
     }
 }
 
+/// Whether a field has `_` in its name. CGI and its heirs make `_` of `-` too, so that `X_User` would pass for `X-User`
+/// there.
+pub(crate) fn has_underscored(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| is_underscored(name.as_str()))
+}
+
+fn is_underscored(name: &str) -> bool {
+    name.as_bytes().contains(&b'_')
+}
+
+/// Removes all fields whose names have `_`.
+pub(crate) fn strip_underscored(headers: &mut HeaderMap) {
+    if !has_underscored(headers) {
+        return;
+    }
+    let underscored: Vec<HeaderName> = headers.keys().filter(|name| is_underscored(name.as_str())).cloned().collect();
+    for name in underscored {
+        headers.remove(name);
+    }
+}
+
 fn is_impostor(name: &str, is_sender_trusted: bool) -> bool {
     // All of them begin so, and most fields do not.
     if !name.starts_with(['x', 'f']) {
@@ -171,7 +204,7 @@ fn is_impostor(name: &str, is_sender_trusted: bool) -> bool {
     }
     name.starts_with("x-ringway-")
         || (!is_sender_trusted && is_forwarding(name))
-        || (name.contains('_') && is_forwarding(&name.replace('_', "-")))
+        || (is_underscored(name) && is_impostor(&name.replace('_', "-"), false))
 }
 
 /// Whether a field tells who a request came from, by RFC 7239 or by convention: nodes believe it of their proxy.
@@ -333,6 +366,22 @@ mod tests {
     }
 
     #[test]
+    fn a_node_switches_to_what_was_asked_for() {
+        for (protocol, asked, is_among_them) in [
+            ("websocket", "WebSocket", true),
+            ("b", "a, b", true),
+            ("a, b", "b, a", true),
+            ("h2c", "websocket", false),
+            ("websocket, h2c", "websocket", false),
+            ("a/2", "a/1", false),
+            ("", "websocket", false),
+        ] {
+            let [protocols, asked] = [protocol, asked].map(|text| HeaderValue::from_str(text).unwrap());
+            assert_eq!(is_among(&protocols, &asked), is_among_them, "{protocols:?} of {asked:?}");
+        }
+    }
+
+    #[test]
     fn a_stranger_cannot_claim_an_address_and_a_trusted_proxy_is_continued() {
         let (peer, host) = (HeaderValue::from_static("192.0.2.7"), HeaderValue::from_static("shop.example"));
         for (trusted, chain, proto) in [(false, "192.0.2.7", "http"), (true, "10.9.9.9, 192.0.2.7", "https")] {
@@ -348,10 +397,18 @@ mod tests {
 
     #[test]
     fn only_ringway_says_what_ringway_says() {
-        let mut headers = map(&[("x-ringway-node", "b"), ("x_forwarded_for", "1.1.1.1"), ("x_app", "ok")]);
+        let mut headers = map(&[
+            ("x-ringway-node", "b"),
+            ("x_ringway_node", "b"),
+            ("x_forwarded_for", "1.1.1.1"),
+            ("x-forwarded_host", "b"),
+            ("x_app", "ok"),
+        ]);
         let found = Survey::of(&headers);
         strip_impostors(&mut headers, found, true);
         assert_eq!(names(&headers), ["x_app"]);
+        strip_underscored(&mut headers);
+        assert!(headers.is_empty(), "{headers:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::proxy::request_body::Upload;
 use crate::proxy::server::Client;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
+use crate::proxy::settings::UnderscoreHeaders;
 use crate::routing::key;
 use crate::routing::key::RequestHead;
 use http::Extensions;
@@ -24,9 +25,11 @@ use http::Version;
 use http::header;
 use http::request::Parts;
 use http::uri::Authority;
+use http::uri::Scheme;
 use http_body::Body;
 use hyper::body::Incoming;
 use std::net::IpAddr;
+use std::net::Ipv6Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -37,6 +40,7 @@ pub(crate) struct Inbound {
     host: Rc<Host>,
     client_ip: IpAddr,
     is_peer_trusted: bool,
+    passes_underscores: bool,
     found: Survey,
     /// The protocol that the client asks to switch to.
     pub(crate) upgrade: Option<HeaderValue>,
@@ -73,15 +77,30 @@ impl Inbound {
         if !path.starts_with('/') && !is_server_wide {
             return Err(ProxyError::BadRequest("the request target is neither a path nor an absolute URI"));
         }
+        check_fields(request, found, server)?;
         let host = host_of(client, request)?;
+        if request.uri().authority().is_some() || host.field.is_empty() {
+            request.headers_mut().insert(header::HOST, host.field.clone());
+        }
+        if found.cookie {
+            headers::join_cookies(request.headers_mut());
+        }
+        // A server need not switch (RFC 9110 section 7.8), and what follows a switch must not be taken for a body.
         let may_upgrade = found.upgrade && found.connection && request.version() == Version::HTTP_11;
+        let may_upgrade = may_upgrade && request.body().is_end_stream();
         let upgrade = may_upgrade.then(|| headers::upgrade_protocol(request.headers())).flatten();
         let trusted = &server.trusted_proxies;
         let peer = client.peer.to_canonical();
         let is_peer_trusted = trusted.iter().any(|network| network.contains(&peer));
         let client_ip = if is_peer_trusted { key::client_ip(peer, request.headers(), trusted) } else { peer };
         let is_last = request.body().is_end_stream() && forbids_another(request, found);
-        Ok(Inbound { host, client_ip, is_peer_trusted, found, upgrade, is_last })
+        let passes_underscores = server.underscore_headers == UnderscoreHeaders::Pass;
+        Ok(Inbound { host, client_ip, is_peer_trusted, passes_underscores, found, upgrade, is_last })
+    }
+
+    /// The host as the node gets it, unless its pool has one of its own.
+    pub(crate) fn host(&self) -> &HeaderValue {
+        &self.host.field
     }
 
     /// What the pool's key rule may look at.
@@ -134,8 +153,8 @@ impl Inbound {
         let fields = &mut parts.headers;
         headers::strip_hop_by_hop(fields, self.found);
         headers::strip_impostors(fields, self.found, self.is_peer_trusted);
-        if self.found.cookie {
-            headers::join_cookies(fields);
+        if !self.passes_underscores {
+            headers::strip_underscored(fields);
         }
         let forwarded = Forwarded { peer: &client.forwarded_for, host: &self.host.field };
         headers::add_forwarded(fields, &forwarded, self.is_peer_trusted);
@@ -143,8 +162,6 @@ impl Inbound {
         if let Some(host) = &pool.host {
             let host = HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static(""));
             fields.insert(header::HOST, host);
-        } else if parts.uri.authority().is_some() || self.host.field.is_empty() {
-            fields.insert(header::HOST, self.host.field.clone());
         }
         if let Some(protocol) = &self.upgrade {
             fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -182,6 +199,29 @@ fn check_size(request: &Request<Incoming>, server: &ServerSettings) -> Result<()
     Ok(())
 }
 
+/// Refuses what others would read in another way, or not as the one request that it is here.
+fn check_fields(request: &Request<Incoming>, found: Survey, server: &ServerSettings) -> Result<(), ProxyError> {
+    let fields = request.headers();
+    if request.uri().scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+        return Err(ProxyError::BadRequest("the scheme of the request target is neither http nor https"));
+    }
+    if found.connection && !headers::is_connection_readable(fields) {
+        return Err(ProxyError::BadRequest("a Connection field holds more than names of fields"));
+    }
+    // HTTP/1 trims values as it reads them; in HTTP/2 such a message is malformed (RFC 9113 section 8.2.1).
+    if request.version() == Version::HTTP_2 && fields.values().any(|value| is_padded(value.as_bytes())) {
+        return Err(ProxyError::BadRequest("a field value begins or ends with white space"));
+    }
+    if server.underscore_headers == UnderscoreHeaders::Reject && headers::has_underscored(fields) {
+        return Err(ProxyError::BadRequest("the name of a field has an underscore"));
+    }
+    Ok(())
+}
+
+fn is_padded(value: &[u8]) -> bool {
+    matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
+}
+
 /// Whether no other request may follow on the connection (RFC 9112 section 9.3).
 fn forbids_another(request: &Request<Incoming>, found: Survey) -> bool {
     match request.version() {
@@ -192,18 +232,21 @@ fn forbids_another(request: &Request<Incoming>, found: Survey) -> bool {
 }
 
 /// The host a request is for: that of an absolute target, which overrides Host (RFC 9112 section 3.2.2), else Host,
-/// of which HTTP/1.1 demands exactly one (RFC 9112 section 3.2).
+/// of which HTTP/1.1 demands exactly one, whatever the target (RFC 9112 section 3.2).
 fn host_of(client: &Client, request: &Request<Incoming>) -> Result<Rc<Host>, ProxyError> {
     let mut fields = request.headers().get_all(header::HOST).iter();
     let field = fields.next().map(HeaderValue::as_bytes);
     if fields.next().is_some() {
         return Err(ProxyError::BadRequest("the request has more than one Host"));
     }
+    if field.is_none() && request.version() == Version::HTTP_11 {
+        return Err(ProxyError::BadRequest("the request has no Host"));
+    }
     let Some(authority) = request.uri().authority().map(|authority| authority.as_str().as_bytes()) else {
         return match field {
             Some(field) => known_host(client, field, "the Host of the request is not a host"),
             None if request.version() == Version::HTTP_10 => known_host(client, b"", ""),
-            None => Err(ProxyError::BadRequest("the request has no Host")),
+            None => Err(ProxyError::BadRequest("the request has no :authority and no Host")),
         };
     };
     if request.version() == Version::HTTP_2 && field.is_some_and(|field| field != authority) {
@@ -231,13 +274,20 @@ fn known_host(client: &Client, written: &[u8], otherwise: &'static str) -> Resul
     Ok(host)
 }
 
-/// Whether a text is `host` or `host:port` without anything that could be read differently elsewhere.
+/// Whether a text is `host` or `host:port` (RFC 3986 section 3.2.2) without anything that could be read differently
+/// elsewhere.
 fn is_host(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte);
-    // The colons of an IPv6 literal stand before its bracket.
-    let port = text.rsplit_once(':').map_or("", |(_, port)| port);
-    let is_port = port.ends_with(']') || port.bytes().all(|byte| byte.is_ascii_digit());
-    is_port && text.bytes().all(allowed) && text.parse::<Authority>().is_ok()
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte);
+    let (is_host, rest) = match text.strip_prefix('[').map(|literal| literal.split_once(']')) {
+        Some(Some((address, rest))) => (address.parse::<Ipv6Addr>().is_ok(), rest),
+        Some(None) => return false,
+        None => {
+            let (name, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (!name.is_empty() && name.bytes().all(is_name_byte), rest)
+        }
+    };
+    let is_port = |port: &str| port.is_empty() || (!port.starts_with('+') && port.parse::<u16>().is_ok());
+    is_host && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
 }
 
 /// Makes it the target for a node: path and query only (RFC 9112 section 3.2.1).
@@ -265,11 +315,16 @@ pub(crate) fn log_entry(client: &Client, request: &Request<Incoming>) -> Entry {
     Entry {
         ts: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
         attempts: 1,
-        method: request.method().to_string(),
-        host: host.chars().take(LOGGED_CHARS_MAX).collect(),
-        path: request.uri().path().chars().take(LOGGED_CHARS_MAX).collect(),
+        method: cut(request.method().as_str()),
+        host: cut(host),
+        path: cut(request.uri().path()),
         client: client.peer.to_canonical().to_string(),
         trace_id,
         ..Entry::default()
     }
+}
+
+/// As much of a text as the access log shows.
+pub(crate) fn cut(text: &str) -> String {
+    text.chars().take(LOGGED_CHARS_MAX).collect()
 }

@@ -33,6 +33,8 @@ pub struct ServerSettings {
     pub workers: usize,
     /// `trusted-proxies`: networks whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// `underscore-headers`: what becomes of request fields with `_` in their names. Default drop.
+    pub underscore_headers: UnderscoreHeaders,
     /// `drain-delay`: how long to go on accepting after SIGTERM while `/readyz` says to go away. Default 0s.
     pub drain_delay: Duration,
     /// `grace`: how long open requests may then take. Default 30s.
@@ -48,10 +50,13 @@ impl ServerSettings {
         let workers = section.integer("workers", 0, 0..=1_024);
         let networks = section.value("trusted-proxies").and_then(|list| list.list()).unwrap_or_default();
         let trusted_proxies = networks.iter().filter_map(|network| network.parse(parse_network)).collect();
+        let underscore_headers = section.parse("underscore-headers", UnderscoreHeaders::parse);
+        let underscore_headers = underscore_headers.unwrap_or(UnderscoreHeaders::Drop);
         let drain_delay = section.duration("drain-delay", Duration::ZERO, Duration::ZERO..=DAY);
         let grace = section.duration("grace", Duration::from_secs(30), Duration::ZERO..=DAY);
         let limits = section.section("limits", Limits::read);
-        Some(ServerSettings { listen: listen?, workers, trusted_proxies, drain_delay, grace, limits })
+        let listen = listen?;
+        Some(ServerSettings { listen, workers, trusted_proxies, underscore_headers, drain_delay, grace, limits })
     }
 
     /// Writes the settings of the top level.
@@ -59,8 +64,39 @@ impl ServerSettings {
         printer.set("listen", strings(&self.listen));
         printer.set_count("workers", self.workers);
         printer.set("trusted-proxies", strings(&self.trusted_proxies));
+        printer.set("underscore-headers", self.underscore_headers.name());
         printer.set_duration("drain-delay", self.drain_delay);
         printer.set_duration("grace", self.grace);
+    }
+}
+
+/// What becomes of fields of a request whose names have `_`, which some programs take for `-`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnderscoreHeaders {
+    /// They go no further, as with nginx.
+    Drop,
+    /// They are passed on, but for those that would pass for one that Ringway vouches for.
+    Pass,
+    /// The request is answered with 400.
+    Reject,
+}
+
+impl UnderscoreHeaders {
+    fn parse(word: &str) -> Result<UnderscoreHeaders, String> {
+        match word {
+            "drop" => Ok(UnderscoreHeaders::Drop),
+            "pass" => Ok(UnderscoreHeaders::Pass),
+            "reject" => Ok(UnderscoreHeaders::Reject),
+            _ => Err(format!("unknown `underscore-headers` policy `{word}`; write \"drop\", \"pass\" or \"reject\"")),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            UnderscoreHeaders::Drop => "drop",
+            UnderscoreHeaders::Pass => "pass",
+            UnderscoreHeaders::Reject => "reject",
+        }
     }
 }
 

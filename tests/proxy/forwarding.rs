@@ -116,6 +116,38 @@ async fn an_absolute_target_overrides_host() {
 }
 
 #[tokio::test]
+async fn a_key_of_the_host_field_is_what_the_node_gets() {
+    let (a, b) = (Node::echo("a").await, Node::echo("b").await);
+    let proxy = Setup::of(&[&a, &b]).pool("key = \"header:host\"").start();
+    let mut client = proxy.connect_h2().await;
+    for number in 0..16 {
+        let host = format!("h{number}.test");
+        let by_host = proxy.ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        let by_target = proxy.ask(format!("GET http://{host}/ HTTP/1.1\r\nHost: a.test\r\n\r\n")).await;
+        let by_authority = client.ask(h2::get(&format!("http://{host}/"))).await;
+        let nodes = [by_host.field("x-node"), by_target.field("x-node")];
+        let third = by_authority.head.headers.get("x-node").and_then(|node| node.to_str().ok());
+        assert_eq!(nodes, [third; 2], "{host}");
+    }
+}
+
+#[tokio::test]
+async fn names_with_underscores_go_no_further_unless_they_are_wanted() {
+    let node = Node::echo("a").await;
+    let setup = Setup::of(&[&node]);
+    let request = get("/", "X_User: eve\r\nX-User: ann\r\nX_Forwarded_For: 10.1.1.1\r\n");
+    for (policy, status, seen) in [("drop", 200, None), ("pass", 200, Some("eve")), ("reject", 400, None)] {
+        let proxy = setup.clone().server(&format!("underscore-headers = \"{policy}\"")).start();
+        let count = node.requests().len();
+        assert_eq!(proxy.ask(&request).await.status(), status, "{policy}");
+        for passed in &node.requests()[count..] {
+            let fields = ["x-user", "x_user", "x_forwarded_for"].map(|name| passed.field(name));
+            assert_eq!(fields, [Some("ann"), seen, None], "{policy}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn connect_is_told_what_is_allowed_and_an_old_expectation_goes_no_further() {
     let node = Node::echo("a").await;
     let proxy = Setup::of(&[&node]).start();
@@ -140,6 +172,16 @@ async fn requests_that_could_be_read_in_two_ways_are_refused() {
         ("GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a:x\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: :80\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: [a]\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a[::1]\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a?x\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a#x\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a\\b\r\n\r\n", 400),
+        ("GET http://b/x HTTP/1.1\r\n\r\n", 400),
+        ("GET ftp://b/x HTTP/1.1\r\nHost: b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, \u{e9}, x-a\r\n\r\n", 400),
         ("GET admin HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 405),
@@ -301,5 +343,24 @@ async fn an_authority_that_host_contradicts_is_refused() {
     assert_eq!(client.ask(request("b.test")).await.head.status, 400);
     assert_eq!(client.ask(request("a.test")).await.head.status, 200);
     assert_eq!(client.ask(h2::get("http://a.test/")).await.head.status, 200);
+    assert_eq!(node.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn what_http2_may_not_carry_is_refused() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    let mut client = proxy.connect_h2().await;
+    let padded = |value: &str| Request::get("http://a.test/").header("x-key", value).body(Piped::empty()).unwrap();
+    for (request, status) in [
+        (padded(" a"), 400),
+        (padded("a\t"), 400),
+        (padded("a b"), 200),
+        (h2::get("https://a.test/"), 200),
+        (h2::get("ftp://a.test/"), 400),
+    ] {
+        let asked = format!("{request:?}");
+        assert_eq!(client.ask(request).await.head.status, status, "{asked}");
+    }
     assert_eq!(node.requests().len(), 2);
 }

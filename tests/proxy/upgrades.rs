@@ -4,6 +4,7 @@ use crate::harness::eventually;
 use crate::harness::node::Node;
 use crate::harness::proxy::Setup;
 use crate::harness::proxy::get;
+use crate::harness::proxy::post;
 use crate::harness::wire::End;
 use crate::harness::wire::Wire;
 
@@ -144,4 +145,24 @@ async fn either_side_that_vanishes_takes_the_other_along() {
     client.write("go").await;
     client.closed().await;
     proxy.metric_is("ringway_connections", &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn a_node_switches_to_what_was_asked_for_or_not_at_all() {
+    let node = Node::script("a", |mut wire| async move {
+        wire.head().await;
+        wire.write(SWITCHED.replace("websocket", "other")).await;
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).start();
+    assert_eq!(proxy.ask(get("/ws", UPGRADE)).await.status(), 502);
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_switches_to_nothing() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    assert_eq!(proxy.ask(post("/ws", UPGRADE, "hello")).await.text(), "hello");
+    let request = node.request();
+    assert_eq!((request.field("upgrade"), request.field("connection")), (None, None));
 }

@@ -92,6 +92,7 @@ pub(crate) fn get(uri: &str) -> Request<Piped> {
 }
 
 /// A body that is whatever the other half sends.
+#[derive(Debug)]
 pub(crate) struct Piped(mpsc::Receiver<Frame<Bytes>>);
 
 /// The half that feeds a body; dropping it ends the body.
