@@ -3,7 +3,7 @@
 use crate::cluster::health::LiveFailure;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::exchange::Exchange;
-use crate::proxy::headers;
+use crate::proxy::trailers::TrailerTerms;
 use bytes::Bytes;
 use http_body::Body;
 use http_body::Frame;
@@ -17,17 +17,6 @@ use std::task::Waker;
 use std::task::ready;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// A frame without trailers that may not pass.
-pub(super) fn without_forbidden_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
-    match frame.into_trailers() {
-        Ok(mut trailers) => {
-            headers::filter_trailers(&mut trailers);
-            Frame::trailers(trailers)
-        }
-        Err(frame) => frame,
-    }
-}
 
 /// Measures silence, looking at the clock only when there is some.
 pub(super) struct Silence {
@@ -74,6 +63,7 @@ pub(crate) struct NodeBody {
     silence: Option<Box<Silence>>,
     /// Bytes handed over since the body last had to wait.
     burst: usize,
+    trailers: TrailerTerms,
     /// Whether the node's response broke off.
     is_truncated: bool,
     exchange: Box<Exchange>,
@@ -86,8 +76,14 @@ impl ResponseBody {
     }
 
     /// A node's body; `patience` is `timeouts.idle`, or `None` where silence is normal.
-    pub(crate) fn node(incoming: Incoming, patience: Option<Duration>, exchange: Box<Exchange>) -> ResponseBody {
-        let mut body = NodeBody { incoming, patience, silence: None, burst: 0, is_truncated: false, exchange };
+    pub(crate) fn node(
+        incoming: Incoming,
+        patience: Option<Duration>,
+        trailers: TrailerTerms,
+        exchange: Box<Exchange>,
+    ) -> ResponseBody {
+        let silence = None;
+        let mut body = NodeBody { incoming, patience, silence, burst: 0, trailers, is_truncated: false, exchange };
         // A body that is over before it began (204, HEAD, length 0) is never polled.
         if body.incoming.is_end_stream() {
             body.exchange.complete();
@@ -160,7 +156,12 @@ impl NodeBody {
                 if self.incoming.is_end_stream() {
                     self.exchange.complete();
                 }
-                Poll::Ready(Some(Ok(without_forbidden_trailers(frame))))
+                match frame.into_trailers().map(|trailers| self.trailers.pass(trailers)) {
+                    Err(frame) => Poll::Ready(Some(Ok(frame))),
+                    Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                    // What follows them is the end.
+                    Ok(None) => self.poll(cx),
+                }
             }
             Poll::Ready(Some(Err(_))) => {
                 // What came before is written first: the client is to see what there is.

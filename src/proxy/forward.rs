@@ -14,12 +14,15 @@ use crate::proxy::headers::Survey;
 use crate::proxy::inbound;
 use crate::proxy::inbound::Inbound;
 use crate::proxy::key_body;
+use crate::proxy::limits::Limits;
 use crate::proxy::local::LocalTable;
 use crate::proxy::pick::Order;
 use crate::proxy::request_body::BodyTerms;
 use crate::proxy::server::Client;
 use crate::proxy::settings::NoKey;
 use crate::proxy::table::PoolTable;
+use crate::proxy::trailers;
+use crate::proxy::trailers::TrailerTerms;
 use crate::proxy::worker::Phase;
 use crate::proxy::worker::Worker;
 use crate::routing::body_search::BodySearch;
@@ -82,7 +85,7 @@ fn refuse(error: &ProxyError, exchange: &mut Exchange) -> Response<ResponseBody>
 /// What a node answered, made fit for the client.
 enum Carried {
     /// An ordinary response, whose body may be silent for `patience`, or for as long as it likes.
-    Response { response: Response<Incoming>, patience: Option<Duration> },
+    Response { response: Response<Incoming>, patience: Option<Duration>, trailers: TrailerTerms },
     /// The node switches to the protocol that the client asked for.
     Switch(Response<Incoming>),
 }
@@ -90,8 +93,8 @@ enum Carried {
 impl Carried {
     fn deliver(self, client: &Client, exchange: Box<Exchange>) -> Response<ResponseBody> {
         match self {
-            Carried::Response { response, patience } => {
-                response.map(|body| ResponseBody::node(body, patience, exchange))
+            Carried::Response { response, patience, trailers } => {
+                response.map(|body| ResponseBody::node(body, patience, trailers, exchange))
             }
             Carried::Switch(response) => {
                 client.switch(exchange);
@@ -131,6 +134,7 @@ impl Prepared {
             patience: table.table.server.limits.body_timeout,
             replay_max: if may_repeat { pool.settings.max_replay_body } else { 0 },
             is_read_ahead: matches!(choice.aim, Aim::InBody(_)),
+            trailers: TrailerTerms::settle(request.headers_mut(), &table.table.server.limits),
         };
         let (request, upload) = inbound.outbound(client, request, &pool.settings, terms);
         exchange.upload = upload;
@@ -158,7 +162,7 @@ impl Prepared {
         if let (Err(ProxyError::TotalTimeout), Some(total)) = (&answer, pool.settings.timeouts.total) {
             exchange.ran_out(total);
         }
-        let passed_on = pass_on(answer?, pool, self.upgrade.as_ref(), exchange);
+        let passed_on = pass_on(answer?, pool, &self.table.table.server.limits, self.upgrade.as_ref(), exchange);
         if passed_on.is_err() {
             exchange.blame(LiveFailure::Protocol);
         }
@@ -252,6 +256,7 @@ fn order_of(
 fn pass_on(
     mut response: Response<Incoming>,
     pool: &PoolTable,
+    limits: &Limits,
     asked: Option<&HeaderValue>,
     exchange: &mut Exchange,
 ) -> Result<Carried, ProxyError> {
@@ -284,10 +289,9 @@ fn pass_on(
         }
     }
     if !switched {
-        let kind = headers.get(header::CONTENT_TYPE);
-        let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        let patience = (!is_grpc).then_some(pool.settings.timeouts.idle);
-        return Ok(Carried::Response { response, patience });
+        let patience = (!trailers::is_grpc(headers)).then_some(pool.settings.timeouts.idle);
+        let trailers = TrailerTerms::settle(headers, limits);
+        return Ok(Carried::Response { response, patience, trailers });
     }
     // A switch that nobody asked for would turn the connection into something no rule of this proxy applies to.
     let is_asked = |protocol: &HeaderValue| asked.is_some_and(|asked| headers::is_among(protocol, asked));

@@ -25,6 +25,7 @@ pub mod resolved;
 mod server;
 pub mod settings;
 pub mod table;
+pub mod trailers;
 mod tunnel;
 pub(crate) mod upstream;
 mod waiting;

@@ -1,9 +1,9 @@
 //! Request bodies: taken from their client once, held no longer than they have to be, and handed over to nodes.
 
 use crate::proxy::body::Silence;
-use crate::proxy::body::without_forbidden_trailers;
 use crate::proxy::error::ProxyError;
 use crate::proxy::held_body::HeldBody;
+use crate::proxy::trailers::TrailerTerms;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
@@ -88,6 +88,8 @@ pub(crate) struct BodyTerms {
     pub(crate) replay_max: usize,
     /// Whether it is looked at before a node is chosen.
     pub(crate) is_read_ahead: bool,
+    /// Which trailers it may have.
+    pub(crate) trailers: TrailerTerms,
 }
 
 /// The body of a request towards a node.
@@ -115,7 +117,8 @@ struct Source {
     incoming: Incoming,
     silence: Silence,
     held: HeldBody,
-    /// Come after the last byte, if any.
+    trailer_terms: TrailerTerms,
+    /// Come after the last byte, if any that may pass.
     trailers: Option<HeaderMap>,
     /// Whether the attempt of the moment has had them.
     has_passed_trailers: bool,
@@ -153,6 +156,7 @@ impl RequestBody {
             incoming,
             silence: Silence::new(terms.patience),
             held: HeldBody::new(if is_too_large { 0 } else { terms.replay_max }),
+            trailer_terms: terms.trailers,
             trailers: None,
             has_passed_trailers: false,
             is_over: false,
@@ -289,7 +293,10 @@ impl Source {
                         upload.bytes.set(upload.bytes.get() + piece.len() as u64);
                         return Poll::Ready(Ok(Some(piece)));
                     }
-                    Err(frame) => self.trailers = without_forbidden_trailers(frame).into_trailers().ok(),
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().ok();
+                        self.trailers = trailers.and_then(|trailers| self.trailer_terms.pass(trailers));
+                    }
                 }
                 self.is_over = true;
                 return Poll::Ready(Ok(None));

@@ -79,13 +79,35 @@ async fn chunks_pass_both_ways_with_their_trailers() {
         wire.write("3\r\nabc\r\n0\r\nX-Sum: 9\r\nContent-Length: 3\r\n\r\n").await;
     })
     .await;
-    let proxy = Setup::of(&[&node]).start();
+    let proxy = Setup::of(&[&node]).limits("trailers = \"pass\"").start();
     let mut client = proxy.connect().await;
     let head =
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\nTrailer: X-Sum, Host\r\n\r\n";
     let reply = client.ask(format!("{head}5\r\nhello\r\n6;ext=1\r\n world\r\n0\r\nX-Sum: 7\r\nHost: b\r\n\r\n")).await;
     assert_eq!(reply.text(), "abc");
     assert_eq!(reply.trailers, [("x-sum".to_owned(), "9".to_owned())]);
+}
+
+#[tokio::test]
+async fn trailers_that_nobody_asked_for_go_no_further() {
+    let node = Node::script("a", |mut wire| async move {
+        while let Some(request) = wire.try_request().await {
+            assert_eq!((request.field("trailer"), request.trailers.len()), (None, 0), "{request:?}");
+            wire.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n").await;
+            wire.write("3\r\nabc\r\n0\r\nX-Sum: 9\r\n\r\n").await;
+        }
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).start();
+    let mut client = proxy.connect().await;
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\nTrailer: X-Sum\r\n\r\n";
+    for _ in 0..2 {
+        let reply = client.ask(format!("{head}5\r\nhello\r\n0\r\nX-Sum: 7\r\nX_Auth_User: eve\r\n\r\n")).await;
+        assert_eq!((reply.text().as_str(), reply.field("trailer"), reply.trailers.len()), ("abc", None, 0));
+    }
+    let reply = proxy.connect_h2().await.ask(h2::get("http://a.test/")).await;
+    assert_eq!((&*reply.body, reply.trailers.len()), (&b"abc"[..], 0));
+    assert_eq!(node.accepted(), 1, "all of them leave the connection in step");
 }
 
 #[tokio::test]
@@ -127,7 +149,7 @@ async fn trailers_of_an_http2_client_reach_an_http1_node() {
         wire.write(OK).await;
     })
     .await;
-    let proxy = Setup::of(&[&node]).start();
+    let proxy = Setup::of(&[&node]).limits("trailers = \"pass\"").start();
     let (feed, body) = Piped::new();
     let client = proxy.connect_h2().await;
     let response = client.begin(Request::post("http://a.test/").header("trailer", "x-sum").body(body).unwrap());

@@ -89,7 +89,7 @@ async fn numbers_prefixes_and_composites_are_keys_too() {
 #[tokio::test]
 async fn every_byte_arrives_in_the_framing_of_the_client() {
     let node = Node::echo("a").await;
-    let proxy = Setup::of(&[&node]).pool(RULE).start();
+    let proxy = Setup::of(&[&node]).pool(RULE).limits("trailers = \"pass\"").start();
     // The key is found at once, late, and never; the last body is larger than what is looked at by far.
     let bodies = [document("s", 0), document("s", 1_900), document("s", 3_000), document("s", 1_000_000)];
     for body in &bodies {
@@ -243,7 +243,7 @@ async fn a_put_whose_kept_connection_dies_is_sent_once_more_and_whole() {
         [("", put("hello world"), "0"), (RULE, put("hello world"), "0"), ("", chunked.to_owned(), "1")]
     {
         let node = hanging_up(5).await;
-        let proxy = Setup::of(&[&node]).pool(rule).start();
+        let proxy = Setup::of(&[&node]).pool(rule).limits("trailers = \"pass\"").start();
         let mut client = proxy.connect().await;
         assert_eq!(client.ask(get("/", "")).await.status(), 200);
         let reply = client.ask(&request).await;

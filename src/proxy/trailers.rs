@@ -1,0 +1,117 @@
+//! Which trailers go further: RFC 9110 section 6.5.
+//!
+//! They come after everything that could be checked has been, and programs that merge them into the head are misled by
+//! them, so that they are only passed on where somebody wants them.
+
+use crate::proxy::headers;
+use crate::proxy::limits::Limits;
+use http::HeaderMap;
+use http::header;
+
+/// What becomes of the trailers of a pool's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrailerPolicy {
+    /// They go no further, but for those of gRPC.
+    Drop,
+    /// They are passed on, but for what belongs into heads.
+    Pass,
+}
+
+impl TrailerPolicy {
+    /// Reads the word of the config. The error is a sentence for the user.
+    pub(super) fn parse(word: &str) -> Result<TrailerPolicy, String> {
+        match word {
+            "drop" => Ok(TrailerPolicy::Drop),
+            "pass" => Ok(TrailerPolicy::Pass),
+            _ => Err(format!("unknown `trailers` policy `{word}`; write \"drop\" or \"pass\"")),
+        }
+    }
+
+    /// The word of the config.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            TrailerPolicy::Drop => "drop",
+            TrailerPolicy::Pass => "pass",
+        }
+    }
+}
+
+/// Which trailers of one message go further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrailerTerms {
+    /// Those of gRPC, whose result they are: as many as a head may have fields.
+    Grpc,
+    /// None.
+    Never,
+    /// Up to so many fields of so many bytes; more are dropped together.
+    UpTo { fields: usize, bytes: usize },
+}
+
+impl TrailerTerms {
+    /// Those of a message with this head. Where there will be none, none are announced.
+    pub(crate) fn settle(head: &mut HeaderMap, limits: &Limits) -> TrailerTerms {
+        if is_grpc(head) {
+            return TrailerTerms::Grpc;
+        }
+        match limits.trailers {
+            TrailerPolicy::Pass => TrailerTerms::UpTo { fields: limits.max_trailers, bytes: limits.max_trailer_bytes },
+            TrailerPolicy::Drop => {
+                head.remove(header::TRAILER);
+                TrailerTerms::Never
+            }
+        }
+    }
+
+    /// What goes further of these.
+    pub(crate) fn pass(self, mut trailers: HeaderMap) -> Option<HeaderMap> {
+        match self {
+            TrailerTerms::Never => return None,
+            TrailerTerms::UpTo { fields, bytes } => {
+                let size: usize = trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+                if trailers.len() > fields || size > bytes {
+                    return None;
+                }
+                headers::strip_underscored(&mut trailers);
+            }
+            TrailerTerms::Grpc => {}
+        }
+        headers::filter_trailers(&mut trailers);
+        Some(trailers)
+    }
+}
+
+/// Whether a message is one of gRPC, by its content type.
+pub(crate) fn is_grpc(head: &HeaderMap) -> bool {
+    head.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderName;
+    use http::HeaderValue;
+
+    fn passed(terms: TrailerTerms, names: &[&'static str]) -> Option<Vec<String>> {
+        let field = |name: &&'static str| (HeaderName::from_static(name), HeaderValue::from_static("1"));
+        let passed = terms.pass(names.iter().map(field).collect())?;
+        Some(passed.keys().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn they_are_counted_in_fields_and_bytes() {
+        let names = ["x-a", "x-b"];
+        for (fields, bytes, is_passed) in [(2, 8, true), (1, 8, false), (2, 7, false)] {
+            let passed = passed(TrailerTerms::UpTo { fields, bytes }, &names);
+            assert_eq!(passed.is_some(), is_passed, "{fields} fields, {bytes} bytes: {passed:?}");
+        }
+        assert_eq!(passed(TrailerTerms::Never, &names), None);
+        assert_eq!(passed(TrailerTerms::Grpc, &names).map(|names| names.len()), Some(2));
+    }
+
+    #[test]
+    fn what_heads_are_stripped_of_does_not_come_behind_them() {
+        let terms = TrailerTerms::UpTo { fields: 16, bytes: 4096 };
+        let names = ["x-sum", "x_auth_user", "x-ringway-node", "content-length", "x-forwarded-for"];
+        assert_eq!(passed(terms, &names), Some(vec!["x-sum".to_owned()]));
+    }
+}
