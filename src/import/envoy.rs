@@ -23,7 +23,6 @@ use crate::import::envoy::message::Stop;
 use crate::import::envoy::routes::Pools;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 
 /// What a file holds, before it is known what leads where.
 #[derive(Default)]
@@ -115,7 +114,7 @@ fn read_clusters<'a>(resources: &mut Resources<'a>) -> Result<BTreeMap<&'a str, 
 }
 
 fn read_routes(resources: Resources<'_>, pools: &mut Pools<'_>) -> Result<(), Stop> {
-    let mut named = NamedRoutes { by_name: BTreeMap::new(), named: BTreeSet::new() };
+    let mut named = NamedRoutes::default();
     for mut config in resources.named_routes {
         named.by_name.insert(config.text("name")?.unwrap_or_default(), config);
     }
@@ -723,6 +722,27 @@ initial-nodes = [
         );
         assert_left_out(&imported, "names that led to several addresses", &dump);
         assert_eq!(imported.left_out().len(), 2, "{:#?}", left_out(&imported));
+    }
+
+    #[test]
+    fn listeners_that_share_routes_are_all_listened_on() {
+        let kind = |name: &str| format!("type.googleapis.com/envoy.admin.v3.{name}");
+        let on = |port: u16| {
+            let address = json!({ "socket_address": { "address": "0.0.0.0", "port_value": port } });
+            let listener = listener(manager(json!({ "rds": { "route_config_name": "r" } })));
+            json!({ "listener": with(listener, json!({ "address": address })) })
+        };
+        let routes = with(any_host(json!([route()]))["route_config"].clone(), json!({ "name": "r" }));
+        let dump = json!({ "configs": [
+            { "@type": kind("ClustersConfigDump"), "static_clusters": [{ "cluster": cluster() }] },
+            { "@type": kind("ListenersConfigDump"), "static_listeners": [on(8080), on(8081)] },
+            { "@type": kind("RoutesConfigDump"), "dynamic_route_configs": [{ "route_config": routes }] }
+        ] });
+        let imported = import(&dump);
+        let written = imported.to_toml("From a test.");
+        assert!(written.contains(r#"listen = ["0.0.0.0:8080", "0.0.0.0:8081"]"#), "{written}");
+        assert_eq!(imported.pools().len(), 1, "{written}");
+        assert_eq!(imported.left_out().len(), 1, "{:#?}", left_out(&imported));
     }
 
     #[test]

@@ -7,7 +7,6 @@ use crate::import::envoy::message::Stop;
 use crate::import::envoy::routes;
 use crate::import::envoy::routes::Pools;
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// What a connection manager does with requests before their route is looked for.
@@ -19,13 +18,15 @@ pub(super) struct Manager {
     pub(super) strips_ports: bool,
 }
 
-/// Route configurations that listeners name, and who was named.
+/// Route configurations that listeners name.
+#[derive(Default)]
 pub(super) struct NamedRoutes<'a> {
     pub(super) by_name: BTreeMap<&'a str, Message<'a>>,
-    pub(super) named: BTreeSet<&'a str>,
+    /// Whether those that are read lead to a pool.
+    read: BTreeMap<&'a str, bool>,
 }
 
-/// Reads a listener. Its address is listened on when its routes led to a pool.
+/// Reads a listener. Its address is listened on when its routes lead to a pool.
 pub(super) fn read<'a>(
     mut listener: Message<'a>,
     named: &mut NamedRoutes<'a>,
@@ -34,18 +35,19 @@ pub(super) fn read<'a>(
     let before = pools.count();
     let mut chains = listener.messages("filter_chains")?;
     chains.extend(listener.message("default_filter_chain")?);
+    let mut leads_to_pool = false;
     for chain in chains {
-        read_chain(chain, named, pools)?;
+        leads_to_pool |= read_chain(chain, named, pools)?;
     }
     for filter in listener.messages("listener_filters")? {
         read_listener_filter(filter)?;
     }
-    if pools.count() == before {
-        // What its routes led to is told with them.
+    if !leads_to_pool {
+        // What its routes lead to is told with them.
         return Ok(());
     }
     read_address(&mut listener)?;
-    if before > 0 {
+    if before > 0 && pools.count() > before {
         let why = "Envoy tells requests of this listener from those of others before it by the address that a client \
                    connects to; Ringway does not look at that, and takes the most specific match of all listeners";
         listener.leave_out("address", why);
@@ -89,12 +91,14 @@ fn read_listener_filter(mut filter: Message<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-fn read_chain<'a>(mut chain: Message<'a>, named: &mut NamedRoutes<'a>, pools: &mut Pools<'_>) -> Result<(), Stop> {
+/// Whether its routes lead to a pool.
+fn read_chain<'a>(mut chain: Message<'a>, named: &mut NamedRoutes<'a>, pools: &mut Pools<'_>) -> Result<bool, Stop> {
+    let mut leads_to_pool = false;
     for mut filter in chain.messages("filters")? {
         let config = filter.message("typed_config")?;
         let type_name = config.clone().map(|mut config| config.type_name()).transpose()?;
         match config.filter(|_| type_name == Some("HttpConnectionManager")) {
-            Some(manager) => read_manager(manager, named, pools)?,
+            Some(manager) => leads_to_pool |= read_manager(manager, named, pools)?,
             None => {
                 let why = "of network filters, only the HTTP connection manager has a like in Ringway";
                 filter.leave_out("name", why);
@@ -102,10 +106,14 @@ fn read_chain<'a>(mut chain: Message<'a>, named: &mut NamedRoutes<'a>, pools: &m
         }
     }
     chain.finish(&known::FILTER_CHAIN);
-    Ok(())
+    Ok(leads_to_pool)
 }
 
-fn read_manager<'a>(mut message: Message<'a>, named: &mut NamedRoutes<'a>, pools: &mut Pools<'_>) -> Result<(), Stop> {
+fn read_manager<'a>(
+    mut message: Message<'a>,
+    named: &mut NamedRoutes<'a>,
+    pools: &mut Pools<'_>,
+) -> Result<bool, Stop> {
     let is_edge = message.flag("use_remote_address")?;
     let hops = message.integer("xff_num_trusted_hops", 0..=u32::MAX)?.unwrap_or_default();
     // With `strip_matching_host_port` only that of the listener goes, and others still count.
@@ -115,15 +123,14 @@ fn read_manager<'a>(mut message: Message<'a>, named: &mut NamedRoutes<'a>, pools
     for upgrade in message.messages("upgrade_configs")? {
         read_upgrade(upgrade)?;
     }
+    let mut leads_to_pool = false;
     if let Some(config) = message.message("route_config")? {
-        routes::read(config, manager, pools)?;
+        leads_to_pool |= routes::read(config, manager, pools)?;
     }
     if let Some(mut source) = message.message("rds")? {
         let name = source.text("route_config_name")?.unwrap_or_default();
-        match named.by_name.get(name).cloned() {
-            // Of listeners that share routes, the first says how they are found.
-            Some(config) if named.named.insert(name) => routes::read(config, manager, pools)?,
-            Some(_) => {}
+        match named.read(name, manager, pools)? {
+            Some(routes_lead_to_pool) => leads_to_pool |= routes_lead_to_pool,
             None => source
                 .leave_out("route_config_name", "these routes are not in the file; a running Envoy's dump has them"),
         }
@@ -132,7 +139,7 @@ fn read_manager<'a>(mut message: Message<'a>, named: &mut NamedRoutes<'a>, pools
         read_http_filter(filter)?;
     }
     message.finish(&known::MANAGER);
-    Ok(())
+    Ok(leads_to_pool)
 }
 
 fn read_upgrade(mut upgrade: Message<'_>) -> Result<(), Stop> {
@@ -166,7 +173,21 @@ fn read_http_filter(mut filter: Message<'_>) -> Result<(), Stop> {
 impl<'a> NamedRoutes<'a> {
     /// Those that no listener named.
     pub(super) fn unnamed(self) -> impl Iterator<Item = Message<'a>> {
-        let named = self.named;
-        self.by_name.into_iter().filter(move |(name, _)| !named.contains(name)).map(|(_, config)| config)
+        let read = self.read;
+        self.by_name.into_iter().filter(move |(name, _)| !read.contains_key(name)).map(|(_, config)| config)
+    }
+
+    /// Whether those of this name lead to a pool; none where there are no such ones. Of listeners that share routes,
+    /// the first says how they are found.
+    fn read(&mut self, name: &'a str, manager: Manager, pools: &mut Pools<'_>) -> Result<Option<bool>, Stop> {
+        if let Some(leads_to_pool) = self.read.get(name) {
+            return Ok(Some(*leads_to_pool));
+        }
+        let Some(config) = self.by_name.get(name).cloned() else {
+            return Ok(None);
+        };
+        let leads_to_pool = routes::read(config, manager, pools)?;
+        self.read.insert(name, leads_to_pool);
+        Ok(Some(leads_to_pool))
     }
 }

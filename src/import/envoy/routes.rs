@@ -42,8 +42,9 @@ struct Target {
     head_timeout: Duration,
 }
 
-/// Reads a route configuration.
-pub(super) fn read(mut config: Message<'_>, manager: Manager, pools: &mut Pools<'_>) -> Result<(), Stop> {
+/// Reads a route configuration; whether it leads to a pool.
+pub(super) fn read(mut config: Message<'_>, manager: Manager, pools: &mut Pools<'_>) -> Result<bool, Stop> {
+    let before = pools.count();
     let headers = changed_headers(&mut config)?;
     let mut hosts = config.messages("virtual_hosts")?;
     let many = hosts.len() > 1;
@@ -62,7 +63,7 @@ pub(super) fn read(mut config: Message<'_>, manager: Manager, pools: &mut Pools<
     }
     hosts.into_iter().for_each(|host| host.finish(&known::VIRTUAL_HOST));
     config.finish(&known::ROUTE_CONFIG);
-    Ok(())
+    Ok(pools.count() > before)
 }
 
 impl<'a> Pools<'a> {
