@@ -1,5 +1,6 @@
 //! Envoy's configuration: a bootstrap in JSON, or what a running Envoy answers to `/config_dump`.
 
+mod answers;
 mod cluster;
 mod endpoints;
 mod hash_policy;
@@ -79,6 +80,7 @@ fn read_root<'a>(reading: &'a Reading<'a>, json: &'a json::Json) -> Result<(), S
     let clusters = read_clusters(&mut resources)?;
     let mut pools = Pools::new(reading, &clusters);
     read_routes(resources, &mut pools)?;
+    answers::compare(&pools.doors, &pools.targets, &mut reading.imported.borrow_mut());
     for (name, place) in clusters.iter().filter_map(|(name, cluster)| Some((name, &cluster.as_ref()?.place))) {
         if !pools.is_routed(name) {
             let why = "no route of HTTP leads to this cluster, so that there is no key";
@@ -113,7 +115,7 @@ fn read_clusters<'a>(resources: &mut Resources<'a>) -> Result<BTreeMap<&'a str, 
     Ok(clusters)
 }
 
-fn read_routes(resources: Resources<'_>, pools: &mut Pools<'_>) -> Result<(), Stop> {
+fn read_routes<'a>(resources: Resources<'a>, pools: &mut Pools<'a>) -> Result<(), Stop> {
     let mut named = NamedRoutes::default();
     for mut config in resources.named_routes {
         named.by_name.insert(config.text("name")?.unwrap_or_default(), config);
@@ -350,17 +352,64 @@ initial-nodes = [
         assert_eq!(imported.left_out().len(), 1, "{written}");
     }
 
+    /// A listener of this name with these routes for a domain.
+    fn door(name: &str, domain: &str, routes: Value) -> Value {
+        let config = json!({ "virtual_hosts": [{ "domains": [domain], "routes": routes }] });
+        with(listener(manager(json!({ "route_config": config }))), json!({ "name": name }))
+    }
+
+    /// What the list says of listeners.
+    fn told_of_doors(doors: Value) -> Vec<String> {
+        let other = with(cluster(), json!({ "name": "d" }));
+        let file = json!({ "static_resources": { "listeners": doors, "clusters": [cluster(), other] } });
+        let told = import(&file).left_out().iter().map(ToString::to_string).collect::<Vec<_>>();
+        told.into_iter().filter(|line| line.contains("listeners for one set")).collect()
+    }
+
     #[test]
-    fn that_listeners_are_not_told_apart_is_said_for_each_but_the_first() {
-        let host = |domain: &str| json!({ "virtual_hosts": [{ "domains": [domain], "routes": [route()] }] });
-        let on = |domain: &str| listener(manager(json!({ "route_config": host(domain) })));
-        let of = |listeners: Value| {
-            let file = json!({ "static_resources": { "listeners": listeners, "clusters": [cluster()] } });
-            left_out(&import(&file)).iter().filter(|line| line.contains("of all listeners")).count()
-        };
-        for (listeners, expected) in [(json!([on("*")]), 0), (json!([on("*"), on("x.com")]), 1)] {
-            assert_eq!(of(listeners.clone()), expected, "{listeners}");
+    fn requests_that_only_their_listener_tells_from_others_are_on_the_list() {
+        let to_d =
+            |prefix: &str| json!({ "match": { "prefix": prefix }, "route": with(to_c(), json!({ "cluster": "d" })) });
+        let redirect = json!({ "match": { "prefix": "/" }, "redirect": {} });
+        let of = |one: Value, other: Value| told_of_doors(json!([one, other]));
+        for (doors, expected) in [
+            (told_of_doors(json!([door("a", "*", json!([route()]))])), vec![]),
+            (of(door("a", "*", json!([route()])), door("b", "*", json!([route()]))), vec![]),
+            (
+                of(door("a", "*", json!([route()])), door("b", "*", json!([to_d("/")]))),
+                vec!["[1]: `listener b`: | Envoy sends / to cluster d (pool d), in Ringway / goes to pool c"],
+            ),
+            (
+                of(door("a", "*", json!([route()])), door("b", "x.com", json!([to_d("/d/")]))),
+                vec![
+                    "[0]: `listener a`: | Envoy sends x.com/d/ to cluster c (pool c), in Ringway | goes to pool d",
+                    "[1]: `listener b`: | Envoy sends / nowhere, in Ringway / goes to pool c",
+                ],
+            ),
+            (
+                of(door("a", "*", json!([to_d("/d/"), redirect])), door("b", "y.com", json!([route()]))),
+                vec![
+                    "[0]: `listener a`: | Envoy sends y.com/ by a route that is left out (`redirect`), in Ringway",
+                    "[1]: `listener b`: | Envoy sends /d/ nowhere, in Ringway /d/ goes to pool d",
+                ],
+            ),
+        ] {
+            let fits = |(line, part): (&String, &&str)| part.split('|').all(|part| line.contains(part.trim()));
+            let alike = doors.len() == expected.len() && doors.iter().zip(&expected).all(fits);
+            assert!(alike, "{doors:#?}, not {expected:#?}");
         }
+    }
+
+    #[test]
+    fn of_many_differences_between_listeners_a_few_are_told() {
+        let doors = (0..9).map(|number| {
+            let domain = format!("{number}.com");
+            let action = with(to_c(), json!({ "timeout": format!("{}s", number + 1) }));
+            door(&domain, &domain, json!([{ "match": { "prefix": "/" }, "route": action }]))
+        });
+        let told = told_of_doors(doors.collect());
+        assert_eq!(told.len(), 9, "{told:#?}");
+        assert!(told.iter().all(|line| line.ends_with("; and 4 more like these")), "{told:#?}");
     }
 
     #[test]

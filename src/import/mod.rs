@@ -4,6 +4,8 @@ pub mod envoy;
 pub mod haproxy;
 pub mod nginx;
 
+mod served;
+
 use crate::cluster::membership::Membership;
 use crate::cluster::node::Node;
 use crate::cluster::node::NodeName;

@@ -1,5 +1,7 @@
 //! Listeners: where Envoy listens, and the route configurations behind that.
 
+use crate::import::envoy::answers::Door;
+use crate::import::envoy::answers::Routing;
 use crate::import::envoy::endpoints;
 use crate::import::envoy::known;
 use crate::import::envoy::message::Message;
@@ -8,6 +10,7 @@ use crate::import::envoy::routes;
 use crate::import::envoy::routes::Pools;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 /// What a connection manager does with requests before their route is looked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,40 +25,35 @@ pub(super) struct Manager {
 #[derive(Default)]
 pub(super) struct NamedRoutes<'a> {
     pub(super) by_name: BTreeMap<&'a str, Message<'a>>,
-    /// Whether those that are read lead to a pool.
-    read: BTreeMap<&'a str, bool>,
+    read: BTreeMap<&'a str, Rc<Routing>>,
 }
 
 /// Reads a listener. Its address is listened on when its routes lead to a pool.
 pub(super) fn read<'a>(
     mut listener: Message<'a>,
     named: &mut NamedRoutes<'a>,
-    pools: &mut Pools<'_>,
+    pools: &mut Pools<'a>,
 ) -> Result<(), Stop> {
-    let before = pools.count();
     let mut chains = listener.messages("filter_chains")?;
     chains.extend(listener.message("default_filter_chain")?);
-    let mut leads_to_pool = false;
+    let mut routings = Vec::new();
     for chain in chains {
-        leads_to_pool |= read_chain(chain, named, pools)?;
+        routings.extend(read_chain(chain, named, pools)?);
     }
     for filter in listener.messages("listener_filters")? {
         read_listener_filter(filter)?;
     }
-    if !leads_to_pool {
+    routings.retain(|routing| routing.leads_to_pool());
+    if routings.is_empty() {
         // What its routes lead to is told with them.
         return Ok(());
     }
     read_address(&mut listener)?;
-    if before > 0 && pools.count() > before {
-        let why = "Envoy tells requests of this listener from those of others before it by the address that a client \
-                   connects to; Ringway does not look at that, and takes the most specific match of all listeners";
-        listener.leave_out("address", why);
-    }
     for mut additional in listener.messages("additional_addresses")? {
         read_address(&mut additional)?;
         additional.finish(&known::NOTHING);
     }
+    pools.doors.extend(routings.into_iter().map(|routing| Door { listener: listener.clone(), routing }));
     listener.finish(&known::LISTENER);
     Ok(())
 }
@@ -91,14 +89,18 @@ fn read_listener_filter(mut filter: Message<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Whether its routes lead to a pool.
-fn read_chain<'a>(mut chain: Message<'a>, named: &mut NamedRoutes<'a>, pools: &mut Pools<'_>) -> Result<bool, Stop> {
-    let mut leads_to_pool = false;
+/// The routes behind it.
+fn read_chain<'a>(
+    mut chain: Message<'a>,
+    named: &mut NamedRoutes<'a>,
+    pools: &mut Pools<'_>,
+) -> Result<Vec<Rc<Routing>>, Stop> {
+    let mut routings = Vec::new();
     for mut filter in chain.messages("filters")? {
         let config = filter.message("typed_config")?;
         let type_name = config.clone().map(|mut config| config.type_name()).transpose()?;
         match config.filter(|_| type_name == Some("HttpConnectionManager")) {
-            Some(manager) => leads_to_pool |= read_manager(manager, named, pools)?,
+            Some(manager) => routings.extend(read_manager(manager, named, pools)?),
             None => {
                 let why = "of network filters, only the HTTP connection manager has a like in Ringway";
                 filter.leave_out("name", why);
@@ -106,14 +108,14 @@ fn read_chain<'a>(mut chain: Message<'a>, named: &mut NamedRoutes<'a>, pools: &m
         }
     }
     chain.finish(&known::FILTER_CHAIN);
-    Ok(leads_to_pool)
+    Ok(routings)
 }
 
 fn read_manager<'a>(
     mut message: Message<'a>,
     named: &mut NamedRoutes<'a>,
     pools: &mut Pools<'_>,
-) -> Result<bool, Stop> {
+) -> Result<Option<Rc<Routing>>, Stop> {
     let is_edge = message.flag("use_remote_address")?;
     let hops = message.integer("xff_num_trusted_hops", 0..=u32::MAX)?.unwrap_or_default();
     // With `strip_matching_host_port` only that of the listener goes, and others still count.
@@ -123,14 +125,14 @@ fn read_manager<'a>(
     for upgrade in message.messages("upgrade_configs")? {
         read_upgrade(upgrade)?;
     }
-    let mut leads_to_pool = false;
+    let mut routing = None;
     if let Some(config) = message.message("route_config")? {
-        leads_to_pool |= routes::read(config, manager, pools)?;
+        routing = Some(Rc::new(routes::read(config, manager, pools)?));
     }
     if let Some(mut source) = message.message("rds")? {
         let name = source.text("route_config_name")?.unwrap_or_default();
         match named.read(name, manager, pools)? {
-            Some(routes_lead_to_pool) => leads_to_pool |= routes_lead_to_pool,
+            Some(read) => routing = Some(read),
             None => source
                 .leave_out("route_config_name", "these routes are not in the file; a running Envoy's dump has them"),
         }
@@ -139,7 +141,7 @@ fn read_manager<'a>(
         read_http_filter(filter)?;
     }
     message.finish(&known::MANAGER);
-    Ok(leads_to_pool)
+    Ok(routing)
 }
 
 fn read_upgrade(mut upgrade: Message<'_>) -> Result<(), Stop> {
@@ -177,17 +179,16 @@ impl<'a> NamedRoutes<'a> {
         self.by_name.into_iter().filter(move |(name, _)| !read.contains_key(name)).map(|(_, config)| config)
     }
 
-    /// Whether those of this name lead to a pool; none where there are no such ones. Of listeners that share routes,
-    /// the first says how they are found.
-    fn read(&mut self, name: &'a str, manager: Manager, pools: &mut Pools<'_>) -> Result<Option<bool>, Stop> {
-        if let Some(leads_to_pool) = self.read.get(name) {
-            return Ok(Some(*leads_to_pool));
+    /// Those of this name, if there are any. Of listeners that share routes, the first says how they are found.
+    fn read(&mut self, name: &'a str, manager: Manager, pools: &mut Pools<'_>) -> Result<Option<Rc<Routing>>, Stop> {
+        if let Some(routing) = self.read.get(name) {
+            return Ok(Some(Rc::clone(routing)));
         }
         let Some(config) = self.by_name.get(name).cloned() else {
             return Ok(None);
         };
-        let leads_to_pool = routes::read(config, manager, pools)?;
-        self.read.insert(name, leads_to_pool);
-        Ok(Some(leads_to_pool))
+        let routing = Rc::new(routes::read(config, manager, pools)?);
+        self.read.insert(name, Rc::clone(&routing));
+        Ok(Some(routing))
     }
 }

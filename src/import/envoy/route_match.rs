@@ -7,11 +7,6 @@ use crate::routing::pool_match::PoolMatch;
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-/// The domains of a virtual host that can be said, each once; `None` is any.
-pub(super) struct Domains {
-    pub(super) hosts: BTreeSet<Option<String>>,
-}
-
 /// The paths that a route takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Paths {
@@ -35,8 +30,9 @@ pub(super) struct Taken {
     segments: BTreeSet<String>,
 }
 
-/// Reads `domains`. That ports count in Envoy is told once, where they do.
-pub(super) fn read_domains(host: &mut Message<'_>, tells_ports: &mut bool) -> Result<Domains, Stop> {
+/// Reads `domains`: those that can be said, each once; `None` is any. That ports count in Envoy is told once, where
+/// they do.
+pub(super) fn read_domains(host: &mut Message<'_>, tells_ports: &mut bool) -> Result<BTreeSet<Option<String>>, Stop> {
     let mut hosts = BTreeSet::new();
     let (mut names, mut unsayable) = (BTreeSet::new(), Vec::new());
     for domain in host.list("domains")? {
@@ -61,7 +57,7 @@ pub(super) fn read_domains(host: &mut Message<'_>, tells_ports: &mut bool) -> Re
         *tells_ports = false;
     }
     hosts.extend(names.into_iter().map(Some));
-    Ok(Domains { hosts })
+    Ok(hosts)
 }
 
 /// Reads the `match` of a route.
@@ -113,7 +109,20 @@ impl Paths {
         *self == Paths::Prefix("/".to_owned())
     }
 
-    fn path(&self) -> Option<&str> {
+    /// Whether a path is one of them, after Envoy's documentation; of those that cannot be said nobody knows.
+    pub(super) fn take(&self, path: &str) -> bool {
+        match self {
+            Paths::Exact(own) => path == own,
+            Paths::Prefix(own) => path.starts_with(own),
+            Paths::Segments(own) => {
+                path.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            Paths::Unsayable => false,
+        }
+    }
+
+    /// What they are, or begin with.
+    pub(super) fn path(&self) -> Option<&str> {
         match self {
             Paths::Exact(path) | Paths::Prefix(path) | Paths::Segments(path) => Some(path),
             Paths::Unsayable => None,
@@ -130,12 +139,12 @@ impl Paths {
     }
 
     /// The matches of the pools for these hosts; one that cannot be said is `None`.
-    pub(super) fn matches(&self, domains: &Domains) -> Vec<Option<PoolMatch>> {
-        let Some(path) = self.path().filter(|_| !domains.hosts.is_empty()) else {
+    pub(super) fn matches(&self, domains: &BTreeSet<Option<String>>) -> Vec<Option<PoolMatch>> {
+        let Some(path) = self.path().filter(|_| !domains.is_empty()) else {
             return vec![None];
         };
         let path = Some(path.to_owned()).filter(|_| !self.is_all());
-        let matches = domains.hosts.iter().map(|host| Some(PoolMatch { host: host.clone(), path: path.clone() }));
+        let matches = domains.iter().map(|host| Some(PoolMatch { host: host.clone(), path: path.clone() }));
         matches.collect()
     }
 }
@@ -165,7 +174,7 @@ impl Taken {
     }
 
     /// Whether nothing is left of all paths.
-    pub(super) fn have_all(&self) -> bool {
+    fn have_all(&self) -> bool {
         self.prefixes.contains("/")
     }
 
@@ -209,18 +218,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Whether a route that takes `paths` takes this one, after Envoy's documentation.
-    fn takes(paths: &Paths, path: &str) -> bool {
-        match paths {
-            Paths::Exact(own) => path == own,
-            Paths::Prefix(own) => path.starts_with(own),
-            Paths::Segments(own) => {
-                path.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            }
-            Paths::Unsayable => false,
-        }
-    }
-
     fn any_paths() -> impl Strategy<Value = Paths> {
         let path = || "/[ab]{0,2}(/[ab]{0,2}){0,2}";
         prop_oneof![
@@ -238,8 +235,8 @@ mod tests {
             let mut taken = Taken::default();
             routes.iter().cloned().for_each(|paths| taken.add(paths));
             let path = format!("{}{below}", later.path().unwrap_or_default());
-            if taken.have(&later) && takes(&later, &path) {
-                prop_assert!(routes.iter().any(|route| takes(route, &path)), "{routes:?}, {later:?}: {path}");
+            if taken.have(&later) && later.take(&path) {
+                prop_assert!(routes.iter().any(|route| route.take(&path)), "{routes:?}, {later:?}: {path}");
             }
             if routes.contains(&later) {
                 prop_assert!(taken.have(&later), "{routes:?}, {later:?}");

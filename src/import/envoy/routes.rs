@@ -1,6 +1,11 @@
 //! Route configurations: which requests go to which cluster, and with which key.
 
 use crate::import::Pool;
+use crate::import::envoy::answers::Action;
+use crate::import::envoy::answers::Door;
+use crate::import::envoy::answers::Route;
+use crate::import::envoy::answers::Routing;
+use crate::import::envoy::answers::VirtualHost;
 use crate::import::envoy::cluster::Cluster;
 use crate::import::envoy::hash_policy;
 use crate::import::envoy::hash_policy::HashPolicies;
@@ -11,11 +16,11 @@ use crate::import::envoy::message::Message;
 use crate::import::envoy::message::Reading;
 use crate::import::envoy::message::Stop;
 use crate::import::envoy::route_match;
-use crate::import::envoy::route_match::Domains;
 use crate::import::envoy::route_match::Taken;
 use crate::routing::pool_match::PoolMatch;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// The clusters, and the pools that routes make of them.
@@ -24,57 +29,60 @@ pub(super) struct Pools<'a> {
     /// By name; `None` for one that is left out.
     clusters: &'a BTreeMap<&'a str, Option<Cluster>>,
     routed: BTreeSet<String>,
+    /// Of the pools.
+    pub(super) targets: Vec<Rc<Target>>,
+    /// Routes that lead to pools, with their listeners.
+    pub(super) doors: Vec<Door<'a>>,
     timeout_is_told: bool,
 }
 
 /// What holds for the routes of a virtual host.
 struct Scope<'a> {
     manager: Manager,
-    domains: Domains,
+    domains: &'a BTreeSet<Option<String>>,
     /// Headers that are added or removed around it.
     headers: &'a BTreeSet<String>,
 }
 
 /// A route's pool, but for whom it is for.
-struct Target {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) cluster: String,
     policies: HashPolicies,
     host: Option<String>,
     head_timeout: Duration,
 }
 
-/// Reads a route configuration; whether it leads to a pool.
-pub(super) fn read(mut config: Message<'_>, manager: Manager, pools: &mut Pools<'_>) -> Result<bool, Stop> {
-    let before = pools.count();
+/// Reads a route configuration.
+pub(super) fn read(mut config: Message<'_>, manager: Manager, pools: &mut Pools<'_>) -> Result<Routing, Stop> {
     let headers = changed_headers(&mut config)?;
     let mut hosts = config.messages("virtual_hosts")?;
     let many = hosts.len() > 1;
     let mut tells_ports = !manager.strips_ports;
+    let mut routing = Routing::default();
     for host in &mut hosts {
         let domains = route_match::read_domains(host, &mut tells_ports)?;
         let headers = changed_headers(host)?.union(&headers).cloned().collect();
-        let is_any = domains.hosts.contains(&None);
-        let scope = Scope { manager, domains, headers: &headers };
-        let takes_all = read_routes(host, &scope, pools)?;
-        if many && !is_any && !takes_all {
+        let scope = Scope { manager, domains: &domains, headers: &headers };
+        let routes = read_routes(host, &scope, pools)?;
+        let takes_all = routes.iter().any(|route| route.paths.is_all());
+        if many && !domains.contains(&None) && !takes_all {
             let why = "Envoy answers 404 to what none of these routes takes; Ringway looks for pools of less specific \
                        hosts then";
             host.leave_out("routes", why);
         }
+        routing.hosts.push(VirtualHost { domains, routes });
     }
     hosts.into_iter().for_each(|host| host.finish(&known::VIRTUAL_HOST));
     config.finish(&known::ROUTE_CONFIG);
-    Ok(pools.count() > before)
+    Ok(routing)
 }
 
 impl<'a> Pools<'a> {
     /// No pools yet.
     pub(super) fn new(reading: &'a Reading<'a>, clusters: &'a BTreeMap<&'a str, Option<Cluster>>) -> Pools<'a> {
-        Pools { reading, clusters, routed: BTreeSet::new(), timeout_is_told: false }
-    }
-
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        self.reading.imported.borrow().pools().len()
+        let (routed, targets, doors) = (BTreeSet::new(), Vec::new(), Vec::new());
+        Pools { reading, clusters, routed, targets, doors, timeout_is_told: false }
     }
 
     /// Whether a route leads to a cluster.
@@ -82,9 +90,9 @@ impl<'a> Pools<'a> {
         self.routed.contains(cluster)
     }
 
-    /// Adds a pool for each host.
-    fn add(&self, route: &Message<'_>, name: &str, matches: Vec<Option<PoolMatch>>, target: &Target) {
-        let Some(Some(cluster)) = self.clusters.get(name) else {
+    /// Adds a pool for each host, unless there is the same one already, of another listener.
+    fn add(&mut self, route: &Message<'_>, matches: Vec<Option<PoolMatch>>, target: &Rc<Target>) {
+        let Some(Some(cluster)) = self.clusters.get(target.cluster.as_str()) else {
             return;
         };
         let mut imported = self.reading.imported.borrow_mut();
@@ -92,8 +100,12 @@ impl<'a> Pools<'a> {
             if imported.is_full() {
                 return;
             }
+            let mut others = imported.pools().iter().zip(&self.targets);
+            if matches.is_some() && others.any(|(pool, other)| pool.matches == matches && other == target) {
+                continue;
+            }
             let pool = Pool {
-                name: name.chars().take(NAME_CHARS_MAX).collect(),
+                name: target.cluster.chars().take(NAME_CHARS_MAX).collect(),
                 matches,
                 key: target.policies.key.clone(),
                 placement: cluster.placement,
@@ -103,16 +115,18 @@ impl<'a> Pools<'a> {
                 head_timeout: bounded(target.head_timeout),
             };
             imported.add(&route.place(), pool);
+            self.targets.resize(imported.pools().len(), Rc::clone(target));
         }
     }
 }
 
-/// Reads routes in their order, of which the first that fits counts; whether one of them takes all requests.
-fn read_routes(host: &mut Message<'_>, scope: &Scope<'_>, pools: &mut Pools<'_>) -> Result<bool, Stop> {
+/// Reads routes in their order, of which the first that fits counts, without those that none comes to.
+fn read_routes(host: &mut Message<'_>, scope: &Scope<'_>, pools: &mut Pools<'_>) -> Result<Vec<Route>, Stop> {
     if host.choice("require_tls", &TLS_REQUIREMENTS)? != "NONE" {
         host.leave_out("require_tls", "Ringway speaks no TLS and redirects nobody to it");
     }
     let mut taken = Taken::default();
+    let mut routes = Vec::new();
     for mut route in host.messages("routes")? {
         let Some(mut matches) = route.message("match")? else {
             return Err(route.refuse("match", "the route matches nothing"));
@@ -122,30 +136,29 @@ fn read_routes(host: &mut Message<'_>, scope: &Scope<'_>, pools: &mut Pools<'_>)
             route.leave_out("match", "a route before it takes all of these requests");
             continue;
         }
-        match read_route(&mut route, scope, pools) {
-            Ok(Some((cluster, target))) => {
+        let action = match read_route(&mut route, scope, pools) {
+            Ok(target) => {
+                let target = Rc::new(target);
                 route_match::tell(matches, &paths);
-                pools.add(&route, &cluster, paths.matches(&scope.domains), &target);
+                pools.add(&route, paths.matches(scope.domains), &target);
                 route.finish(&known::ROUTE);
+                Action::Pool(target)
             }
-            Ok(None) => {}
             Err(Stop::LeftOut(left_out)) => {
                 let why = format!("{}; {ELSEWHERE}", left_out.why);
-                pools.reading.imported.borrow_mut().leave_out(left_out.place, left_out.what, why);
+                pools.reading.imported.borrow_mut().leave_out(left_out.place, left_out.what.clone(), why);
+                Action::LeftOut(left_out.what)
             }
             Err(unreadable) => return Err(unreadable),
-        }
-        taken.add(paths);
+        };
+        taken.add(paths.clone());
+        routes.push(Route { paths, action });
     }
-    Ok(taken.have_all())
+    Ok(routes)
 }
 
-/// The cluster that a route leads to, and how; `None` where that one is told to be left out.
-fn read_route(
-    route: &mut Message<'_>,
-    scope: &Scope<'_>,
-    pools: &mut Pools<'_>,
-) -> Result<Option<(String, Target)>, Stop> {
+/// The cluster that a route leads to, and how.
+fn read_route(route: &mut Message<'_>, scope: &Scope<'_>, pools: &mut Pools<'_>) -> Result<Target, Stop> {
     let mut headers = changed_headers(route)?;
     headers.extend(scope.headers.iter().cloned());
     let Some(mut action) = route.message("route")? else {
@@ -183,9 +196,9 @@ fn read_route(
         action.leave_out("hash_policy", why);
     }
     let head_timeout = head_timeout(&mut action, &mut pools.timeout_is_told)?;
-    let target = Target { policies, host: checked_host(&action, host), head_timeout };
+    let target = Target { cluster: name.to_owned(), policies, host: checked_host(&action, host), head_timeout };
     action.finish(&known::ACTION);
-    Ok(Some((name.to_owned(), target)))
+    Ok(target)
 }
 
 /// A route whose cluster is not simply named.

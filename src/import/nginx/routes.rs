@@ -8,8 +8,9 @@ use crate::import::nginx::servers::Passed;
 use crate::import::nginx::servers::Server;
 use crate::import::nginx::servers::Target;
 use crate::import::nginx::upstream::Upstream;
+use crate::import::served::Served;
+use crate::import::served::UNKNOWN_HOST;
 use crate::routing::pool_match::PoolMatch;
-use crate::routing::pool_match::PoolMatcher;
 use std::collections::BTreeSet;
 
 /// All servers of a configuration, and the upstreams behind them.
@@ -21,11 +22,7 @@ pub(super) struct Routes<'a> {
 
 /// What Ringway does with requests.
 struct Ringway {
-    matcher: PoolMatcher,
-    /// Of the pools.
-    names: Vec<String>,
-    /// All paths that pools are found by.
-    paths: BTreeSet<String>,
+    served: Served,
     /// Where the requests of each pool go in nginx.
     passed: Vec<Passed>,
 }
@@ -40,10 +37,7 @@ impl<'a> Routes<'a> {
     /// Adds the pools, and notes requests that do not go where nginx sends them.
     pub(super) fn add_to(self, imported: &mut Imported) {
         let passed = self.add_pools(imported);
-        let rules: Vec<PoolMatch> = imported.pools.iter().filter_map(|pool| pool.matches.clone()).collect();
-        let names = imported.pools.iter().map(|pool| pool.name.clone()).collect();
-        let paths = rules.iter().filter_map(|rule| rule.path.clone()).chain(["/".to_owned()]).collect();
-        let ringway = Ringway { matcher: PoolMatcher::new(&rules), names, paths, passed };
+        let ringway = Ringway { served: Served::of(imported), passed };
         if self.is_too_much() {
             let why = "it has too many names and locations to look for requests that go elsewhere in Ringway";
             imported.leave_out(self.servers[0].directive.place.clone(), "server", why);
@@ -185,7 +179,7 @@ impl<'a> Routes<'a> {
         if let Some((listen, host)) = unknown.first().filter(|_| !has_no_host) {
             let why = format!(
                 "on {listen} nginx takes requests for hosts that no server names for this server; in Ringway {}",
-                ringway.tells(host, "/")
+                ringway.served.tells(host, "/")
             );
             imported.leave_out(server.directive.place.clone(), "server", why);
         }
@@ -196,7 +190,7 @@ impl<'a> Routes<'a> {
             let differing = borders(location).into_iter().find_map(|border| {
                 let target = server.target(&border.path);
                 let host = hosts.iter().find(|host| !ringway.is_alike(target, host, &border.path))?;
-                let answer = ringway.tells(host, &border.path);
+                let answer = ringway.served.tells(host, &border.path);
                 Some(match &location.target {
                     Target::Other(why) => format!("{why}; in Ringway {answer}"),
                     Target::Pool(_) => {
@@ -214,13 +208,13 @@ impl<'a> Routes<'a> {
     /// Asks for the paths of all pools where no location's border is, and notes the first that differs.
     fn compare_rest(self, server: &Server<'_>, hosts: &BTreeSet<&str>, ringway: &Ringway, imported: &mut Imported) {
         let is_border = |path: &&String| server.locations.iter().any(|location| location.path == **path);
-        for path in ringway.paths.iter().filter(|path| !is_border(path)) {
+        for path in ringway.served.paths.iter().filter(|path| !is_border(path)) {
             let target = server.target(path);
             // What nginx answers itself is told with its location.
             let is_told = matches!(target, Some(Target::Other(_)));
             let differing = hosts.iter().find(|host| !is_told && !ringway.is_alike(target, host, path));
             if let Some(host) = differing {
-                let (there, here) = (self.shown(target), ringway.tells(host, path));
+                let (there, here) = (self.shown(target), ringway.served.tells(host, path));
                 let why = format!("nginx sends {path} {there}; in Ringway {here}");
                 return imported.leave_out(server.directive.place.clone(), shown(server), why);
             }
@@ -244,9 +238,9 @@ fn note_other(server: &Server<'_>, taken: &[(&str, String)], ringway: &Ringway, 
         None => "none of its locations leads to an upstream that hashes".to_owned(),
     };
     let hosts: BTreeSet<&str> = taken.iter().map(|(_, host)| host.as_str()).collect();
-    let mut requests = ringway.paths.iter().flat_map(|path| hosts.iter().map(move |host| (host, path)));
-    if let Some((host, path)) = requests.find(|(host, path)| ringway.pool(host, path).is_some()) {
-        why = format!("{why}; in Ringway {}", ringway.tells(host, path));
+    let mut requests = ringway.served.paths.iter().flat_map(|path| hosts.iter().map(move |host| (host, path)));
+    if let Some((host, path)) = requests.find(|(host, path)| ringway.served.pool(host, path).is_some()) {
+        why = format!("{why}; in Ringway {}", ringway.served.tells(host, path));
     }
     imported.leave_out(server.directive.place.clone(), shown(server), why);
 }
@@ -259,24 +253,12 @@ fn shown(server: &Server<'_>) -> String {
 }
 
 impl Ringway {
-    fn pool(&self, host: &str, path: &str) -> Option<usize> {
-        self.matcher.find(host, path)
-    }
-
     /// Whether a request goes where nginx sends it; what nginx answers itself never does.
     fn is_alike(&self, target: Option<&Target>, host: &str, path: &str) -> bool {
-        match (target, self.pool(host, path)) {
+        match (target, self.served.pool(host, path)) {
             (Some(Target::Pool(passed)), Some(pool)) => self.passed[pool] == *passed,
             (None, found) => found.is_none(),
             (Some(_), _) => false,
-        }
-    }
-
-    fn tells(&self, host: &str, path: &str) -> String {
-        let host = if host == UNKNOWN_HOST { "" } else { host };
-        match self.pool(host, path) {
-            Some(pool) => format!("{host}{path} goes to pool {}", self.names[pool]),
-            None => format!("{host}{path} is answered with 404"),
         }
     }
 }
@@ -331,6 +313,3 @@ const ELSEWHERE: &str = "Ringway has another pool for it, or none";
 
 /// How much is compared: thousands of names with tens of locations each.
 const QUESTIONS_MAX: usize = 20_000_000;
-
-/// Stands for all hosts that no server names.
-const UNKNOWN_HOST: &str = "host.that.no.server.names";

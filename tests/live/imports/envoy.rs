@@ -145,8 +145,9 @@ fn two_doors() -> Case {
         .left_out(&[
             TIMEOUT,
             PORTS,
-            "address`: Envoy tells requests of this listener from those of others",
             "tcp_proxy`: of network filters, only",
+            "listener public`: Ringway does not look at the address that a client connects to",
+            "listener partners`: Ringway does not look at the address that a client connects to",
             "clusters[1]: `redis`: no route of HTTP leads",
         ])
 }
