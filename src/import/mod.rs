@@ -5,6 +5,7 @@ pub mod haproxy;
 pub mod nginx;
 
 mod served;
+mod time;
 
 use crate::cluster::membership::Membership;
 use crate::cluster::node::Node;

@@ -480,4 +480,5 @@ fn strings(items: &[impl ToString]) -> Vec<String> {
 
 const POOL_NAME_MAX: usize = 64;
 const DAY: Duration = Duration::from_secs(86_400);
-pub(super) const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
+/// What every timeout may be.
+pub(crate) const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;

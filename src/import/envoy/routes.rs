@@ -17,6 +17,7 @@ use crate::import::envoy::message::Reading;
 use crate::import::envoy::message::Stop;
 use crate::import::envoy::route_match;
 use crate::import::envoy::route_match::Taken;
+use crate::proxy::settings::TIMEOUTS;
 use crate::routing::pool_match::PoolMatch;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -247,11 +248,11 @@ fn head_timeout(action: &mut Message<'_>, is_told: &mut bool) -> Result<Duration
     let timeout = action.duration("timeout")?;
     if !std::mem::replace(is_told, true) {
         let why = "Envoy bounds a response as a whole, to 15 s where nothing is said; here and in what follows that is \
-                   `timeouts.head`, which bounds its beginning, and a day where Envoy has no bound";
+                   `timeouts.head`, which bounds its beginning, and a day where Envoy has none or a longer one";
         action.leave_out("timeout", why);
     }
     Ok(match timeout {
-        Some(timeout) if timeout.is_zero() => TIMEOUT_MAX,
+        Some(timeout) if timeout.is_zero() => *TIMEOUTS.end(),
         timeout => timeout.unwrap_or(TIMEOUT_DEFAULT),
     })
 }
@@ -267,7 +268,10 @@ fn checked_host(action: &Message<'_>, host: Option<String>) -> Option<String> {
 
 /// A timeout as Ringway takes them.
 fn bounded(timeout: Duration) -> Option<Duration> {
-    Some(Duration::from_millis(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)).clamp(TIMEOUT_MIN, TIMEOUT_MAX))
+    Some(
+        Duration::from_millis(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
+            .clamp(*TIMEOUTS.start(), *TIMEOUTS.end()),
+    )
 }
 
 const ELSEWHERE: &str = "Ringway sends these requests where else they match, or answers 404";
@@ -276,11 +280,6 @@ const NAME_CHARS_MAX: usize = 64;
 
 /// What Envoy has where nothing is said.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
-
-/// What `timeouts` takes.
-const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
-const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
 /// As numbered by `envoy.config.route.v3.VirtualHost.TlsRequirementType`.
 const TLS_REQUIREMENTS: [&str; 3] = ["NONE", "EXTERNAL_ONLY", "ALL"];

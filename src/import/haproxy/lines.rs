@@ -1,8 +1,10 @@
 //! What there is to say about the lines that are not carried over, keyword by keyword.
 
 use crate::import::haproxy::parameters::UNKNOWN;
+use crate::import::haproxy::proxy;
 use crate::import::haproxy::section::Kind;
 use crate::import::haproxy::words::Line;
+use crate::import::time;
 
 /// Why a line of a proxy, or of its defaults, is not carried over; `None` for one that is, or that changes nothing
 /// about what is answered, and by whom.
@@ -17,6 +19,10 @@ pub(super) fn of_proxy(line: &Line) -> Option<&'static str> {
     }
     if keyword == "http-request" && SENT_ANYWAY.iter().any(|name| line.word(2).eq_ignore_ascii_case(name)) {
         return Some("nodes get X-Forwarded-For, -Proto and -Host from Ringway itself");
+    }
+    let is_not_taken = || proxy::timeout(line).is_ok_and(|timeout| !time::is_taken(&timeout));
+    if keyword == "timeout" && matches!(action, "connect" | "server") && is_not_taken() {
+        return Some(time::NOT_TAKEN);
     }
     let (keywords, key) = match keyword {
         "http-request" => (HTTP_REQUEST, action),
@@ -257,6 +263,8 @@ mod tests {
             ("http-request set-var(txn.a) path", "no variables"),
             ("timeout client 5s", "limits.head-timeout"),
             ("timeout connect 5s", ""),
+            ("timeout connect 0", "from 1ms to a day"),
+            ("timeout server 25h", "from 1ms to a day"),
             ("no option redispatch", ""),
             ("stats uri /haproxy", "[admin]"),
             ("brand-new-keyword 3", "not known"),

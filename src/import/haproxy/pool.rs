@@ -12,7 +12,6 @@ use crate::import::haproxy::server::Server;
 use crate::import::haproxy::words::Line;
 use crate::import::node_names;
 use crate::placement::dialect::settings::HashKey;
-use std::time::Duration;
 
 /// Why a backend is not carried over.
 #[derive(Debug)]
@@ -77,8 +76,8 @@ pub(super) fn build(proxy: &Proxy<'_>, around: &Surroundings<'_>, list: &mut Lis
         placement,
         nodes,
         host: proxy.section.lines.iter().rev().find_map(host).map(str::to_owned),
-        connect_timeout: up_to_a_day(settings.connect_timeout),
-        head_timeout: up_to_a_day(settings.server_timeout),
+        connect_timeout: settings.connect_timeout,
+        head_timeout: settings.server_timeout,
     };
     if let Some(difference) = key.difference {
         list.add(line, what, difference);
@@ -157,10 +156,6 @@ fn report(proxy: &Proxy<'_>, key: &Key, list: &mut List) {
     if key.origin == Origin::Address {
         list.add(head.number, head.text(), CLIENT_ADDRESS);
     }
-    let timeouts = [proxy.settings.connect_timeout, proxy.settings.server_timeout];
-    if timeouts.iter().flatten().any(|timeout| *timeout > DAY) {
-        list.add(head.number, head.text(), "times over a day are not carried over");
-    }
     for server in &proxy.servers {
         let off = match &server.settings {
             settings if settings.is_backup => BACKUP,
@@ -171,12 +166,6 @@ fn report(proxy: &Proxy<'_>, key: &Key, list: &mut List) {
         list.add(server.line, format!("server {}", server.name), off);
     }
 }
-
-fn up_to_a_day(timeout: Option<Duration>) -> Option<Duration> {
-    timeout.filter(|timeout| *timeout <= DAY)
-}
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 const CLIENT_ADDRESS: &str =
     "where clients come through another proxy, name that in `trusted-proxies`: its X-Forwarded-For is the client then";

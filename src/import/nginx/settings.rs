@@ -4,6 +4,7 @@ use crate::import::Imported;
 use crate::import::Unreadable;
 use crate::import::nginx::known;
 use crate::import::nginx::tree::Directive;
+use crate::import::time;
 use std::time::Duration;
 
 /// What holds in a block.
@@ -32,8 +33,8 @@ impl Settings {
         }
         for directive in block {
             match directive.name.as_str() {
-                "proxy_connect_timeout" => settings.connect_timeout = Some(time(directive)?),
-                "proxy_read_timeout" => settings.read_timeout = Some(time(directive)?),
+                "proxy_connect_timeout" => settings.connect_timeout = Some(time(directive)?).filter(time::is_taken),
+                "proxy_read_timeout" => settings.read_timeout = Some(time(directive)?).filter(time::is_taken),
                 _ => {}
             }
         }
@@ -66,15 +67,14 @@ impl Settings {
 pub(super) fn judge(block: &[Directive], imported: &mut Imported) {
     for directive in block {
         match directive.name.as_str() {
-            "listen"
-            | "location"
-            | "map"
-            | "proxy_connect_timeout"
-            | "proxy_pass"
-            | "server"
-            | "server_name"
-            | "upstream" => {}
+            "listen" | "location" | "map" | "proxy_pass" | "server" | "server_name" | "upstream" => {}
             "proxy_set_header" if directive.arg(0).eq_ignore_ascii_case("host") => {}
+            "proxy_connect_timeout" | "proxy_read_timeout"
+                if !time(directive).is_ok_and(|time| time::is_taken(&time)) =>
+            {
+                imported.leave_out(directive.place.clone(), directive.shown(), time::NOT_TAKEN);
+            }
+            "proxy_connect_timeout" => {}
             "proxy_read_timeout" => {
                 let why =
                     "it is `timeouts.head`; the longest silence within a body is `timeouts.idle`, which stays at 60s";
@@ -87,27 +87,27 @@ pub(super) fn judge(block: &[Directive], imported: &mut Imported) {
 
 /// A time in nginx's units, seconds where there is none: `1m 30s` in quotes, `60`, `500ms`.
 fn time(directive: &Directive) -> Result<Duration, Unreadable> {
-    let refuse = || directive.refuse(format!("`{}` is not a time such as 30s, from 1ms to a day", directive.arg(0)));
-    let mut milliseconds = 0_u64;
+    let refuse = || directive.refuse(format!("`{}` is not a time such as 30s or 500ms", directive.arg(0)));
+    let mut sum = Duration::ZERO;
     let mut rest = directive.arg(0);
     if directive.args.len() != 1 || rest.is_empty() {
         return Err(refuse());
     }
     while !rest.is_empty() {
-        let (digits, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
-        let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit() || c == ' ').unwrap_or(after.len()));
-        let scale = match unit {
-            "ms" => 1,
-            "s" | "" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(refuse()),
-        };
-        let part = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(scale)).ok_or_else(refuse)?;
-        milliseconds = milliseconds.saturating_add(part);
-        rest = after.trim_start_matches(' ');
+        let (part, behind) = time::first(rest, &UNITS).ok_or_else(refuse)?;
+        sum = sum.saturating_add(part);
+        rest = behind.trim_start_matches(' ');
     }
-    let is_in_range = (1..=86_400_000).contains(&milliseconds);
-    is_in_range.then(|| Duration::from_millis(milliseconds)).ok_or_else(refuse)
+    Ok(sum)
 }
+
+/// As `ngx_parse_time` of nginx 1.22 has them for times in milliseconds.
+const UNITS: [(&str, u64); 7] = [
+    ("", 1_000_000),
+    ("d", 86_400_000_000),
+    ("h", 3_600_000_000),
+    ("m", 60_000_000),
+    ("ms", 1_000),
+    ("s", 1_000_000),
+    ("w", 604_800_000_000),
+];

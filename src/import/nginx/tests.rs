@@ -267,7 +267,23 @@ fn times_are_carried_over() {
     let text =
         two("proxy_connect_timeout 500ms; server { proxy_read_timeout 1m30s; location / { proxy_pass http://a; } }");
     assert!(pools(&text).contains(r#"timeouts = { connect = "500ms", head = "1m 30s" }"#));
-    assert_eq!(refusal("proxy_read_timeout soon;"), "line 1: `soon` is not a time such as 30s, from 1ms to a day");
+    assert_eq!(refusal("proxy_read_timeout soon;"), "line 1: `soon` is not a time such as 30s or 500ms");
+}
+
+#[test]
+fn a_time_that_ringway_does_not_have_is_left_out_with_the_reason() {
+    for time in ["0", "25h", "2w", "'1d 1s'"] {
+        let text = upstream("hash $request_uri consistent;").replace(
+            "location / {",
+            &format!("proxy_read_timeout 5s; location / {{\nproxy_read_timeout {time};\nproxy_connect_timeout {time};"),
+        );
+        assert!(!pools(&text).contains("timeouts"), "{time}: {}", pools(&text));
+        let list = left_out(&text).join("\n");
+        for line in ["line 3: `proxy_read_timeout ", "line 4: `proxy_connect_timeout "] {
+            let found = list.lines().any(|told| told.starts_with(line) && told.contains("from 1ms to a day"));
+            assert!(found, "{time}: {list}");
+        }
+    }
 }
 
 #[test]
