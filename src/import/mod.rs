@@ -14,6 +14,7 @@ use crate::control::settings::Owner;
 use crate::control::settings::print_node;
 use crate::control::settings::print_placement;
 use crate::placement::PlacementSettings;
+use crate::proxy::settings::parse_host_header;
 use crate::proxy::settings::parse_match_host;
 use crate::proxy::settings::parse_match_path;
 use crate::routing::key::KeyRule;
@@ -247,6 +248,11 @@ fn check(matches: &PoolMatch) -> Result<(), String> {
     matches.host.as_deref().map(parse_match_host).transpose()?;
     matches.path.as_deref().map(parse_match_path).transpose()?;
     Ok(())
+}
+
+/// Whether nodes can get this as Host.
+fn is_host(written: &str) -> bool {
+    parse_host_header(written).is_ok()
 }
 
 /// Names for nodes, each once and such as Ringway takes, after what the original calls them.

@@ -459,7 +459,8 @@ pub fn parse_match_path(written: &str) -> Result<String, String> {
     Ok(written.to_owned())
 }
 
-fn parse_host_header(written: &str) -> Result<String, String> {
+/// `host`: what nodes may get as Host.
+pub fn parse_host_header(written: &str) -> Result<String, String> {
     match written.parse::<http::uri::Authority>() {
         Ok(authority) if !written.contains('@') => Ok(authority.to_string()),
         _ => Err(format!("`{written}` is not a host; write it such as \"app.internal\" or \"app.internal:8080\"")),

@@ -17,6 +17,7 @@ use crate::import::envoy::message::Reading;
 use crate::import::envoy::message::Stop;
 use crate::import::envoy::route_match;
 use crate::import::envoy::route_match::Taken;
+use crate::import::is_host;
 use crate::proxy::settings::TIMEOUTS;
 use crate::routing::pool_match::PoolMatch;
 use std::collections::BTreeMap;
@@ -259,11 +260,10 @@ fn head_timeout(action: &mut Message<'_>, is_told: &mut bool) -> Result<Duration
 
 /// The Host that nodes get, if Ringway takes it.
 fn checked_host(action: &Message<'_>, host: Option<String>) -> Option<String> {
-    let is_fine = |host: &String| !host.contains('@') && host.parse::<http::uri::Authority>().is_ok();
-    if host.as_ref().is_some_and(|host| !is_fine(host)) {
+    if host.as_deref().is_some_and(|host| !is_host(host)) {
         action.leave_out("host_rewrite_literal", "this is not a host to Ringway, which passes Host on as it came");
     }
-    host.filter(is_fine)
+    host.filter(|host| is_host(host))
 }
 
 /// A timeout as Ringway takes them.

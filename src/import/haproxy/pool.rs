@@ -10,6 +10,7 @@ use crate::import::haproxy::balance::Origin;
 use crate::import::haproxy::proxy::Proxy;
 use crate::import::haproxy::server::Server;
 use crate::import::haproxy::words::Line;
+use crate::import::is_host;
 use crate::import::node_names;
 use crate::placement::dialect::settings::HashKey;
 
@@ -90,8 +91,8 @@ pub(super) fn build(proxy: &Proxy<'_>, around: &Surroundings<'_>, list: &mut Lis
 pub(super) fn host(line: &Line) -> Option<&str> {
     match line.words.as_slice() {
         [keyword, action, name, value] if keyword == "http-request" && action == "set-header" => {
-            let is_literal = value.parse::<http::uri::Authority>().is_ok() && !value.contains(['@', '%']);
-            (name.eq_ignore_ascii_case("host") && is_literal).then_some(value)
+            let is_literal = !value.contains('%');
+            (name.eq_ignore_ascii_case("host") && is_literal && is_host(value)).then_some(value)
         }
         _ => None,
     }

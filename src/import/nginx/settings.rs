@@ -2,6 +2,7 @@
 
 use crate::import::Imported;
 use crate::import::Unreadable;
+use crate::import::is_host;
 use crate::import::nginx::known;
 use crate::import::nginx::tree::Directive;
 use crate::import::time;
@@ -52,10 +53,9 @@ impl Settings {
             Some("$server_name") => server_name,
             Some(text) => text,
         };
-        let authority = text.parse::<http::uri::Authority>().ok().filter(|_| !text.contains(['@', '$']));
-        match authority {
-            Some(_) => Ok(Some(text.to_owned())),
-            None => Err(format!(
+        match is_host(text) && !text.contains('$') {
+            true => Ok(Some(text.to_owned())),
+            false => Err(format!(
                 "nodes get `{text}` as Host, which Ringway cannot send; here they get what the client sent"
             )),
         }
