@@ -4,6 +4,8 @@
 
 #[path = "cli/compat.rs"]
 mod compat;
+#[path = "cli/import.rs"]
+mod import;
 #[path = "cli/live.rs"]
 mod live;
 #[path = "cli/program.rs"]
