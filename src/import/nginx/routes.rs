@@ -8,6 +8,7 @@ use crate::import::nginx::servers::Passed;
 use crate::import::nginx::servers::Server;
 use crate::import::nginx::servers::Target;
 use crate::import::nginx::upstream::Upstream;
+use crate::import::served;
 use crate::import::served::Served;
 use crate::import::served::UNKNOWN_HOST;
 use crate::routing::pool_match::PoolMatch;
@@ -187,22 +188,43 @@ impl<'a> Routes<'a> {
         let hosts: BTreeSet<&str> = hosts.collect();
         self.compare_rest(server, &hosts, ringway, imported);
         for location in &server.locations {
-            let differing = borders(location).into_iter().find_map(|border| {
-                let target = server.target(&border.path);
-                let host = hosts.iter().find(|host| !ringway.is_alike(target, host, &border.path))?;
-                let answer = ringway.served.tells(host, &border.path);
-                Some(match &location.target {
-                    Target::Other(why) => format!("{why}; in Ringway {answer}"),
-                    Target::Pool(_) => {
-                        let there = self.shown(target);
-                        format!("{}: nginx sends {} {there}; in Ringway {answer}", border.lack, border.path)
-                    }
-                })
-            });
-            if let Some(why) = differing {
+            let told = self.differences(server, location, &hosts, ringway);
+            if !told.is_empty() {
+                let why = match &location.target {
+                    Target::Other(why) => format!("{why}; in Ringway {}", served::few(&told)),
+                    Target::Pool(_) => served::few(&told),
+                };
                 imported.leave_out(location.directive.place.clone(), location.directive.shown(), why);
             }
         }
+    }
+
+    /// The requests at the borders of a location that go elsewhere in Ringway: the first of each way from somewhere in
+    /// nginx to somewhere here.
+    fn differences(
+        self,
+        server: &Server<'_>,
+        location: &Location<'_>,
+        hosts: &BTreeSet<&str>,
+        ringway: &Ringway,
+    ) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut ways = BTreeSet::new();
+        for (border, host) in borders(location).iter().flat_map(|border| hosts.iter().map(move |host| (border, *host)))
+        {
+            let Border { path, lack } = border;
+            let target = server.target(path);
+            if ringway.is_alike(target, host, path) {
+                continue;
+            }
+            // What nginx answers itself is told with the location.
+            let there = matches!(location.target, Target::Pool(_)).then(|| (*lack, self.shown(target)));
+            if ways.insert((there.clone(), ringway.served.pool(host, path))) {
+                let there = there.map(|(lack, there)| format!("{lack}: nginx sends {path} {there}; in Ringway "));
+                told.push(format!("{}{}", there.unwrap_or_default(), ringway.served.tells(host, path)));
+            }
+        }
+        told
     }
 
     /// Asks for the paths of all pools where no location's border is, and notes the first that differs.
@@ -235,7 +257,7 @@ impl<'a> Routes<'a> {
 fn note_other(server: &Server<'_>, taken: &[(&str, String)], ringway: &Ringway, imported: &mut Imported) {
     let mut why = match server.answer {
         Some(answer) => format!("`{}` answers there, which does not hash", answer.shown()),
-        None => "none of its locations leads to an upstream that hashes".to_owned(),
+        None => "none of its locations that Ringway can match leads to an upstream that hashes".to_owned(),
     };
     let hosts: BTreeSet<&str> = taken.iter().map(|(_, host)| host.as_str()).collect();
     let mut requests = ringway.served.paths.iter().flat_map(|path| hosts.iter().map(move |host| (host, path)));

@@ -222,7 +222,7 @@ impl<'a> Reader<'a> {
                 "" | "^~" => false,
                 "=" => true,
                 "~" | "~*" => {
-                    self.unmatched(directive, "Ringway matches the beginnings of paths, and no regular expressions");
+                    self.expression(directive, &around);
                     continue;
                 }
                 _ => return Err(directive.refuse(format!("`{modifier}` is not one of `=`, `^~`, `~` and `~*`"))),
@@ -236,6 +236,26 @@ impl<'a> Reader<'a> {
 
     fn unmatched(&mut self, directive: &Directive, why: &str) {
         let why = format!("{why}; what comes here in nginx goes by the other locations in Ringway");
+        self.notes.leave_out(directive.place.clone(), directive.shown(), why);
+    }
+
+    /// Notes a location with a regular expression, and whether nginx hashes what it takes.
+    fn expression(&mut self, directive: &Directive, around: &Around<'_>) {
+        let target = Reader { upstreams: self.upstreams, notes: Imported::default() }.target(directive, around);
+        let there = match target {
+            Target::Pool(passed) => {
+                let name = &self.upstreams[passed.upstream].name;
+                format!(
+                    "nginx hashes requests that it takes, over upstream {name}; Ringway sends them where the beginning \
+                     of their path says: give the pool for {name} a `match` with the beginning that they share"
+                )
+            }
+            Target::Other(why) => format!(
+                "nginx does not hash requests that it takes ({why}); Ringway hashes them where a pool matches the \
+                 beginning of their path: keep them from it, or let the nodes answer them"
+            ),
+        };
+        let why = format!("Ringway matches no regular expressions: {there}");
         self.notes.leave_out(directive.place.clone(), directive.shown(), why);
     }
 

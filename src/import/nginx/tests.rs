@@ -1,6 +1,7 @@
 //! Configurations of nginx, what becomes of them, and what is said about the rest.
 
 mod anything;
+mod elsewhere;
 
 use super::*;
 use crate::config::Config;
@@ -230,7 +231,7 @@ fn what_nginx_answers_itself_says_where_it_goes_here() {
     let left_out = left_out(&text);
     for (line, part) in [
         (4, "`location /static/`: `root /srv` answers there, which does not hash; in Ringway"),
-        (5, "regular expressions"),
+        (5, "nginx does not hash requests that it takes (`return 403` answers there"),
         (6, "`location = /health`"),
         (7, "`server x.example`: `return 301 https://y` answers there"),
     ] {
