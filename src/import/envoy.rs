@@ -42,6 +42,7 @@ pub fn read(text: &str) -> Result<Imported, Unreadable> {
     check_json(text)?;
     let json = json::parse(text)?;
     let reading = Reading { text, imported: RefCell::default() };
+    reading.imported.borrow_mut().pass_underscores();
     match read_root(&reading, &json) {
         Ok(()) => {}
         Err(Stop::LeftOut(left_out)) => {
@@ -337,6 +338,7 @@ mod tests {
         let written = imported.to_toml("From a test.");
         let expected = r#"
 listen = ["0.0.0.0:8080"]
+underscore-headers = "pass"
 
 [[pool]]
 name = "c"

@@ -43,6 +43,7 @@ pub fn read(text: &str, environment: &Environment<'_>) -> Result<Imported, Unrea
     let pools = file.pools(&mut list);
     let matches = file.report(&pools, &mut list);
     let mut imported = Imported::default();
+    imported.pass_underscores();
     list.report(&mut imported);
     for front in file.fronts.iter().filter(|front| leads_to_one(front, &pools)) {
         front.binds.addresses.iter().for_each(|address| imported.listen(*address));

@@ -30,6 +30,8 @@ use std::time::Duration;
 pub struct Imported {
     /// Where the original listens, each once.
     listen: Vec<SocketAddr>,
+    /// Whether nodes get fields whose names have `_`.
+    passes_underscores: bool,
     pools: Vec<Pool>,
     /// Of the pools.
     names: BTreeSet<String>,
@@ -111,6 +113,11 @@ impl Imported {
         }
     }
 
+    /// Nodes get fields whose names have `_`, unless somebody wants it otherwise: only nginx drops them.
+    pub fn pass_underscores(&mut self) {
+        self.passes_underscores = true;
+    }
+
     /// Notes what is not carried over.
     pub fn leave_out(&mut self, place: Place, what: impl Into<String>, why: impl Into<String>) {
         self.left_out.push(LeftOut { place, what: what.into(), why: why.into() });
@@ -178,6 +185,9 @@ impl Imported {
         let mut printer = Printer::default();
         let listen = self.listen.iter().map(ToString::to_string).collect::<Vec<_>>();
         printer.set("listen", if listen.is_empty() { vec![LISTEN_DEFAULT.to_owned()] } else { listen });
+        if self.passes_underscores {
+            printer.set("underscore-headers", "pass");
+        }
         self.pools.iter().for_each(|pool| pool.print(&mut printer));
         let comments = self.left_out.iter().map(|left_out| format!("#   {left_out}\n")).collect::<String>();
         let comments = match comments.is_empty() {

@@ -85,3 +85,14 @@ fn check_refused(file: &str, expected: &str) {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
     assert!(ran.stderr.contains(expected), "{expected}: {ran:?}");
 }
+
+#[test]
+fn names_with_underscores_reach_nodes_where_they_did() {
+    let directory = Directory::new("import-underscores");
+    let haproxy = "frontend f\n bind :8080\n default_backend b\nbackend b\n balance uri\n hash-type consistent\n \
+                   server a 10.0.0.1:80\n";
+    let written = ringway(["import", "haproxy", &directory.file("haproxy.cfg", haproxy)]).ok();
+    assert!(written.contains("\nunderscore-headers = \"pass\"\n"), "{written}");
+    let written = import(&directory.file("nginx.conf", &format!("http {{ {} }}", upstream("b")))).stdout;
+    assert!(!written.contains("underscore-headers"), "{written}");
+}

@@ -169,7 +169,7 @@ const FORWARDED_FOR: &str = "nginx appends to what any client sends; Ringway doe
     `trusted-proxies` names, and else writes the client's address alone";
 
 /// Reasons by the name of a directive.
-const REASONS: [(&[&str], &str); 26] = [
+const REASONS: [(&[&str], &str); 27] = [
     (&["client_max_body_size"], "Ringway does not limit the size of bodies; let the nodes do that"),
     (
         &["client_body_timeout", "client_header_timeout", "send_timeout", "large_client_header_buffers"],
@@ -203,7 +203,8 @@ const REASONS: [(&[&str], &str); 26] = [
     (&["limit_req", "limit_req_zone", "limit_conn", "limit_conn_zone", "limit_rate"], "Ringway limits no clients"),
     (&["resolver", "resolver_timeout"], "Ringway asks the resolver of the system"),
     (&["sub_filter", "subs_filter", "ssi", "addition_types"], "Ringway passes bodies as they came"),
-    (&["underscores_in_headers", "ignore_invalid_headers"], "Ringway passes all valid header fields"),
+    (&["underscores_in_headers"], "this is `underscore-headers = \"pass\"` in Ringway, for all listeners"),
+    (&["ignore_invalid_headers"], "Ringway answers 400 to names of fields that are invalid"),
     (&["upgrade"], "Ringway passes upgrades"),
     (&["mirror"], "Ringway sends a request to one node"),
     (&["proxy_bind"], "Ringway leaves the choice of the source address to the system"),
