@@ -1,7 +1,10 @@
 //! The config file as one value: a table of contents of sections that the modules own.
 
 use crate::admin::settings::AdminSettings;
+use crate::cluster::networks::Networks;
 use crate::cluster::node::Node;
+use crate::cluster::node::NodeAddress;
+use crate::cluster::refusal::Reason;
 use crate::control::settings::MembershipSource;
 use crate::control::settings::Owner;
 use crate::control::settings::PoolConfig;
@@ -194,11 +197,39 @@ fn read(section: &mut Section<'_>) -> Option<Config> {
     let admin = AdminSettings::read(section);
     let access_log = AccessLogSettings::read(section);
     let store = StoreSettings::read(section);
-    let pools = read_pools(section);
+    let own = own_addresses(server.as_ref(), &admin, &handover);
+    let rules = Networks::new(server.as_ref().and_then(|server| server.node_networks.clone()), own);
+    let pools = read_pools(section, &rules);
     Some(Config { server: server?, handover, admin, access_log, store, pools })
 }
 
-fn read_pools(section: &mut Section<'_>) -> Vec<PoolConfig> {
+/// Where a process with these settings listens, as far as that is known before it does.
+fn own_addresses(
+    server: Option<&ServerSettings>,
+    admin: &AdminSettings,
+    handover: &HandoverSettings,
+) -> Vec<NodeAddress> {
+    let clients = server.into_iter().flat_map(|server| server.listen.iter().copied());
+    let tcp = clients.chain(admin.metrics_listen).map(NodeAddress::Ip);
+    let api = match &admin.listen {
+        ListenAddress::Tcp(address) => NodeAddress::Ip(*address),
+        ListenAddress::Unix(path) => NodeAddress::Unix(path.clone()),
+    };
+    tcp.chain([api]).chain(handover.socket.clone().map(NodeAddress::Unix)).collect()
+}
+
+/// Reports the nodes of a pool that may not be where they are. Another machine may serve the file, so only loopback
+/// addresses are known to be its own.
+fn report_forbidden(section: &Section<'_>, source: &MembershipSource, rules: &Networks) {
+    for node in source.membership.nodes() {
+        if let Err(why) = rules.check(&node.address, &|ip| ip.is_loopback()) {
+            let reason = Reason::ForbiddenAddress { name: node.name.clone(), why };
+            section.report(Mistake::new(section.place_of(source.owner.setting()), reason.to_string()));
+        }
+    }
+}
+
+fn read_pools(section: &mut Section<'_>, rules: &Networks) -> Vec<PoolConfig> {
     let mut given = 0;
     let mut names = Vec::new();
     let mut matches = Vec::new();
@@ -207,6 +238,7 @@ fn read_pools(section: &mut Section<'_>) -> Vec<PoolConfig> {
         section.refuse(&POOL_LATER, NOT_YET);
         let settings = PoolSettings::read(section);
         let source = MembershipSource::read(section);
+        source.iter().for_each(|source| report_forbidden(section, source, rules));
         let settings = settings?;
         names.push((settings.name.clone(), section.place_of("name")));
         let PoolMatch { host, path } = settings.matches.clone();

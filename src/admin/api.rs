@@ -110,6 +110,7 @@ impl Api {
 
     /// What changes of a pool would move.
     pub(crate) async fn plan(&self, pool: &Arc<PoolTable>, changes: Vec<Change>) -> Result<Plan, Refused> {
+        self.controller.check_addresses(&changes)?;
         let pool = Arc::clone(pool);
         self.heavy(move || PoolAt::of(&pool).plan(&changes)).await
     }
@@ -119,6 +120,8 @@ impl Api {
         let (pool, controller) = (Arc::clone(pool), self.controller.clone());
         self.heavy(move || {
             let after = pool_at(&controller, &pool, to_epoch)?;
+            let changes = pool.membership.changes_to(&after.membership);
+            controller.check_addresses(&changes).map_err(WriteError::Refused)?;
             Ok(PoolAt::of(&pool).plan_to(&after))
         })
         .await

@@ -7,6 +7,7 @@ use crate::app::Addresses;
 use crate::app::App;
 use crate::app::StartError;
 use crate::cluster::log::History;
+use crate::cluster::node::NodeAddress;
 use crate::config::Config;
 use crate::control::Controller;
 use crate::control::ReloadHandle;
@@ -99,6 +100,7 @@ impl Ready {
             workers: worker_count,
             metrics: Arc::clone(&metrics),
             histories,
+            own: listening.own(&config),
         })?;
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let (phase, phases) = watch::channel(Phase::Starting);
@@ -173,6 +175,14 @@ struct Listening {
 }
 
 impl Listening {
+    /// Where this process listens, as a node that is there would have it.
+    fn own(&self, config: &Config) -> Vec<NodeAddress> {
+        let Addresses { http, admin, metrics } = Addresses::of(&self.clients, &self.operators);
+        let door = config.handover.socket.clone().map(NodeAddress::Unix);
+        let operators = std::iter::once(admin).chain(metrics).filter_map(|address| address.parse().ok());
+        http.into_iter().map(NodeAddress::Ip).chain(operators).chain(door).collect()
+    }
+
     /// Listens wherever the config says, on the sockets that were passed in where they suit.
     async fn on(config: &Config, mut inherited: Inherited) -> Result<Listening, StartError> {
         let clients = config.server.listen.iter().map(|address| sockets::bind(address, &mut inherited));

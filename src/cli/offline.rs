@@ -64,6 +64,7 @@ pub(super) fn table(settings: &PoolSettings, at: PoolAt) -> PoolTable {
         placement: at.placement,
         fingerprint: at.fingerprint,
         moved_ratio: 0.0,
+        gate: Arc::default(),
     };
     PoolTable::next(parts, None, 1)
 }

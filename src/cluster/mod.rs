@@ -3,5 +3,6 @@
 pub mod health;
 pub mod log;
 pub mod membership;
+pub mod networks;
 pub mod node;
 pub mod refusal;

@@ -260,10 +260,19 @@ fn check_host_name(host: &str) -> Result<(), String> {
     if host.len() > HOST_BYTES_MAX || !labels.iter().all(|label| is_label(label)) {
         return Err("has a host that is neither an IP address nor a host name".to_owned());
     }
-    if labels.last().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit())) {
+    if labels.last().is_some_and(|label| is_number(label)) {
         return Err("has a malformed IPv4 address".to_owned());
     }
     Ok(())
+}
+
+/// Whether a label is a number to resolvers that read one as a part of an IPv4 address: decimal, octal or hexadecimal.
+fn is_number(label: &str) -> bool {
+    let label = label.to_ascii_lowercase();
+    match label.strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => label.bytes().all(|b| b.is_ascii_digit()),
+    }
 }
 
 /// Longest node name, in bytes.
@@ -335,6 +344,12 @@ mod tests {
             ("[::g]:80", "malformed IPv6"),
             ("10.0.0.256:80", "malformed IPv4"),
             ("10.0.1:80", "malformed IPv4"),
+            ("2852039166:80", "malformed IPv4"),
+            ("0251.0376.0251.0376:80", "malformed IPv4"),
+            ("0xa9fea9fe:80", "malformed IPv4"),
+            ("0xA9.0xFE.0xA9.0xFE:80", "malformed IPv4"),
+            ("169.254.0xa9fe:80", "malformed IPv4"),
+            ("0x:80", "malformed IPv4"),
             ("-host:80", "nor a host name"),
             ("ho st:80", "nor a host name"),
             ("hö.example:80", "nor a host name"),

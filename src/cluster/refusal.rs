@@ -1,5 +1,6 @@
 //! Why a membership refuses a change: the reasons, what each is about, and their texts.
 
+use crate::cluster::networks::Forbidden;
 use crate::cluster::node::NodeName;
 use crate::cluster::node::PLACEMENT_ID_BYTES_MAX;
 use crate::cluster::node::ZONE_CHARS_MAX;
@@ -69,6 +70,14 @@ pub enum Reason {
         /// The earlier node.
         holder: NodeName,
     },
+    /// An address that no node may have.
+    #[error("node `{name}` may not be there: {why}")]
+    ForbiddenAddress {
+        /// The node.
+        name: NodeName,
+        /// The rule against it.
+        why: Forbidden,
+    },
     /// An undrain that would not bring the node back.
     #[error("node `{name}` has weight 0, so an undrain would not bring it back; set a weight from 1")]
     NoWeight {
@@ -120,6 +129,7 @@ impl Refused {
             | Reason::Build(_)
             | Reason::DuplicateName { .. }
             | Reason::DuplicatePlacementId { .. }
+            | Reason::ForbiddenAddress { .. }
             | Reason::NoWeight { .. }
             | Reason::TooManyNodes
             | Reason::UnknownNode { .. } => false,
@@ -134,6 +144,7 @@ impl Refused {
             Reason::BadZone { .. } => Some("zone"),
             Reason::Build(BuildError::BadVnodes { .. } | BuildError::TooManyPoints { .. }) => Some("vnodes"),
             Reason::Build(BuildError::TooFewSlots { .. } | BuildError::TooManyScores { .. }) => Some("slots"),
+            Reason::ForbiddenAddress { .. } => Some("address"),
             Reason::DuplicateName { .. } | Reason::NoWeight { .. } | Reason::UnknownNode { .. } => Some("name"),
             Reason::Build(_)
             | Reason::TooManyNodes

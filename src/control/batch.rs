@@ -13,6 +13,7 @@ use crate::placement::Fingerprint;
 use crate::placement::Placement;
 use crate::placement::plan;
 use crate::placement::plan::Shift;
+use crate::proxy::node_gate::NodeGate;
 use crate::proxy::table::PoolTable;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,8 +32,8 @@ pub(crate) struct Draft {
 }
 
 /// All that a batch has come to so far.
-#[derive(Default)]
 pub(crate) struct Batch {
+    gate: Arc<NodeGate>,
     /// The events to store, in order.
     pub(crate) events: Vec<Event>,
     /// The pools that were looked at, by name.
@@ -63,6 +64,11 @@ impl Draft {
 }
 
 impl Batch {
+    /// Nothing yet; nodes may be where `gate` lets them.
+    pub(crate) fn new(gate: Arc<NodeGate>) -> Batch {
+        Batch { gate, events: Vec::new(), drafts: BTreeMap::new() }
+    }
+
     /// Decides one write on top of those before it. A refused write leaves the batch as it was.
     pub(crate) fn decide(
         &mut self,
@@ -82,11 +88,14 @@ impl Batch {
         check_guard(&write, draft)?;
         let (membership, action) = match write.action {
             WriteAction::Changes(changes) => {
+                self.gate.check_changes(&changes).map_err(WriteError::Refused)?;
                 let membership = draft.membership.apply(&changes).map_err(WriteError::Refused)?;
                 (membership, Action::Changes(changes))
             }
             WriteAction::Rollback { to_epoch } => {
                 let membership = record.history.at(to_epoch).map_err(WriteError::UnknownEpoch)?;
+                let changes = draft.membership.changes_to(&membership);
+                self.gate.check_changes(&changes).map_err(WriteError::Refused)?;
                 (membership.clone(), Action::Rollback { to_epoch, membership })
             }
         };

@@ -18,6 +18,9 @@ pub mod write;
 
 use crate::cluster::health::Mark;
 use crate::cluster::log::History;
+use crate::cluster::membership::Change;
+use crate::cluster::membership::Refused;
+use crate::cluster::node::NodeAddress;
 use crate::control::health::IllNode;
 use crate::control::news::News;
 use crate::control::news::Teller;
@@ -30,6 +33,7 @@ use crate::control::write::WriteError;
 use crate::control::write::Written;
 use crate::metrics::Metrics;
 use crate::proxy::health_report::HealthReport;
+use crate::proxy::node_gate::NodeGate;
 use crate::proxy::settings::ServerSettings;
 use crate::proxy::table::PoolTable;
 use crate::proxy::table::RoutingTable;
@@ -71,6 +75,8 @@ pub struct Start<'a> {
     pub metrics: Arc<Metrics>,
     /// What the process before this one held in memory alone; counts only for a store that is nowhere else.
     pub histories: Vec<History>,
+    /// Where this process listens, so that no node is there.
+    pub own: Vec<NodeAddress>,
 }
 
 /// Why the control plane cannot start or reload.
@@ -109,6 +115,8 @@ struct Shared {
     changed: Arc<Notify>,
     /// Told of what happens.
     teller: Teller,
+    /// Where nodes may be.
+    gate: Arc<NodeGate>,
     /// Never read by the data plane.
     pools: RwLock<BTreeMap<String, PoolRecord>>,
 }
@@ -149,6 +157,7 @@ impl Controller {
             tables: Arc::new(ArcSwap::from_pointee(empty)),
             changed: Arc::default(),
             teller: Teller::new(),
+            gate: Arc::new(NodeGate::new(start.own)),
             pools: RwLock::default(),
         });
         let mut state = State::new(store, histories, start.workers, start.metrics, Arc::clone(&shared));
@@ -203,6 +212,14 @@ impl Controller {
     /// Asks something of what is known of a pool besides its table; `None` for a pool that does not exist.
     pub fn record<T>(&self, pool: &str, ask: impl FnOnce(&PoolRecord) -> T) -> Option<T> {
         self.shared.pools.read().unwrap_or_else(PoisonError::into_inner).get(pool).map(ask)
+    }
+
+    /// Whether nodes may have the addresses that changes give them, as a write would be asked.
+    ///
+    /// # Errors
+    /// The first that may not be.
+    pub fn check_addresses(&self, changes: &[Change]) -> Result<(), Refused> {
+        self.shared.gate.check_changes(changes)
     }
 
     /// Makes a write; returns once it is durable and served.

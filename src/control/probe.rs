@@ -66,6 +66,7 @@ async fn ask_http(stream: NodeStream, address: &NodeAddress, check: &HttpCheck) 
 fn unconnected(failure: ConnectFailure) -> Option<CheckFailure> {
     match failure {
         ConnectFailure::Limit | ConnectFailure::Local | ConnectFailure::Name => None,
+        ConnectFailure::Forbidden => Some(CheckFailure::Forbidden),
         ConnectFailure::Refused => Some(CheckFailure::Refused),
         ConnectFailure::TimedOut => Some(CheckFailure::TimedOut),
         ConnectFailure::Unreachable => Some(CheckFailure::Unreachable),

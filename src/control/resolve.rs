@@ -100,7 +100,12 @@ impl Named {
 
     fn resolved(&mut self, addresses: &[SocketAddr]) {
         let (pool, node, host) = (&self.pool, &self.upstream.name, &self.name);
-        match self.upstream.resolved.set(addresses) {
+        let answer = self.upstream.resolved.set(addresses);
+        if answer != Answer::Same {
+            let forbidden = addresses.iter().filter_map(|ip| self.upstream.gate.check(&NodeAddress::Ip(*ip)).err());
+            forbidden.for_each(|why| tracing::warn!(pool, node, host, %why, "no request is sent to an address"));
+        }
+        match answer {
             Answer::Changed => tracing::info!(pool, node, host, ?addresses, "the name of a node leads elsewhere now"),
             Answer::First | Answer::Same if self.is_failing => {
                 tracing::info!(pool, node, host, ?addresses, "the name of a node resolves again");

@@ -1,6 +1,8 @@
 //! What the control thread owns: the store, the histories, and the tables it has published.
 
 use crate::cluster::log::History;
+use crate::cluster::networks::Networks;
+use crate::cluster::refusal::Reason;
 use crate::control::ControlError;
 use crate::control::PoolRecord;
 use crate::control::Shared;
@@ -18,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::metrics::NodeView;
 use crate::metrics::PoolView;
 use crate::placement::plan;
+use crate::proxy::node_gate;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
 use crate::proxy::table::PoolParts;
@@ -89,6 +92,8 @@ impl State {
         pools: Vec<PoolConfig>,
     ) -> Result<Vec<String>, ControlError> {
         let served = self.shared.tables.load_full();
+        let rules = self.shared.gate.rules_of(server.node_networks.as_deref());
+        pools.iter().try_for_each(|pool| check_addresses(&rules, pool))?;
         let at_ms = now_ms();
         let (mut events, mut tables, mut records) = (Vec::new(), Vec::new(), BTreeMap::new());
         for pool in pools {
@@ -103,7 +108,9 @@ impl State {
         }
         self.store.append(&events).map_err(|error| ControlError::Store(Arc::new(error)))?;
         self.adopt(&mut records);
-        let warnings = records.values().filter_map(|record| record.drift.clone()).collect();
+        let drifts = records.values().filter_map(|record| record.drift.clone());
+        let warnings = drifts.chain(records.values().flat_map(|record| unreachable(&rules, record))).collect();
+        self.shared.gate.set(rules);
         *self.shared.pools.write().unwrap_or_else(PoisonError::into_inner) = records;
         self.publish(RoutingTable::new(Arc::new(server), tables));
         events.into_iter().for_each(|event| self.shared.teller.tell(|| News::Membership(event)));
@@ -158,7 +165,7 @@ impl State {
     /// came before its first event are given at once.
     fn decide(&self, writes: Vec<Pending>, served: &RoutingTable) -> (Batch, Vec<Answer>) {
         let at_ms = now_ms();
-        let (mut batch, mut waiting) = (Batch::default(), Vec::new());
+        let (mut batch, mut waiting) = (Batch::new(Arc::clone(&self.shared.gate)), Vec::new());
         let records = self.shared.pools.read().unwrap_or_else(PoisonError::into_inner);
         for (write, reply) in writes {
             let pool = write.pool.clone();
@@ -224,6 +231,7 @@ impl State {
             shares: draft.shares,
             fingerprint: draft.fingerprint,
             moved_ratio: draft.moved_ratio,
+            gate: Arc::clone(&self.shared.gate),
         };
         PoolTable::next(parts, Some(pool), self.workers)
     }
@@ -247,8 +255,8 @@ impl State {
         });
         let fingerprint = placement.fingerprint(&settings.key.describe());
         let (settings, epoch) = (Arc::new(settings), history.epoch());
-        let shares = placement.shares();
-        let parts = PoolParts { settings, epoch, membership, placement, shares, fingerprint, moved_ratio };
+        let (shares, gate) = (placement.shares(), Arc::clone(&self.shared.gate));
+        let parts = PoolParts { settings, epoch, membership, placement, shares, fingerprint, moved_ratio, gate };
         Ok(PoolTable::next(parts, served, self.workers))
     }
 
@@ -302,6 +310,24 @@ fn send_off(before: &RoutingTable, table: &RoutingTable) {
             }
         }
     }
+}
+
+/// Refuses a pool of the file that has a node where none may be.
+fn check_addresses(rules: &Networks, pool: &PoolConfig) -> Result<(), ControlError> {
+    let nodes = pool.source.membership.nodes().iter();
+    let mut refused = nodes.filter_map(|node| Some((&node.name, node_gate::check(rules, &node.address).err()?)));
+    refused.next().map_or(Ok(()), |(name, why)| {
+        let (pool, name) = (pool.settings.name.clone(), name.clone());
+        Err(ControlError::Pool { pool, why: Reason::ForbiddenAddress { name, why }.to_string() })
+    })
+}
+
+/// The nodes of the store that are where none may be: a rule that came after them is no reason not to serve the others.
+fn unreachable(rules: &Networks, record: &PoolRecord) -> Vec<String> {
+    let nodes = record.history.membership().nodes().iter();
+    let refused = nodes.filter_map(|node| Some((&node.name, node_gate::check(rules, &node.address).err()?)));
+    let pool = record.history.pool();
+    refused.map(|(name, why)| format!("pool {pool}: node {name} gets no requests: {why}")).collect()
 }
 
 /// What is wrong between the file and the store, for people.
@@ -390,6 +416,7 @@ mod tests {
             tables,
             changed: Arc::default(),
             teller: crate::control::news::Teller::new(),
+            gate: Arc::default(),
             pools: std::sync::RwLock::default(),
         });
         let metrics = Arc::new(Metrics::new(Arc::new(ServerStats::new(1))));

@@ -150,9 +150,10 @@ impl Failed {
     /// more, says nothing of the node.
     fn to_connect(node: String, cause: ConnectFailure) -> Failed {
         let blame = match cause {
-            ConnectFailure::Refused | ConnectFailure::TimedOut | ConnectFailure::Unreachable => {
-                Some(LiveFailure::Connect)
-            }
+            ConnectFailure::Forbidden
+            | ConnectFailure::Refused
+            | ConnectFailure::TimedOut
+            | ConnectFailure::Unreachable => Some(LiveFailure::Connect),
             ConnectFailure::Limit | ConnectFailure::Local | ConnectFailure::Name => None,
         };
         Failed { failure: Failure::Unsent, error: ProxyError::Connect { node, cause }, blame }

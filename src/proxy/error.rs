@@ -1,5 +1,6 @@
 //! Every way a request can fail in the data plane: its status, its Proxy-Status and whether it may be tried again.
 
+use crate::cluster::networks::Forbidden;
 use http::StatusCode;
 use std::fmt::Write;
 use std::io;
@@ -110,6 +111,9 @@ pub enum ProxyError {
 /// How connecting to a node failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectFailure {
+    /// No node may be where it is (`allowed-node-networks`).
+    #[error("its address is not allowed")]
+    Forbidden,
     /// As many connections as may be open to the node are (`max-connections`).
     #[error("too many connections are open to it")]
     Limit,
@@ -128,6 +132,12 @@ pub enum ConnectFailure {
     /// There is no way to the node's network.
     #[error("its network cannot be reached")]
     Unreachable,
+}
+
+impl From<Forbidden> for ConnectFailure {
+    fn from(_: Forbidden) -> ConnectFailure {
+        Self::Forbidden
+    }
 }
 
 impl From<io::Error> for ConnectFailure {
@@ -178,6 +188,7 @@ impl ProxyError {
             | Self::KeyMissing { .. }
             | Self::TargetTooLong
             | Self::TransferCoding => "http_request_error",
+            Self::Connect { cause: ConnectFailure::Forbidden, .. } => "destination_ip_prohibited",
             Self::Connect { cause: ConnectFailure::Limit, .. } => "connection_limit_reached",
             Self::Connect { cause: ConnectFailure::Local, .. } => "proxy_internal_error",
             Self::Connect { cause: ConnectFailure::Name, .. } => "dns_error",

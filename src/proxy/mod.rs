@@ -19,6 +19,7 @@ mod key_body;
 pub mod leaving;
 pub mod limits;
 mod local;
+pub mod node_gate;
 mod pick;
 mod request_body;
 pub mod resolved;

@@ -6,6 +6,8 @@ use crate::cluster::health::settings::OnDown;
 use crate::cluster::health::settings::StatusRange;
 use crate::cluster::health::settings::print_statuses;
 use crate::cluster::health::settings::read_statuses;
+use crate::cluster::networks::Network;
+use crate::cluster::networks::parse_network;
 use crate::proxy::limits::Limits;
 use crate::routing::attempts::BudgetSettings;
 use crate::routing::bound::LoadSettings;
@@ -18,7 +20,6 @@ use crate::section::Section;
 use crate::section::Span;
 use crate::section::Value;
 use ipnet::IpNet;
-use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -35,6 +36,8 @@ pub struct ServerSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// `underscore-headers`: what becomes of request fields with `_` in their names. Default drop.
     pub underscore_headers: UnderscoreHeaders,
+    /// `allowed-node-networks`: where nodes may be. Default: anywhere but at link-local addresses.
+    pub node_networks: Option<Vec<Network>>,
     /// `drain-delay`: how long to go on accepting after SIGTERM while `/readyz` says to go away. Default 0s.
     pub drain_delay: Duration,
     /// `grace`: how long open requests may then take. Default 30s.
@@ -52,11 +55,21 @@ impl ServerSettings {
         let trusted_proxies = networks.iter().filter_map(|network| network.parse(parse_network)).collect();
         let underscore_headers = section.parse("underscore-headers", UnderscoreHeaders::parse);
         let underscore_headers = underscore_headers.unwrap_or(UnderscoreHeaders::Drop);
+        let allowed = section.value("allowed-node-networks").and_then(|list| list.list());
+        let node_networks = allowed.map(|list| list.iter().filter_map(|network| network.parse(str::parse)).collect());
         let drain_delay = section.duration("drain-delay", Duration::ZERO, Duration::ZERO..=DAY);
         let grace = section.duration("grace", Duration::from_secs(30), Duration::ZERO..=DAY);
         let limits = section.section("limits", Limits::read);
-        let listen = listen?;
-        Some(ServerSettings { listen, workers, trusted_proxies, underscore_headers, drain_delay, grace, limits })
+        Some(ServerSettings {
+            listen: listen?,
+            workers,
+            trusted_proxies,
+            underscore_headers,
+            node_networks,
+            drain_delay,
+            grace,
+            limits,
+        })
     }
 
     /// Writes the settings of the top level.
@@ -65,6 +78,7 @@ impl ServerSettings {
         printer.set_count("workers", self.workers);
         printer.set("trusted-proxies", strings(&self.trusted_proxies));
         printer.set("underscore-headers", self.underscore_headers.name());
+        printer.set_some("allowed-node-networks", self.node_networks.as_deref().map(strings));
         printer.set_duration("drain-delay", self.drain_delay);
         printer.set_duration("grace", self.grace);
     }
@@ -426,13 +440,6 @@ fn parse_pool_name(name: &str) -> Result<String, String> {
         return Err(format!("`{name}` cannot name a pool; use 1 to {POOL_NAME_MAX} letters, digits, `.`, `-` and `_`"));
     }
     Ok(name.to_owned())
-}
-
-fn parse_network(written: &str) -> Result<IpNet, String> {
-    let network = written.parse::<IpNet>().ok();
-    network
-        .or_else(|| written.parse::<IpAddr>().ok().map(IpNet::from))
-        .ok_or_else(|| format!("`{written}` is not a network; write it such as \"10.0.0.0/8\" or \"10.0.0.1\""))
 }
 
 /// `match.host`, in lower case.

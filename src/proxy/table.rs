@@ -14,6 +14,7 @@ use crate::placement::Fingerprint;
 use crate::placement::Placement;
 use crate::placement::ratio;
 use crate::proxy::leaving::Leaving;
+use crate::proxy::node_gate::NodeGate;
 use crate::proxy::resolved::Resolved;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
@@ -108,6 +109,8 @@ pub struct PoolParts {
     pub fingerprint: Fingerprint,
     /// Share of keys that moved since the epoch before.
     pub moved_ratio: f64,
+    /// Which addresses may be connected to.
+    pub gate: Arc<NodeGate>,
 }
 
 impl PoolTable {
@@ -116,7 +119,7 @@ impl PoolTable {
     pub fn next(parts: PoolParts, previous: Option<&PoolTable>, workers: usize) -> PoolTable {
         let placement = parts.placement;
         let load = previous.map_or_else(Arc::default, |pool| Arc::clone(&pool.load));
-        let handles = Handles { previous, load: &load, workers };
+        let handles = Handles { previous, load: &load, gate: &parts.gate, workers };
         let upstreams = handles.of(&parts.membership);
         let placed = placement.nodes().iter().map(|node| Arc::clone(&upstreams[&node.name])).collect();
         let mut total = 0;
@@ -208,6 +211,7 @@ impl PoolTable {
 struct Handles<'a> {
     previous: Option<&'a PoolTable>,
     load: &'a Arc<PoolLoad>,
+    gate: &'a Arc<NodeGate>,
     workers: usize,
 }
 
@@ -216,7 +220,8 @@ impl Handles<'_> {
     fn of(&self, membership: &Membership) -> BTreeMap<String, Arc<Upstream>> {
         let known = |name: &str| self.previous.and_then(|pool| pool.upstreams.get(name));
         let handles = membership.nodes().iter().map(|node| {
-            let new = |stats| Arc::new(Upstream::new(node, stats, NodeLoad::new(Arc::clone(self.load))));
+            let load = || NodeLoad::new(Arc::clone(self.load));
+            let new = |stats| Arc::new(Upstream::new(node, stats, load(), Arc::clone(self.gate)));
             let handle = match known(node.name.as_str()) {
                 Some(known) if known.address == node.address => Arc::clone(known),
                 Some(known) => new(Arc::clone(&known.stats)),
@@ -249,11 +254,13 @@ pub struct Upstream {
     pub load: NodeLoad,
     /// Who had to do without a connection to it.
     pub refused: Refused,
+    /// Which addresses may be connected to.
+    pub gate: Arc<NodeGate>,
     retired: AtomicBool,
 }
 
 impl Upstream {
-    fn new(node: &Node, stats: Arc<NodeStats>, load: NodeLoad) -> Upstream {
+    fn new(node: &Node, stats: Arc<NodeStats>, load: NodeLoad, gate: Arc<NodeGate>) -> Upstream {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Upstream {
             id: NEXT_ID.fetch_add(1, Relaxed),
@@ -265,6 +272,7 @@ impl Upstream {
             vital: Arc::default(),
             load,
             refused: Refused::default(),
+            gate,
             retired: AtomicBool::new(false),
         }
     }

@@ -396,15 +396,20 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Connects to a node. Looking a host name up is for the resolver, whose first answer is waited for.
+/// Connects to a node, if it may be where its address or its name leads. Looking a host name up is for the resolver,
+/// whose first answer is waited for.
 pub(crate) async fn open(node: &Upstream) -> Result<NodeStream, ConnectFailure> {
     let tcp = match &node.address {
-        NodeAddress::Ip(address) => TcpStream::connect(address).await,
+        NodeAddress::Ip(address) => {
+            node.gate.check(&node.address)?;
+            TcpStream::connect(address).await
+        }
         NodeAddress::Host { .. } => match tokio::time::timeout(FIRST_ANSWER, node.resolved.first()).await {
-            Ok(addresses) => connect_to_any(&addresses).await,
+            Ok(addresses) => connect_to_any(&node.gate.admit(&addresses)?).await,
             Err(_) => return Err(ConnectFailure::Name),
         },
         NodeAddress::Unix(path) => {
+            node.gate.check(&node.address)?;
             let stream = UnixStream::connect(path).await;
             return Ok(Either::Right(stream?));
         }

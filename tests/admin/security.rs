@@ -150,3 +150,72 @@ async fn the_metrics_listener_serves_metrics_and_nothing_else() {
     }
     assert_eq!(metrics.call("POST", "/metrics").send().await.problem(), "method-not-allowed");
 }
+
+#[tokio::test]
+async fn no_write_puts_a_node_where_none_may_be() {
+    let proxy = Proxy::start(ONE_POOL).await;
+    let client = proxy.client();
+    let own = proxy.app.addresses().http[0].to_string();
+    for (address, word) in [
+        ("169.254.169.254:80", "link-local"),
+        ("[::ffff:169.254.169.254]:80", "link-local"),
+        ("0.0.0.0:80", "unspecified"),
+        ("224.0.0.1:80", "multicast"),
+        (own.as_str(), "where Ringway itself listens"),
+        (client.address.as_str(), "where Ringway itself listens"),
+    ] {
+        let node = json!({ "name": "x", "address": address });
+        let add = json!({ "changes": [{ "remove": { "name": "a" } }, { "add": node }], "force": true });
+        let plan = json!({ "changes": [{ "add": node }] });
+        for (method, target, body, field) in [
+            ("POST", "/v1/pools/rooms/apply", &add, "/changes/1/add/address"),
+            ("POST", "/v1/pools/rooms/apply?dry-run", &add, "/changes/1/add/address"),
+            ("POST", "/v1/pools/rooms/plan", &plan, "/changes/0/add/address"),
+            ("PUT", "/v1/pools/rooms/nodes/x", &json!({ "address": address }), "/address"),
+            ("PUT", "/v1/pools/rooms/nodes/x?dry-run", &json!({ "address": address }), "/address"),
+            ("PATCH", "/v1/pools/rooms/nodes/a?force", &json!({ "address": address }), "/address"),
+        ] {
+            let refused = client.call(method, target).json(body).send().await;
+            assert_eq!(refused.problem(), "refused", "{method} {target} {address}");
+            let problem = refused.json();
+            assert_eq!(problem["field"], field, "{method} {target} {address}");
+            assert!(problem["detail"].as_str().unwrap().contains(word), "{problem}");
+        }
+    }
+    assert_eq!(client.get("/v1/pools/rooms").await["epoch"], 1);
+}
+
+#[tokio::test]
+async fn a_list_of_networks_narrows_where_nodes_may_be_from_a_reload_on() {
+    let proxy = Proxy::start(ONE_POOL).await.run();
+    let client = &proxy.client;
+    client
+        .post(
+            "/v1/pools/rooms/apply",
+            json!({ "changes": [
+        { "address": { "name": "a", "address": "192.0.2.1:80" } }
+    ] }),
+        )
+        .await;
+    client
+        .post(
+            "/v1/pools/rooms/apply",
+            json!({ "changes": [
+        { "address": { "name": "a", "address": "10.0.0.1:80" } }
+    ] }),
+        )
+        .await;
+    let narrow = format!("allowed-node-networks = [\"10.0.0.0/8\"]\n{ONE_POOL}");
+    proxy.directory.write("ringway.toml", &narrow);
+    client.post("/v1/reload", json!({})).await;
+    for target in ["/v1/pools/rooms/rollback", "/v1/pools/rooms/rollback?dry-run"] {
+        let refused = client.call("POST", target).json(&json!({ "to_epoch": 2 })).send().await;
+        assert_eq!(refused.problem(), "refused", "{target}");
+        assert!(refused.text.contains("192.0.2.1:80 is in none of"), "{}", refused.text);
+    }
+    client.post("/v1/pools/rooms/rollback", json!({ "to_epoch": 1 })).await;
+    proxy.directory.write("ringway.toml", &narrow.replace("10.0.0.0/8", "10.0.0.0/31"));
+    let refused = client.call("POST", "/v1/reload").json(&json!({})).send().await;
+    assert_eq!(refused.problem(), "config");
+    assert!(refused.text.contains("node `b` may not be there: 10.0.0.2:80 is in none of"), "{}", refused.text);
+}

@@ -86,3 +86,34 @@ async fn a_name_that_never_resolved_is_no_fault_of_its_node() {
     eventually("it is counted", || proxy.metric("ringway_resolve_failures_total", &["node=\"a\""]) >= 1.0).await;
     assert_eq!(proxy.metric("ringway_node_failures_total", &[]), 0.0);
 }
+
+#[tokio::test]
+async fn a_name_that_leads_where_no_node_may_be_is_not_followed() {
+    let (node, proxy, upstream) = named().await;
+    for forbidden in ["169.254.169.254:80", "0.0.0.0:80", "[::ffff:169.254.169.254]:80", "224.0.0.1:80"] {
+        upstream.resolved.set(&[forbidden.parse().unwrap()]);
+        let reply = proxy.ask(get("/", "X-Key: room\r\n")).await;
+        let expected = Some("ringway; error=destination_ip_prohibited; next-hop=\"a\"");
+        assert_eq!((reply.status(), reply.field("proxy-status")), (502, expected), "{forbidden}");
+    }
+    assert_eq!(node.accepted(), 0);
+}
+
+#[tokio::test]
+async fn of_the_addresses_of_a_name_only_those_that_nodes_may_have_are_tried() {
+    let (_node, proxy, upstream) = named().await;
+    let (other, addresses) = elsewhere().await;
+    upstream.resolved.set(&[vec!["169.254.169.254:80".parse().unwrap()], addresses].concat());
+    let reply = proxy.ask(get("/", "X-Key: room\r\n")).await;
+    assert_eq!((reply.status(), other.requests().len()), (200, 1));
+}
+
+#[tokio::test]
+async fn a_node_outside_the_allowed_networks_is_not_even_checked() {
+    let mut node = Node::echo("a").await;
+    node.address = node.address.replace("127.0.0.1", "localhost");
+    let health = "health = { tcp = true, every = \"100ms\" }";
+    let proxy = Setup::of(&[&node]).server("allowed-node-networks = [\"10.0.0.0/8\"]").pool(health).start();
+    proxy.metric_is("ringway_node_up", &["node=\"a\""], 0.0).await;
+    assert_eq!(node.accepted(), 0);
+}

@@ -49,6 +49,8 @@ pub enum Note {
 pub enum CheckFailure {
     /// The node closed the connection before it had answered.
     Closed,
+    /// No node may be where it is.
+    Forbidden,
     /// What it answered is not HTTP.
     NotHttp,
     /// It refused the connection.
@@ -65,6 +67,7 @@ impl fmt::Display for CheckFailure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CheckFailure::Closed => write!(out, "check: connection closed"),
+            CheckFailure::Forbidden => write!(out, "check: address not allowed"),
             CheckFailure::NotHttp => write!(out, "check: answer is not HTTP"),
             CheckFailure::Refused => write!(out, "check: connection refused"),
             CheckFailure::Status(status) => write!(out, "check: status {status}"),

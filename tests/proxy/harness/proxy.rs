@@ -113,6 +113,7 @@ impl Setup {
             workers: self.workers,
             metrics: Arc::clone(&metrics),
             histories: Vec::new(),
+            own: Vec::new(),
         };
         let (controller, _thread, _warnings) = Controller::start(start).expect("a control plane in memory");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
