@@ -9,6 +9,7 @@ use http::Version;
 use ringway::proxy::headers;
 use ringway::proxy::headers::Forwarded;
 use ringway::proxy::headers::Survey;
+use ringway::proxy::via::Via;
 use ringway::routing::key::Extracted;
 use ringway::routing::key::KeyRule;
 use ringway::routing::key::RequestHead;
@@ -132,13 +133,17 @@ pub(crate) fn rewrite_request(fields: &mut HeaderMap) {
     headers::strip_impostors(fields, found, false);
     headers::join_cookies(fields);
     headers::add_forwarded(fields, &Forwarded { peer: &peer, host: &host }, false);
-    headers::add_via(fields, Version::HTTP_11);
+    VIA.with(|via| via.add(fields, Version::HTTP_11));
 }
 
 /// What a response's fields go through on their way to the client.
 pub(crate) fn rewrite_response(fields: &mut HeaderMap) {
     headers::strip_hop_by_hop(fields, Survey::of(fields));
-    headers::add_via(fields, Version::HTTP_11);
+    VIA.with(|via| via.add(fields, Version::HTTP_11));
+}
+
+thread_local! {
+    static VIA: Via = Via::new(7);
 }
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));

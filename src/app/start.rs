@@ -108,8 +108,14 @@ impl Ready {
         let (reports, reported) = health_report::channel();
         let watching = controller.watch_health(reported, were_ill);
         watching.map_err(|source| StartError::Io { doing: "start the health thread", source })?;
-        let shared =
-            Shared { tables, stats: Arc::clone(&stats), access_log: access_log.clone(), phase: phases, reports };
+        let shared = Shared {
+            tables,
+            stats: Arc::clone(&stats),
+            access_log: access_log.clone(),
+            phase: phases,
+            reports,
+            instance: fastrand::u64(..),
+        };
         let workers = Workers::start(worker_count, &listening.clients, &Arc::new(shared));
         let workers = workers.map_err(|source| StartError::Io { doing: "start the workers", source })?;
         Ok(Ready {

@@ -64,6 +64,9 @@ pub enum ProxyError {
         /// The node.
         node: String,
     },
+    /// The request has come through this process before.
+    #[error("the request has been here before: its nodes lead back to this proxy")]
+    Loop,
     /// All nodes are ill, and the pool does not use ill nodes.
     #[error("all nodes of pool {pool} are down")]
     NodesDown {
@@ -170,6 +173,8 @@ impl ProxyError {
             | Self::QueueTimeout { .. }
             | Self::TooManyWaiting { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::KeyBodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            // RFC 5842 section 7.2.
+            Self::Loop => StatusCode::LOOP_DETECTED,
             Self::NoPool => StatusCode::NOT_FOUND,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
@@ -198,6 +203,7 @@ impl ProxyError {
             Self::HeadTimeout { .. } | Self::TotalTimeout => "http_response_timeout",
             Self::NoNode { .. } | Self::NodeDown { .. } | Self::NodesDown { .. } => "destination_unavailable",
             Self::QueueTimeout { .. } | Self::TooManyWaiting { .. } => "connection_limit_reached",
+            Self::Loop => "proxy_loop_detected",
             Self::NoPool => "destination_not_found",
             Self::NodeClosed { .. } => "connection_terminated",
             Self::NodeProtocol { .. } => "http_protocol_error",
@@ -234,6 +240,7 @@ impl ProxyError {
                 | Self::ClientBodyTimeout
                 | Self::BadRequest(_)
                 | Self::KeyBodyTooLarge { .. }
+                | Self::Loop
                 | Self::TransferCoding
         )
     }

@@ -14,6 +14,7 @@ use crate::proxy::server::Client;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::upstream::Connection;
 use crate::proxy::upstream::LocalNode;
+use crate::proxy::via::Via;
 use crate::proxy::worker::Worker;
 use crate::routing::attempts::BudgetSettings;
 use std::rc::Rc;
@@ -339,6 +340,11 @@ impl Exchange {
             at.node.stats().upstream_duration.observe(after);
             at.connection = Some(connection);
         }
+    }
+
+    /// How this process names itself.
+    pub(crate) fn via(&self) -> &Via {
+        &self.worker.via
     }
 
     /// The proxy answers itself; the answer still counts as the node's where one had been reached.

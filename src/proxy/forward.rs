@@ -279,7 +279,7 @@ fn pass_on(
     }
     let protocol = if switched { headers.get(header::UPGRADE).cloned() } else { None };
     headers::strip_hop_by_hop(headers, found);
-    headers::add_via(headers, received);
+    exchange.via().add(headers, received);
     if pool.settings.decision_headers {
         let decision = exchange.decision.map_or("", Decision::label);
         headers.insert(headers::X_RINGWAY_DECISION, HeaderValue::from_static(decision));

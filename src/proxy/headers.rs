@@ -4,7 +4,6 @@ use bytes::BytesMut;
 use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
-use http::Version;
 use http::header;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -37,6 +36,8 @@ pub struct Survey {
     pub transfer_encoding: bool,
     /// `Upgrade`.
     pub upgrade: bool,
+    /// `Via`.
+    pub via: bool,
     te: bool,
     /// Any other field of [`HOP_BY_HOP`].
     hop_by_hop: bool,
@@ -56,6 +57,7 @@ impl Survey {
                 "expect" => found.expect = true,
                 "transfer-encoding" => found.transfer_encoding = true,
                 "upgrade" => found.upgrade = true,
+                "via" => found.via = true,
                 "te" => found.te = true,
                 "keep-alive" | "proxy-connection" | "http2-settings" => found.hop_by_hop = true,
                 other => found.impostor |= is_impostor(other, false),
@@ -239,16 +241,6 @@ fn chain_of(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
     let listed = headers.get_all(X_FORWARDED_FOR).iter().chain([peer]);
     let listed: Vec<&str> = listed.map(|value| value.to_str().unwrap_or_default()).collect();
     HeaderValue::try_from(listed.join(", ")).ok()
-}
-
-/// Appends this proxy to `Via` (RFC 9110 section 7.6.3), with the version in which the message was received.
-pub fn add_via(headers: &mut HeaderMap, received: Version) {
-    let value = match received {
-        Version::HTTP_10 => HeaderValue::from_static("1.0 ringway"),
-        Version::HTTP_2 => HeaderValue::from_static("2.0 ringway"),
-        _ => HeaderValue::from_static("1.1 ringway"),
-    };
-    headers.append(header::VIA, value);
 }
 
 /// Joins the cookie fields that HTTP/2 may split (RFC 9113 section 8.2.3) into the one that HTTP/1.1 allows.

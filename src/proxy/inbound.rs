@@ -69,6 +69,9 @@ impl Inbound {
         check_size(request, server)?;
         let found = Survey::of(request.headers());
         framing::settle_request(request.headers_mut(), found)?;
+        if found.via && client.via().is_in(request.headers()) {
+            return Err(ProxyError::Loop);
+        }
         if request.method() == Method::CONNECT {
             return Err(ProxyError::ConnectMethod);
         }
@@ -158,7 +161,7 @@ impl Inbound {
         }
         let forwarded = Forwarded { peer: &client.forwarded_for, host: &self.host.field };
         headers::add_forwarded(fields, &forwarded, self.is_peer_trusted);
-        headers::add_via(fields, parts.version);
+        client.via().add(fields, parts.version);
         if let Some(host) = &pool.host {
             let host = HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static(""));
             fields.insert(header::HOST, host);

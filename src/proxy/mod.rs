@@ -29,5 +29,6 @@ pub mod table;
 pub mod trailers;
 mod tunnel;
 pub(crate) mod upstream;
+pub mod via;
 mod waiting;
 pub mod worker;

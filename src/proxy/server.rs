@@ -9,6 +9,7 @@ use crate::proxy::forward;
 use crate::proxy::inbound::Host;
 use crate::proxy::limits::Limits;
 use crate::proxy::tunnel::Tunnel;
+use crate::proxy::via::Via;
 use crate::proxy::worker::Place;
 use crate::proxy::worker::Worker;
 use http::HeaderValue;
@@ -56,6 +57,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// How this process names itself.
+    pub(crate) fn via(&self) -> &Via {
+        &self.worker.via
+    }
+
     fn new(worker: &Rc<Worker>, peer: IpAddr, state: &Rc<ClientState>) -> Client {
         let address = HeaderValue::from_bytes(&address_text(peer.to_canonical()));
         let (last_host, alarm) = worker.spares.take();

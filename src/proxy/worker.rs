@@ -15,6 +15,7 @@ use crate::proxy::table::RoutingTable;
 use crate::proxy::table::Upstream;
 use crate::proxy::upstream::LocalNode;
 use crate::proxy::upstream::keepalive;
+use crate::proxy::via::Via;
 use crate::routing::attempts::BudgetSettings;
 use arc_swap::ArcSwap;
 use arc_swap::Cache;
@@ -76,6 +77,8 @@ pub struct Shared {
     pub phase: watch::Receiver<Phase>,
     /// Where what is learned about nodes is told.
     pub reports: mpsc::Sender<HealthReport>,
+    /// A number that tells this process from others, for `Via`.
+    pub instance: u64,
 }
 
 /// The running data plane.
@@ -205,6 +208,7 @@ pub(crate) struct Worker {
     nodes: RefCell<BTreeMap<u64, Rc<LocalNode>>>,
     clients: RefCell<Slab<Rc<ClientState>>>,
     pub(crate) spares: Spares,
+    pub(crate) via: Via,
     phase: Cell<Phase>,
     spread: Arc<Spread>,
     closed_one: Notify,
@@ -225,6 +229,7 @@ impl Worker {
             nodes: RefCell::default(),
             clients: RefCell::default(),
             spares: Spares::default(),
+            via: Via::new(shared.instance),
             phase: Cell::new(Phase::Starting),
             spread,
             closed_one: Notify::new(),

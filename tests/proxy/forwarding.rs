@@ -7,6 +7,7 @@ use crate::harness::proxy::Setup;
 use crate::harness::proxy::get;
 use crate::harness::proxy::post;
 use http::Request;
+use ringway::cluster::membership::Change;
 
 /// A node that gives every request the same bytes.
 async fn replying(reply: &'static str) -> Node {
@@ -56,18 +57,18 @@ async fn connection_cannot_take_framing_host_or_forwarding_fields_away() {
     let request = node.request();
     assert_eq!(request.field("host"), Some("a.test"));
     assert_eq!(request.field("x-forwarded-for"), Some("127.0.0.1"));
-    assert_eq!(request.field("via"), Some("1.1 ringway"));
+    assert_eq!(request.field("via"), Some("1.1 ringway-0000000000000000"));
 }
 
 #[tokio::test]
 async fn via_is_appended_in_both_directions() {
     let node = replying("HTTP/1.1 200 OK\r\nVia: 1.1 inner\r\nContent-Length: 0\r\n\r\n").await;
     let proxy = Setup::of(&[&node]).start();
-    assert_eq!(proxy.ask(get("/", "")).await.head.all("via"), ["1.1 inner", "1.1 ringway"]);
+    assert_eq!(proxy.ask(get("/", "")).await.head.all("via"), ["1.1 inner", "1.1 ringway-0000000000000000"]);
     let node = Node::echo("a").await;
     let proxy = Setup::of(&[&node]).start();
     proxy.ask(get("/", "Via: 1.0 outer\r\n")).await;
-    assert_eq!(node.request().head.all("via"), ["1.0 outer", "1.1 ringway"]);
+    assert_eq!(node.request().head.all("via"), ["1.0 outer", "1.1 ringway-0000000000000000"]);
 }
 
 #[tokio::test]
@@ -308,7 +309,7 @@ async fn a_response_in_http_1_0_is_passed_on_in_the_version_of_this_proxy() {
     for _ in 0..2 {
         let reply = client.ask(get("/", "")).await;
         assert_eq!((reply.head.line.as_str(), reply.text().as_str()), ("HTTP/1.1 200 OK", "until the end"));
-        assert_eq!(reply.field("via"), Some("1.0 ringway"));
+        assert_eq!(reply.field("via"), Some("1.0 ringway-0000000000000000"));
     }
 }
 
@@ -331,7 +332,7 @@ async fn cookie_crumbs_of_http2_reach_the_node_as_one_field() {
     let request = node.request();
     assert_eq!(request.field("cookie"), Some("a=1; b=2"));
     assert_eq!(request.head.line, "GET /x HTTP/1.1");
-    assert_eq!((request.field("host"), request.field("via")), (Some("a.test"), Some("2.0 ringway")));
+    assert_eq!((request.field("host"), request.field("via")), (Some("a.test"), Some("2.0 ringway-0000000000000000")));
 }
 
 #[tokio::test]
@@ -363,4 +364,36 @@ async fn what_http2_may_not_carry_is_refused() {
         assert_eq!(client.ask(request).await.head.status, status, "{asked}");
     }
     assert_eq!(node.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_was_here_before_goes_no_further() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    for via in ["1.1 ringway-0000000000000000", "1.0 outer, 1.1 ringway-0000000000000000 (x),2 other"] {
+        let reply = proxy.ask(post("/", &format!("Via: {via}\r\n"), "hello")).await;
+        let expected = (508, Some("ringway; error=proxy_loop_detected"), Some("close"));
+        assert_eq!((reply.status(), reply.field("proxy-status"), reply.field("connection")), expected, "{via}");
+    }
+    assert_eq!(node.accepted(), 0);
+    assert_eq!(proxy.metric("ringway_requests_total", &["code=\"5xx\""]), 2.0);
+}
+
+#[tokio::test]
+async fn one_ringway_may_stand_behind_another_but_not_in_a_circle() {
+    let mut refusing = Node::refusing("a");
+    let inner = Setup::of(&[&refusing]).instance(1).start();
+    let mut behind = Node::refusing("a");
+    behind.address = inner.address.to_string();
+    let outer = Setup::of(&[&behind]).instance(2).start();
+    let end = Node::echo("end").await;
+    let name = || "a".to_owned().try_into().unwrap();
+    inner.change(Change::Address { name: name(), address: end.address.parse().unwrap() }).await;
+    assert_eq!(outer.ask(get("/", "")).await.status(), 200);
+    let names = ["1.1 ringway-0000000000000002", "1.1 ringway-0000000000000001"];
+    assert_eq!(end.request().head.all("via"), names);
+
+    refusing.address = outer.address.to_string();
+    inner.change(Change::Address { name: name(), address: refusing.address.parse().unwrap() }).await;
+    assert_eq!(outer.ask(get("/", "")).await.status(), 508);
 }

@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     pools: String,
     workers: usize,
     access_log: Option<String>,
+    instance: u64,
 }
 
 /// A running proxy; it ends with its value.
@@ -87,6 +88,12 @@ impl Setup {
         self
     }
 
+    /// Gives the process another name in `Via`.
+    pub(crate) fn instance(mut self, number: u64) -> Setup {
+        self.instance = number;
+        self
+    }
+
     pub(crate) fn access_log(mut self, path: &Path) -> Setup {
         self.access_log = Some(path.display().to_string());
         self
@@ -128,6 +135,7 @@ impl Setup {
             access_log: access_log.clone(),
             phase: phases,
             reports,
+            instance: self.instance,
         });
         let address = listener.local_addr().expect("a bound socket");
         let workers = Workers::start(self.workers, &[listener], &shared).expect("threads");
