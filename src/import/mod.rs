@@ -8,18 +8,22 @@ mod served;
 mod time;
 
 use crate::cluster::membership::Membership;
+use crate::cluster::networks::Networks;
 use crate::cluster::node::Node;
+use crate::cluster::node::NodeAddress;
 use crate::cluster::node::NodeName;
 use crate::control::settings::Owner;
 use crate::control::settings::print_node;
 use crate::control::settings::print_placement;
 use crate::placement::PlacementSettings;
 use crate::proxy::settings::parse_host_header;
+use crate::proxy::settings::parse_listen;
 use crate::proxy::settings::parse_match_host;
 use crate::proxy::settings::parse_match_path;
 use crate::routing::key::KeyRule;
 use crate::routing::pool_match::PoolMatch;
 use crate::section::Printer;
+use crate::sockets::address::ListenAddress;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -106,9 +110,12 @@ pub struct Unreadable {
 }
 
 impl Imported {
-    /// One more address that the original listens on.
+    /// One more address that the original listens on, unless a node is there: then it only seems to.
     pub fn listen(&mut self, address: SocketAddr) {
-        if !self.listen.contains(&address) {
+        let rules = Networks::new(None, vec![NodeAddress::Ip(address)]);
+        let mut nodes = self.pools.iter().flat_map(|pool| &pool.nodes);
+        let is_free = nodes.all(|node| is_allowed(&rules, node).is_ok());
+        if is_free && !self.listen.contains(&address) {
             self.listen.push(address);
         }
     }
@@ -144,6 +151,10 @@ impl Imported {
         if let Err(refused) = Membership::with_nodes(pool.placement, pool.nodes.clone()) {
             return self.leave_out(place.clone(), what, refused.to_string());
         }
+        let rules = self.rules();
+        if let Some(why) = pool.nodes.iter().find_map(|node| is_allowed(&rules, node).err()) {
+            return self.leave_out(place.clone(), what, why);
+        }
         if let Some(Err(why)) = pool.matches.as_ref().map(check) {
             self.leave_out(place.clone(), what.clone(), why);
             pool.matches = None;
@@ -162,6 +173,19 @@ impl Imported {
         self.names.insert(pool.name.clone());
         self.nodes += pool.nodes.len();
         self.pools.push(pool);
+    }
+
+    /// Where nodes may be in the config that is written.
+    fn rules(&self) -> Networks {
+        let listen = match self.listen.as_slice() {
+            [] => parse_listen(LISTEN_DEFAULT).into_iter().collect(),
+            listen => listen.to_vec(),
+        };
+        let api = match ListenAddress::DEFAULT {
+            ListenAddress::Tcp(address) => Some(address),
+            ListenAddress::Unix(_) => None,
+        };
+        Networks::new(None, listen.into_iter().chain(api).map(NodeAddress::Ip).collect())
     }
 
     /// Whether pools are no longer taken, as there are too many.
@@ -251,6 +275,14 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: `{}`: {}", self.place, one_line(&self.what), one_line(&self.why))
     }
+}
+
+/// Whether a config may have this node, of which only loopback addresses are known to be the machine's own; the error
+/// is that of the config.
+fn is_allowed(rules: &Networks, node: &Node) -> Result<(), String> {
+    let name = &node.name;
+    let checked = rules.check(&node.address, &|ip| ip.is_loopback());
+    checked.map_err(|why| format!("node `{name}` may not be there: {why}"))
 }
 
 /// Whether a config may have this `match`; the error is that of the config.
