@@ -110,9 +110,9 @@ impl Config {
     /// The settings in which `new` differs and which count from the start of the process only, as the file
     /// names them; SIGHUP refuses such a file.
     pub fn differences_that_need_restart(&self, new: &Config) -> Vec<&'static str> {
-        let AdminSettings { listen, token_file, read_token_file, metrics_listen } = &self.admin;
-        let admin = (listen, token_file, read_token_file);
-        let new_admin = (&new.admin.listen, &new.admin.token_file, &new.admin.read_token_file);
+        let AdminSettings { listen, token_file, read_token_file, hosts, metrics_listen } = &self.admin;
+        let admin = (listen, token_file, read_token_file, hosts);
+        let new_admin = (&new.admin.listen, &new.admin.token_file, &new.admin.read_token_file, &new.admin.hosts);
         let differences = [
             ("listen", self.server.listen != new.server.listen),
             ("take-over-socket", self.handover != new.handover),

@@ -1,4 +1,4 @@
-//! Who may do what: bearer tokens, and protection of writes against pages in a browser (DNS rebinding, CSRF).
+//! Who may do what: bearer tokens, and protection against pages in a browser (DNS rebinding, CSRF).
 
 use crate::admin::api::Api;
 use crate::admin::problem::Fault;
@@ -15,8 +15,10 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use http::HeaderMap;
 use http::HeaderValue;
+use http::Uri;
 use http::header;
 use http::request::Parts;
+use http::uri::Authority;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,8 +40,10 @@ pub(crate) enum Role {
 pub(crate) struct Gate {
     operate: Option<Token>,
     read: Option<Token>,
-    /// The address that a write may name in `Host`; `None` on a Unix socket, which no browser can reach.
+    /// The address that a request may name in `Host`; `None` on a Unix socket, which no browser can reach.
     bound: Option<IpAddr>,
+    /// The other names that it may give there.
+    hosts: Vec<String>,
 }
 
 impl Gate {
@@ -52,6 +56,7 @@ impl Gate {
                 ListenAddress::Tcp(address) => Some(address.ip().to_canonical()),
                 ListenAddress::Unix(_) => None,
             },
+            hosts: settings.hosts.clone(),
         })
     }
 
@@ -60,8 +65,10 @@ impl Gate {
         if self.operate.is_none() && self.read.is_none() {
             return Ok(Role::Operate { by_token: false });
         }
-        let shown = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
-        let shown = shown.and_then(Token::of).ok_or_else(|| {
+        let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+        // Of two, another program on the way may have looked at the other one.
+        let only = fields.next().filter(|_| fields.next().is_none());
+        let shown = only.and_then(|value| bearer(value.as_bytes())).and_then(Token::of).ok_or_else(|| {
             Fault::new(Kind::Unauthorized, "send `Authorization: Bearer TOKEN` with the token of the token file")
         })?;
         let is = |known: &Option<Token>| known.as_ref().is_some_and(|known| known.equals(&shown));
@@ -72,17 +79,22 @@ impl Gate {
         }
     }
 
-    /// Whether a write may come with these headers. A page of another site can make a browser send requests here, but
-    /// it can neither choose `Host` and `Origin` nor send a token.
-    fn check_site(&self, role: Role, headers: &HeaderMap) -> Result<(), Fault> {
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let named = normal_host(host);
-        if role != (Role::Operate { by_token: true }) && !self.is_named(&named) {
+    /// Whether a request may come with this target and these fields. A page of another site can make a browser send
+    /// requests here, and read the answers where its name is made to lead here (DNS rebinding); but it chooses neither
+    /// `Host`, `Origin` and `Sec-Fetch-Site` nor can it know a token.
+    fn check_site(&self, role: Role, uri: &Uri, headers: &HeaderMap) -> Result<(), Fault> {
+        let host = host_of(uri, headers).unwrap_or_default();
+        if role == (Role::Operate { by_token: false }) && !self.is_named(&normal_host(host)) {
             let detail = format!(
-                "`Host: {}` does not name this API; use the address it listens on, or a token",
+                "`Host: {}` does not name this API; use the address it listens on, a name of `hosts`, or a token",
                 host.escape_debug()
             );
             return Err(Fault::new(Kind::ForeignHost, detail));
+        }
+        // By the browser itself (W3C Fetch Metadata); `same-site` is another host or port of the same domain.
+        let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes).unwrap_or_default();
+        if matches!(site, b"cross-site" | b"same-site") {
+            return Err(Fault::new(Kind::ForeignOrigin, "pages of other sites may not use this API"));
         }
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or_default();
@@ -90,7 +102,7 @@ impl Gate {
         if is_same_site {
             return Ok(());
         }
-        let detail = format!("pages of `{}` may not write to this API", origin.escape_debug());
+        let detail = format!("pages of `{}` may not use this API", origin.escape_debug());
         Err(Fault::new(Kind::ForeignOrigin, detail))
     }
 
@@ -99,7 +111,7 @@ impl Gate {
         let address: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
         match address.map(|address| address.to_canonical()) {
             Some(address) => address.is_loopback() || address == bound,
-            None => host == "localhost" || host.ends_with(".localhost"),
+            None => host == "localhost" || host.ends_with(".localhost") || self.hosts.iter().any(|named| named == host),
         }
     }
 
@@ -115,6 +127,13 @@ impl Gate {
             }
         }
     }
+}
+
+/// The host that a request is for: that of an absolute target, else the only `Host` (RFC 9112 section 3.2).
+fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let mut fields = headers.get_all(header::HOST).iter();
+    let only = fields.next().filter(|_| fields.next().is_none());
+    uri.authority().map(Authority::as_str).or_else(|| only?.to_str().ok())
 }
 
 fn is_actor(name: &str) -> bool {
@@ -161,12 +180,14 @@ impl Token {
     }
 }
 
-/// Lets through who has a token, where one is asked for; probes need none.
+/// Lets through who has a token, where one is asked for, and no pages of other sites; probes are always answered.
 pub(crate) async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     if OPEN_PATHS.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    match api.gate.role(request.headers()) {
+    let role = api.gate.role(request.headers());
+    let role = role.and_then(|role| api.gate.check_site(role, request.uri(), request.headers()).map(|()| role));
+    match role {
         Ok(role) => {
             request.extensions_mut().insert(role);
             next.run(request).await
@@ -198,7 +219,6 @@ impl FromRequestParts<Arc<Api>> for Writer {
         if role == Role::Read {
             return Err(Fault::new(Kind::Forbidden, "use the token of `token-file` to change something"));
         }
-        api.gate.check_site(role, &parts.headers)?;
         match api.phase() {
             Phase::Running => {}
             Phase::HandedOver => return Err(Fault::new(Kind::HandedOver, HANDED_OVER)),
@@ -216,6 +236,9 @@ const HANDED_OVER: &str =
 /// What a load balancer asks without a token.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
+/// Where a browser says that a request of a page comes from.
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+
 /// Longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 512;
 
@@ -228,11 +251,19 @@ const ACTOR_CHARS_MAX: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::LazyLock;
 
     fn gate(operate: Option<&str>, read: Option<&str>, bound: Option<&str>) -> Gate {
         let token = |text: Option<&str>| text.map(|text| Token::of(text.as_bytes()).unwrap());
-        Gate { operate: token(operate), read: token(read), bound: bound.map(|ip| ip.parse().unwrap()) }
+        Gate {
+            operate: token(operate),
+            read: token(read),
+            bound: bound.map(|ip| ip.parse().unwrap()),
+            hosts: vec!["ops.example".into()],
+        }
     }
+
+    static ROOT: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("/"));
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
         fields.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap())).collect()
@@ -267,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_without_a_token_names_this_machine() {
+    fn a_request_without_a_token_names_this_machine() {
         let gate = gate(None, None, Some("10.0.0.5"));
         let role = Role::Operate { by_token: false };
         for (host, fine) in [
@@ -277,19 +308,22 @@ mod tests {
             ("127.0.0.1:9080", true),
             ("[::1]:9080", true),
             ("10.0.0.5", true),
+            ("ops.example:9080", true),
+            ("OPS.example", true),
+            ("x.ops.example", false),
             ("10.0.0.6", false),
             ("localhost.evil.example", false),
             ("evil.example:9080", false),
             ("", false),
         ] {
-            assert_eq!(gate.check_site(role, &headers(&[("host", host)])).is_ok(), fine, "{host:?}");
+            assert_eq!(gate.check_site(role, &ROOT, &headers(&[("host", host)])).is_ok(), fine, "{host:?}");
             let by_token = Role::Operate { by_token: true };
-            assert!(gate.check_site(by_token, &headers(&[("host", host)])).is_ok(), "{host:?} with a token");
+            assert!(gate.check_site(by_token, &ROOT, &headers(&[("host", host)])).is_ok(), "{host:?} with a token");
         }
     }
 
     #[test]
-    fn only_pages_of_the_api_itself_may_write() {
+    fn only_pages_of_the_api_itself_may_use_it() {
         let gate = gate(None, None, Some("127.0.0.1"));
         let role = Role::Operate { by_token: false };
         for (origin, fine) in [
@@ -299,7 +333,7 @@ mod tests {
             ("null", false),
         ] {
             let headers = headers(&[("host", "127.0.0.1:9080"), ("origin", origin)]);
-            assert_eq!(gate.check_site(role, &headers).is_ok(), fine, "{origin}");
+            assert_eq!(gate.check_site(role, &ROOT, &headers).is_ok(), fine, "{origin}");
         }
     }
 

@@ -27,9 +27,9 @@ pub(crate) enum Kind {
     Exists,
     /// The token may only read.
     Forbidden,
-    /// A write that names a host which is not this API.
+    /// A request without a token that names a host which is not this API.
     ForeignHost,
-    /// A write from a page of another site.
+    /// A request from a page of another site.
     ForeignOrigin,
     /// Another process takes over from this one, or has.
     HandedOver,

@@ -26,21 +26,22 @@ macro_rules! problem_sets {
 
 problem_sets! {
     /// Whatever needs a token.
-    AnyProblem: Unauthorized;
+    AnyProblem: Unauthorized ForeignHost ForeignOrigin;
     /// Reads that take a query.
-    QueryProblem: BadRequest Unauthorized UnknownPool;
+    QueryProblem: BadRequest Unauthorized ForeignHost ForeignOrigin UnknownPool;
     /// Reads of one pool.
-    PoolProblem: Unauthorized UnknownPool;
+    PoolProblem: Unauthorized ForeignHost ForeignOrigin UnknownPool;
     /// Reads of one node.
-    NodeProblem: Unauthorized UnknownPool UnknownNode;
+    NodeProblem: Unauthorized ForeignHost ForeignOrigin UnknownPool UnknownNode;
     /// Reads at an epoch.
-    EpochProblem: BadRequest Unauthorized UnknownPool UnknownEpoch;
+    EpochProblem: BadRequest Unauthorized ForeignHost ForeignOrigin UnknownPool UnknownEpoch;
     /// Questions about a pool that come with a body.
-    QuestionProblem: BadRequest Unauthorized UnknownPool SlowBody TooLarge MediaType;
+    QuestionProblem: BadRequest Unauthorized ForeignHost ForeignOrigin UnknownPool SlowBody TooLarge MediaType;
     /// Many keys in one question.
-    ManyKeysProblem: BadRequest Unauthorized UnknownPool UnknownEpoch SlowBody TooLarge MediaType Refused;
+    ManyKeysProblem: BadRequest Unauthorized ForeignHost ForeignOrigin UnknownPool UnknownEpoch SlowBody TooLarge
+        MediaType Refused;
     /// Changes that are only looked at.
-    PlanProblem: BadRequest Unauthorized UnknownPool SlowBody TooLarge MediaType Refused;
+    PlanProblem: BadRequest Unauthorized ForeignHost ForeignOrigin UnknownPool SlowBody TooLarge MediaType Refused;
     /// Changes that are made.
     ApplyProblem: BadRequest Unauthorized Forbidden ForeignHost ForeignOrigin UnknownPool SlowBody OwnedByFile Stale
         TooLarge MediaType Refused Unsafe HandedOver Stopping Store StoreFull;

@@ -1,6 +1,7 @@
 //! `[admin]` and `[metrics]` of the config file.
 
 use crate::proxy::settings::parse_listen;
+use crate::proxy::settings::parse_match_host;
 use crate::proxy::settings::parse_path;
 use crate::section::Mistake;
 use crate::section::Printer;
@@ -20,6 +21,8 @@ pub struct AdminSettings {
     pub token_file: Option<PathBuf>,
     /// `read-token-file`: holds the bearer token that may only read.
     pub read_token_file: Option<PathBuf>,
+    /// `hosts`: names besides those of this machine by which requests without a token may call the API.
+    pub hosts: Vec<String>,
     /// `[metrics] listen`: a listener that serves only `/metrics`.
     pub metrics_listen: Option<SocketAddr>,
 }
@@ -29,10 +32,12 @@ impl AdminSettings {
     pub fn read(section: &mut Section<'_>) -> AdminSettings {
         let metrics_listen = section.section("metrics", |metrics| metrics.parse("listen", parse_listen));
         section.section("admin", |section| {
+            let hosts = section.value("hosts").and_then(|list| list.list()).unwrap_or_default();
             let admin = AdminSettings {
                 listen: section.parse("listen", str::parse).unwrap_or(ListenAddress::DEFAULT),
                 token_file: section.parse("token-file", parse_path).map(PathBuf::from),
                 read_token_file: section.parse("read-token-file", parse_path).map(PathBuf::from),
+                hosts: hosts.iter().filter_map(|host| host.parse(parse_host)).collect(),
                 metrics_listen,
             };
             if !admin.listen.is_local() && !section.gives("token-file") {
@@ -49,6 +54,7 @@ impl AdminSettings {
         printer.set("listen", self.listen.to_string());
         printer.set_some("token-file", self.token_file.as_deref().map(text));
         printer.set_some("read-token-file", self.read_token_file.as_deref().map(text));
+        printer.set("hosts", self.hosts.clone());
         printer.table("[metrics]");
         printer.set_some("listen", self.metrics_listen.map(|listen| listen.to_string()));
     }
@@ -60,6 +66,14 @@ pub(crate) fn without_token(listen: &ListenAddress) -> String {
         "other machines can reach the admin API on {listen} and no token is asked for; give `token-file`, or listen on \
          \"127.0.0.1:9080\" or \"unix:/run/ringway/admin.sock\""
     )
+}
+
+/// One name, in lower case and without a port.
+fn parse_host(written: &str) -> Result<String, String> {
+    match parse_match_host(written)? {
+        host if host.starts_with("*.") => Err(format!("`{written}` stands for many hosts; name each of them")),
+        host => Ok(host),
+    }
 }
 
 fn text(path: &Path) -> String {
