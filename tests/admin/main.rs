@@ -5,6 +5,7 @@
 mod client;
 mod document;
 mod figures;
+mod hostile;
 mod membership;
 mod news;
 mod process;
