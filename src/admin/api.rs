@@ -101,7 +101,8 @@ impl Api {
         let written = self.controller.write(write).await;
         match &written {
             Ok(Written { epoch, changed, .. }) => {
-                tracing::info!(%actor, %pool, epoch, changed, force, reason, "membership written");
+                let epoch_before = epoch - u64::from(*changed);
+                tracing::info!(%actor, %pool, epoch_before, epoch, changed, force, reason, "membership written");
             }
             Err(error) => tracing::info!(%actor, %pool, force, reason, %error, "membership not written"),
         }

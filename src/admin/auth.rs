@@ -15,6 +15,7 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use http::HeaderMap;
 use http::HeaderValue;
+use http::Method;
 use http::Uri;
 use http::header;
 use http::request::Parts;
@@ -192,7 +193,19 @@ pub(crate) async fn authenticate(State(api): State<Arc<Api>>, mut request: Reque
             request.extensions_mut().insert(role);
             next.run(request).await
         }
-        Err(fault) => fault.into_response(),
+        Err(fault) => {
+            note_refused(request.method(), request.uri(), &fault);
+            fault.into_response()
+        }
+    }
+}
+
+/// Leaves a line of a request that was turned away and could have changed something. Those that come further are noted
+/// where they are made.
+fn note_refused(method: &Method, uri: &Uri, fault: &Fault) {
+    if !method.is_safe() {
+        let path: String = uri.path().chars().take(NOTED_CHARS_MAX).collect();
+        tracing::info!(%method, path, why = %fault, "turned away at the admin API");
     }
 }
 
@@ -215,6 +228,12 @@ impl FromRequestParts<Arc<Api>> for Writer {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Writer, Fault> {
+        Writer::of(parts, api).inspect_err(|fault| note_refused(&parts.method, &parts.uri, fault))
+    }
+}
+
+impl Writer {
+    fn of(parts: &Parts, api: &Api) -> Result<Writer, Fault> {
         let role = parts.extensions.get::<Role>().copied().unwrap_or(Role::Read);
         if role == Role::Read {
             return Err(Fault::new(Kind::Forbidden, "use the token of `token-file` to change something"));
@@ -238,6 +257,9 @@ const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Where a browser says that a request of a page comes from.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
+
+/// Most characters of a path that a line about a refusal shows.
+const NOTED_CHARS_MAX: usize = 256;
 
 /// Longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 512;
