@@ -89,8 +89,8 @@ fn check_refused(file: &str, expected: &str) {
 #[test]
 fn names_with_underscores_reach_nodes_where_they_did() {
     let directory = Directory::new("import-underscores");
-    let haproxy = "frontend f\n bind :8080\n default_backend b\nbackend b\n balance uri\n hash-type consistent\n \
-                   server a 10.0.0.1:80\n";
+    let haproxy = "defaults\n mode http\nfrontend f\n bind :8080\n default_backend b\nbackend b\n balance uri\n \
+                   hash-type consistent\n server a 10.0.0.1:80\n";
     let written = ringway(["import", "haproxy", &directory.file("haproxy.cfg", haproxy)]).ok();
     assert!(written.contains("\nunderscore-headers = \"pass\"\n"), "{written}");
     let written = import(&directory.file("nginx.conf", &format!("http {{ {} }}", upstream("b")))).stdout;
