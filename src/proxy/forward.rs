@@ -21,7 +21,6 @@ use crate::proxy::request_body::BodyTerms;
 use crate::proxy::server::Client;
 use crate::proxy::settings::NoKey;
 use crate::proxy::table::PoolTable;
-use crate::proxy::trailers;
 use crate::proxy::trailers::TrailerTerms;
 use crate::proxy::worker::Phase;
 use crate::proxy::worker::Worker;
@@ -134,7 +133,7 @@ impl Prepared {
             patience: table.table.server.limits.body_timeout,
             replay_max: if may_repeat { pool.settings.max_replay_body } else { 0 },
             is_read_ahead: matches!(choice.aim, Aim::InBody(_)),
-            trailers: TrailerTerms::settle(request.headers_mut(), &table.table.server.limits),
+            trailers: inbound.trailers,
         };
         let (request, upload) = inbound.outbound(client, request, &pool.settings, terms);
         exchange.upload = upload;
@@ -289,8 +288,8 @@ fn pass_on(
         }
     }
     if !switched {
-        let patience = (!trailers::is_grpc(headers)).then_some(pool.settings.timeouts.idle);
-        let trailers = TrailerTerms::settle(headers, limits);
+        let trailers = TrailerTerms::settle(headers, found, limits);
+        let patience = (trailers != TrailerTerms::Grpc).then_some(pool.settings.timeouts.idle);
         return Ok(Carried::Response { response, patience, trailers });
     }
     // A switch that nobody asked for would turn the connection into something no rule of this proxy applies to.

@@ -28,10 +28,14 @@ pub struct Survey {
     pub connection: bool,
     /// `Content-Length`.
     pub content_length: bool,
+    /// `Content-Type`.
+    pub content_type: bool,
     /// `Cookie`.
     pub cookie: bool,
     /// `Expect`.
     pub expect: bool,
+    /// `Trailer`.
+    pub trailer: bool,
     /// `Transfer-Encoding`.
     pub transfer_encoding: bool,
     /// `Upgrade`.
@@ -53,8 +57,10 @@ impl Survey {
             match name.as_str() {
                 "connection" => found.connection = true,
                 "content-length" => found.content_length = true,
+                "content-type" => found.content_type = true,
                 "cookie" => found.cookie = true,
                 "expect" => found.expect = true,
+                "trailer" => found.trailer = true,
                 "transfer-encoding" => found.transfer_encoding = true,
                 "upgrade" => found.upgrade = true,
                 "via" => found.via = true,

@@ -14,6 +14,7 @@ use crate::proxy::server::Client;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
 use crate::proxy::settings::UnderscoreHeaders;
+use crate::proxy::trailers::TrailerTerms;
 use crate::routing::key;
 use crate::routing::key::RequestHead;
 use http::Extensions;
@@ -42,6 +43,8 @@ pub(crate) struct Inbound {
     is_peer_trusted: bool,
     passes_underscores: bool,
     found: Survey,
+    /// Which trailers its body may have.
+    pub(crate) trailers: TrailerTerms,
     /// The protocol that the client asks to switch to.
     pub(crate) upgrade: Option<HeaderValue>,
     /// Whether no other request follows on the connection and all of this one has come, so that hyper shuts the
@@ -98,7 +101,8 @@ impl Inbound {
         let client_ip = if is_peer_trusted { key::client_ip(peer, request.headers(), trusted) } else { peer };
         let is_last = request.body().is_end_stream() && forbids_another(request, found);
         let passes_underscores = server.underscore_headers == UnderscoreHeaders::Pass;
-        Ok(Inbound { host, client_ip, is_peer_trusted, passes_underscores, found, upgrade, is_last })
+        let trailers = TrailerTerms::settle(request.headers_mut(), found, &server.limits);
+        Ok(Inbound { host, client_ip, is_peer_trusted, passes_underscores, found, trailers, upgrade, is_last })
     }
 
     /// The host as the node gets it, unless its pool has one of its own.

@@ -4,6 +4,7 @@
 //! them, so that they are only passed on where somebody wants them.
 
 use crate::proxy::headers;
+use crate::proxy::headers::Survey;
 use crate::proxy::limits::Limits;
 use http::HeaderMap;
 use http::header;
@@ -49,14 +50,16 @@ pub(crate) enum TrailerTerms {
 
 impl TrailerTerms {
     /// Those of a message with this head. Where there will be none, none are announced.
-    pub(crate) fn settle(head: &mut HeaderMap, limits: &Limits) -> TrailerTerms {
-        if is_grpc(head) {
+    pub(crate) fn settle(head: &mut HeaderMap, found: Survey, limits: &Limits) -> TrailerTerms {
+        if found.content_type && is_grpc(head) {
             return TrailerTerms::Grpc;
         }
         match limits.trailers {
             TrailerPolicy::Pass => TrailerTerms::UpTo { fields: limits.max_trailers, bytes: limits.max_trailer_bytes },
             TrailerPolicy::Drop => {
-                head.remove(header::TRAILER);
+                if found.trailer {
+                    head.remove(header::TRAILER);
+                }
                 TrailerTerms::Never
             }
         }
@@ -81,7 +84,7 @@ impl TrailerTerms {
 }
 
 /// Whether a message is one of gRPC, by its content type.
-pub(crate) fn is_grpc(head: &HeaderMap) -> bool {
+fn is_grpc(head: &HeaderMap) -> bool {
     head.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
