@@ -162,7 +162,11 @@ impl Imported {
         pool.name = unused(&acceptable(&what, POOL_NAME_PUNCTUATION, POOL_NAME_BYTES_MAX), &self.names);
         let is_taken = |matches: &PoolMatch| self.pools.iter().any(|other| other.matches.as_ref() == Some(matches));
         if pool.matches.as_ref().is_none_or(is_taken) {
-            let host = format!("{}.invalid", pool.name.replace('_', "-").to_ascii_lowercase());
+            // Names that differ in case alone are one host.
+            let hosts = self.pools.iter().filter_map(|other| other.matches.as_ref()?.host.as_deref());
+            let taken = hosts.filter_map(|host| Some(host.strip_suffix(".invalid")?.to_owned())).collect();
+            let label = pool.name.replace('_', "-").to_ascii_lowercase();
+            let host = format!("{}.invalid", unused(&label, &taken));
             let why = format!(
                 "which requests go there cannot be said by host and path alone, so its `match` is {host}, which no \
                  request has; give it the one you want"

@@ -202,6 +202,13 @@ fn names_and_locations_become_matches() {
 }
 
 #[test]
+fn names_that_differ_in_case_alone_get_hosts_of_their_own() {
+    let group = |name: &str| format!("upstream {name} {{ hash $request_uri consistent; server 10.0.0.1:80; }}");
+    let text = format!("http {{ {} {} {} }}", group("u"), group("U"), group("u_"));
+    check_matches(&text, &["u u.invalid -", "U u-2.invalid -", "u_ u-.invalid -"]);
+}
+
+#[test]
 fn a_location_that_leads_where_the_one_around_it_does_needs_no_pool() {
     let text = two("server { listen 80; location / { proxy_pass http://a; }\n\
          location /ws/ { proxy_pass http://a; proxy_set_header Upgrade $http_upgrade; } }");
