@@ -1,6 +1,7 @@
 //! A client's connection: which protocol it speaks, whether it dawdles, and how it is told to leave.
 
 use crate::proxy::gather;
+use crate::proxy::inspector::Inspector;
 use crate::proxy::limits::Limits;
 use crate::proxy::worker::Phase;
 use bytes::Buf;
@@ -43,6 +44,8 @@ pub(crate) struct ClientState {
     idle_since: Cell<Instant>,
     /// Since when the client takes none of what is written to it.
     stalled_since: Cell<Option<Instant>>,
+    /// Whether nothing is read until the request of the moment is answered.
+    is_reading_held: Cell<bool>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
 }
@@ -78,6 +81,7 @@ impl ClientState {
             head_since: Cell::new(None),
             idle_since: Cell::new(Instant::now()),
             stalled_since: Cell::new(None),
+            is_reading_held: Cell::new(false),
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
         })
@@ -104,6 +108,9 @@ impl ClientState {
     pub(crate) fn request_ended(&self, now: Instant) {
         self.busy.set(self.busy.get() - 1);
         self.idle_since.set(now);
+        if self.busy.get() == 0 && self.is_reading_held.take() {
+            self.wake();
+        }
     }
 
     /// Bytes came: unless a request is open, they begin a head.
@@ -199,7 +206,12 @@ impl ClientState {
 /// The client's stream with the bytes read while finding out the protocol.
 pub(crate) struct ClientStream {
     stream: TcpStream,
+    /// What was read and found in order, but not taken yet.
     read_ahead: Bytes,
+    /// What follows a request that asks for another protocol, until it is clear which one that is in.
+    held: BytesMut,
+    /// Absent where HTTP/2 is spoken.
+    inspector: Option<Inspector>,
     state: Rc<ClientState>,
 }
 
@@ -208,13 +220,17 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl ClientStream {
     /// A stream on which nothing was read yet.
-    pub(crate) fn new(stream: TcpStream, state: &Rc<ClientState>) -> ClientStream {
-        ClientStream { stream, read_ahead: Bytes::new(), state: Rc::clone(state) }
+    pub(crate) fn new(stream: TcpStream, state: &Rc<ClientState>, limits: &Limits) -> ClientStream {
+        let inspector = Some(Inspector::new(limits.max_chunk_extension_bytes));
+        ClientStream { stream, read_ahead: Bytes::new(), held: BytesMut::new(), inspector, state: Rc::clone(state) }
     }
 
     /// The socket, and what was read from it ahead, once no HTTP is spoken any more.
     pub(crate) fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.stream, self.read_ahead)
+        if self.held.is_empty() {
+            return (self.stream, self.read_ahead);
+        }
+        (self.stream, [self.read_ahead, self.held.freeze()].concat().into())
     }
 
     /// Gives bytes back that were read but not used; nothing else is waiting to be read again.
@@ -241,10 +257,15 @@ impl ClientStream {
                 break false;
             }
         };
-        self.read_ahead = read_ahead.freeze();
         self.state.is_known.set(true);
         self.state.is_http2.set(is_http2);
+        if let Some(inspector) = self.inspector.as_mut().filter(|_| !is_http2) {
+            let taken = inspector.inspect(&mut read_ahead);
+            self.held = read_ahead.split_off(taken);
+        }
+        self.read_ahead = read_ahead.freeze();
         if is_http2 {
+            self.inspector = None;
             self.state.has_begun.set(false);
             self.state.head_since.set(None);
         }
@@ -260,11 +281,51 @@ impl ClientStream {
         read_ahead.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().is_empty()))
     }
+
+    /// Looks at what was read into `buf` behind `begin`, and takes back what may be in another protocol.
+    fn inspect(&mut self, buf: &mut ReadBuf<'_>, begin: usize) {
+        if let Some(inspector) = &mut self.inspector {
+            let read = &mut buf.filled_mut()[begin..];
+            let taken = inspector.inspect(read);
+            self.held.extend_from_slice(&read[taken..]);
+            buf.set_filled(begin + taken);
+        }
+    }
+
+    /// Ready once the request that asks for another protocol is answered in this one, and with whether the client has
+    /// left before.
+    fn poll_stays(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Some(inspector) = self.inspector.as_mut().filter(|inspector| inspector.is_switching()) else {
+            return Poll::Ready(Ok(false));
+        };
+        let mut held = std::mem::take(&mut self.held);
+        if self.state.busy.get() == 0 {
+            inspector.stays();
+            if !held.is_empty() {
+                self.state.bytes_came();
+                let taken = inspector.inspect(&mut held);
+                self.held = held.split_off(taken);
+                self.read_ahead = held.freeze();
+            }
+            return Poll::Ready(Ok(false));
+        }
+        self.state.is_reading_held.set(true);
+        // Read once, to see whether the client leaves; more would be held for nothing.
+        let polled = if held.is_empty() { self.poll_append(&mut held, cx) } else { Poll::Pending };
+        self.held = held;
+        match polled {
+            Poll::Ready(Ok(false)) => Poll::Pending,
+            polled => polled,
+        }
+    }
 }
 
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.read_ahead.is_empty() && ready!(this.poll_stays(cx))? {
+            return Poll::Ready(Ok(()));
+        }
         if !this.read_ahead.is_empty() {
             let length = this.read_ahead.len().min(buf.remaining());
             buf.put_slice(&this.read_ahead[..length]);
@@ -275,6 +336,7 @@ impl AsyncRead for ClientStream {
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             this.state.bytes_came();
+            this.inspect(buf, before);
         }
         Poll::Ready(Ok(()))
     }

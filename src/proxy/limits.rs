@@ -17,6 +17,8 @@ pub struct Limits {
     pub max_header_bytes: usize,
     /// `max-target-bytes` 8KiB: the request target.
     pub max_target_bytes: usize,
+    /// `max-chunk-extension-bytes` 1KiB: chunk extensions of one body; they are never passed on.
+    pub max_chunk_extension_bytes: usize,
     /// `trailers`: whether those of other messages than gRPC's are passed on, in both directions. Default drop.
     pub trailers: TrailerPolicy,
     /// `max-trailers` 16: fields of trailers that are passed on.
@@ -40,6 +42,7 @@ impl Limits {
             max_headers: section.integer("max-headers", 100, 1..=10_000),
             max_header_bytes: section.size("max-header-bytes", 32 << 10, (8 << 10)..=(1 << 20)),
             max_target_bytes: section.size("max-target-bytes", 8 << 10, (1 << 10)..=(1 << 20)),
+            max_chunk_extension_bytes: section.size("max-chunk-extension-bytes", 1 << 10, 0..=(16 << 10)),
             trailers: section.parse("trailers", TrailerPolicy::parse).unwrap_or(TrailerPolicy::Drop),
             max_trailers: section.integer("max-trailers", 16, 1..=100),
             max_trailer_bytes: section.size("max-trailer-bytes", 4 << 10, (1 << 10)..=(64 << 10)),
@@ -57,6 +60,7 @@ impl Limits {
         printer.set_count("max-headers", self.max_headers);
         printer.set_size("max-header-bytes", self.max_header_bytes);
         printer.set_size("max-target-bytes", self.max_target_bytes);
+        printer.set_size("max-chunk-extension-bytes", self.max_chunk_extension_bytes);
         printer.set("trailers", self.trailers.name());
         printer.set_count("max-trailers", self.max_trailers);
         printer.set_size("max-trailer-bytes", self.max_trailer_bytes);

@@ -15,6 +15,7 @@ pub mod headers;
 pub mod health_report;
 mod held_body;
 mod inbound;
+mod inspector;
 mod key_body;
 pub mod leaving;
 pub mod limits;

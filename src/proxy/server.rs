@@ -161,7 +161,7 @@ async fn serve(
     state: &Rc<ClientState>,
 ) -> Result<(), ServeError> {
     poll_fn(|cx| state.remember(cx)).await;
-    let mut stream = ClientStream::new(stream, state);
+    let mut stream = ClientStream::new(stream, state, &worker.table().table.server.limits);
     let sniffed = obey(worker, state, pin!(stream.speaks_http2()), |order, _| order < Order::Finish).await;
     let Some(is_http2) = sniffed.transpose()? else {
         return Ok(());

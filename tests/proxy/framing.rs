@@ -82,3 +82,39 @@ async fn a_node_gets_one_plain_number() {
     let lengths: Vec<_> = node.requests().iter().map(|request| request.head.all("content-length").join("|")).collect();
     assert_eq!(lengths, ["5", "0"]);
 }
+
+#[tokio::test]
+async fn a_length_beside_chunks_is_refused_and_ends_the_connection() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    for fields in [format!("Content-Length: 40\r\n{chunked}"), format!("{chunked}Content-Length: 40\r\n")] {
+        let mut client = proxy.connect().await;
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n5\r\nhello\r\n0\r\n\r\n");
+        let reply = client.ask(request + &get("/smuggled", "")).await;
+        assert_eq!(reply.status(), 400, "RFC 9112 section 6.1: {fields:?}");
+        client.closed().await;
+    }
+    assert_eq!(node.accepted(), 0);
+}
+
+#[tokio::test]
+async fn a_fault_behind_a_request_costs_only_what_follows() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    let mut client = proxy.connect().await;
+    let good = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\n#\n\0lo\r\n0\r\n\r\n";
+    client.write(format!("{good}GET /#x HTTP/1.1\r\nHost: a\r\n\r\n{}", get("/third", ""))).await;
+    assert_eq!(client.response(true).await.text(), "#\n\0lo");
+    assert_eq!(client.response(true).await.status(), 400);
+    client.closed().await;
+    assert_eq!(node.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_later_http_1_is_taken_for_the_one_spoken_here() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    assert_eq!(proxy.ask("GET / HTTP/1.2\r\nHost: a\r\n\r\n").await.status(), 200);
+    assert_eq!(node.request().head.line, "GET / HTTP/1.1");
+}

@@ -107,6 +107,44 @@ async fn a_refusal_to_switch_is_an_ordinary_response() {
 }
 
 #[tokio::test]
+async fn a_request_behind_one_that_was_not_switched_is_as_strictly_read() {
+    let node = Node::script("a", |mut wire| async move {
+        while wire.try_request().await.is_some() {
+            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno").await;
+        }
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).start();
+    let mut client = proxy.connect().await;
+    client.write(get("/", UPGRADE) + &get("/second", "") + &get("/third", "").replace("\r\n", "\n")).await;
+    for (target, status) in [("/", 200), ("/second", 200), ("/third", 400)] {
+        assert_eq!(client.response(true).await.status(), status, "{target}");
+    }
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_is_noticed() {
+    let (left, mut is_left) = tokio::sync::mpsc::unbounded_channel();
+    let node = Node::script("a", move |mut wire| {
+        let left = left.clone();
+        async move {
+            wire.head().await;
+            left.send(()).unwrap();
+            wire.closed().await;
+            left.send(()).unwrap();
+        }
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).start();
+    let mut client = proxy.connect().await;
+    client.write(get("/", UPGRADE)).await;
+    is_left.recv().await;
+    drop(client);
+    is_left.recv().await;
+}
+
+#[tokio::test]
 async fn a_tunnel_outlives_every_change_of_the_membership() {
     let (node, other) = (echoing("a").await, echoing("b").await);
     let proxy = Setup::of(&[&node]).start();
