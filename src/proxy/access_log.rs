@@ -6,6 +6,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::io::BufWriter;
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::SyncSender;
@@ -14,6 +15,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
 
 /// Lines that may wait to be written; beyond it lines are dropped and counted.
 const QUEUE_LINES: usize = 8192;
@@ -44,6 +46,17 @@ pub(crate) struct Entry {
     pub(crate) upstream_s: Option<f64>,
     pub(crate) client: String,
     pub(crate) trace_id: Option<String>,
+}
+
+impl Entry {
+    /// An entry of this moment about the client at this address, of whose request nothing is known yet.
+    pub(crate) fn now(peer: IpAddr) -> Entry {
+        Entry {
+            ts: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            client: peer.to_canonical().to_string(),
+            ..Entry::default()
+        }
+    }
 }
 
 /// Where lines are handed over. Cheap to clone.

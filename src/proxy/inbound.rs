@@ -33,7 +33,6 @@ use std::net::IpAddr;
 use std::net::Ipv6Addr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
 use tokio::sync::Notify;
 
 /// What was found out about an acceptable request before it is bound for any node.
@@ -320,14 +319,12 @@ pub(crate) fn log_entry(client: &Client, request: &Request<Incoming>) -> Entry {
     let host = host.or_else(|| request.headers().get(header::HOST)?.to_str().ok()).unwrap_or_default();
     let trace_id = request.headers().get("traceparent").and_then(trace_id);
     Entry {
-        ts: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
         attempts: 1,
         method: cut(request.method().as_str()),
         host: cut(host),
         path: cut(request.uri().path()),
-        client: client.peer.to_canonical().to_string(),
         trace_id,
-        ..Entry::default()
+        ..Entry::now(client.peer)
     }
 }
 

@@ -1,9 +1,9 @@
-//! Reads the bytes of HTTP/1 requests before hyper does, and spoils what hyper would let through although another parser
-//! might read it differently: RFC 9112.
+//! Reads the bytes of HTTP/1 requests before hyper does, and spoils what hyper would let through although another
+//! parser might read it differently: RFC 9112.
 //!
-//! It answers nothing itself. Where it finds a fault it writes a byte there that no parser accepts, so that hyper refuses
-//! the request with 400 and ends the connection. Should it ever lose count of where a request begins, it would thus
-//! refuse too much, and never let more through.
+//! It answers nothing itself. Where it finds a fault it writes a byte there that no parser accepts, so that hyper
+//! refuses the request with 400 and ends the connection. Should it ever lose count of where a request begins, it would
+//! thus refuse too much, and never let more through.
 
 use memchr::memchr;
 

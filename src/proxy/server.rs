@@ -1,5 +1,6 @@
 //! Serves one client connection: finds out its protocol, then lets hyper speak it under the configured limits.
 
+use crate::proxy::access_log::Entry;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::client::ClientState;
 use crate::proxy::client::ClientStream;
@@ -13,6 +14,7 @@ use crate::proxy::via::Via;
 use crate::proxy::worker::Place;
 use crate::proxy::worker::Worker;
 use http::HeaderValue;
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -217,7 +219,13 @@ async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
         }
         Order::Abort => false,
     };
-    let ended = obey(worker, &state, Pin::new(&mut connection), follow).await.transpose()?;
+    let ended = obey(worker, &state, Pin::new(&mut connection), follow).await.transpose();
+    if let Err(error) = &ended
+        && error.is_parse()
+    {
+        note_refusal(worker, &client, error);
+    }
+    let ended = ended?;
     let is_resting = ended.is_none() && state.is_idle();
     let tunnel = client.tunnel.take();
     if tunnel.is_none() && !is_resting {
@@ -230,6 +238,16 @@ async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
         Some(tunnel) => Http1::Switched(tunnel, stream),
         None => Http1::Resting(stream),
     })
+}
+
+/// Counts and logs a request whose head hyper refused, so that this proxy has seen nothing of it.
+fn note_refusal(worker: &Worker, client: &Client, error: &hyper::Error) {
+    let too_large = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let status = if error.is_parse_too_large() { too_large } else { StatusCode::BAD_REQUEST };
+    worker.stats().requests_without_pool.count(status.as_u16());
+    if worker.logs_access() {
+        worker.write_log(&Entry { status: status.as_u16(), ..Entry::now(client.peer) });
+    }
 }
 
 async fn serve_http2(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStream) -> Result<(), ServeError> {

@@ -223,3 +223,19 @@ async fn counters_agree_with_what_was_sent() {
     drop(clients);
     proxy.metric_is("ringway_connections", &[], 0.0).await;
 }
+
+#[tokio::test]
+async fn requests_that_are_no_http_are_counted_and_leave_a_line() {
+    let (log, node) = (LogFile::new("malformed"), Node::echo("a").await);
+    let proxy = Setup::of(&[&node]).access_log(&log.0).start();
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40 << 10));
+    for (count, request) in
+        ["GET / HTTP/1.1\r\nHost : a\r\n\r\n", "GET /#\u{1b} HTTP/1.1\r\n\r\n", &large].iter().enumerate()
+    {
+        let status = proxy.ask(request).await.status();
+        let line = log.lines(count + 1).await.pop().unwrap();
+        assert_eq!(line["status"], status, "{line}");
+        assert_eq!((&line["client"], &line["method"], &line["attempts"]), (&"127.0.0.1".into(), &"".into(), &0.into()));
+    }
+    proxy.metric_is("ringway_requests_total", &["pool=\"\"", "code=\"4xx\""], 3.0).await;
+}
