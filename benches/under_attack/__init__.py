@@ -1,0 +1,1 @@
+"""What honest clients notice of attacks, and what attacks cost the proxy."""
