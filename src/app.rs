@@ -17,6 +17,7 @@ use crate::handover::HandoverError;
 use crate::handover::Predecessor;
 use crate::metrics::stats::ServerStats;
 use crate::proxy::access_log::AccessLog;
+use crate::proxy::files;
 use crate::proxy::worker::Phase;
 use crate::proxy::worker::Workers;
 use crate::sockets::SocketError;
@@ -215,7 +216,8 @@ impl App {
             return Err(format!("these settings need a restart to change: {}", fixed.join(", ")));
         }
         let applied = self.controller.reload(new.server.clone(), new.pools.clone()).await;
-        let warnings = applied.map_err(|error| error.to_string())?;
+        let mut warnings = applied.map_err(|error| error.to_string())?;
+        warnings.extend(files::warning(&new.server.limits));
         self.config = new;
         Ok(warnings)
     }

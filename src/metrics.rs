@@ -1,6 +1,7 @@
 //! Everything the process exports: counters the data plane writes per worker, and their sum at scrape.
 
 mod collector;
+pub mod limit;
 pub mod load;
 mod process;
 pub mod recent;

@@ -19,6 +19,7 @@ use crate::handover::Predecessor;
 use crate::metrics::Metrics;
 use crate::metrics::stats::ServerStats;
 use crate::proxy::access_log::AccessLog;
+use crate::proxy::files;
 use crate::proxy::health_report;
 use crate::proxy::worker::Phase;
 use crate::proxy::worker::Shared;
@@ -43,6 +44,9 @@ pub(super) async fn start(
     file: Option<PathBuf>,
     asked: Option<(Predecessor, Legacy)>,
 ) -> Result<App, StartError> {
+    if let Err(error) = files::raise_limit() {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
     let mut inherited = Inherited::from_service_manager()?;
     let (predecessor, histories, health) = match asked {
         Some((predecessor, legacy)) => {
@@ -102,7 +106,8 @@ impl Ready {
             histories,
             own: listening.own(&config),
         })?;
-        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let files = files::warning(&config.server.limits);
+        warnings.iter().chain(&files).for_each(|warning| tracing::warn!("{warning}"));
         let (phase, phases) = watch::channel(Phase::Starting);
         let tables = Arc::clone(controller.tables());
         let (reports, reported) = health_report::channel();

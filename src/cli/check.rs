@@ -12,6 +12,7 @@ use crate::config::ConfigErrors;
 use crate::control::pool_at::PoolAt;
 use crate::control::settings::PoolConfig;
 use crate::placement::PlacementSettings;
+use crate::proxy::files;
 use crate::section::Report;
 use crate::store;
 use crate::store::StoreError;
@@ -100,6 +101,7 @@ fn all_warnings(config: &Config) -> Result<Vec<String>, Failure> {
             Vec::new()
         }
     };
+    found.extend(files::warning(&config.server.limits));
     for pool in &config.pools {
         let history = histories.iter().find(|history| history.pool() == pool.settings.name);
         found.extend(warnings(pool, history));

@@ -3,6 +3,7 @@
 use crate::cluster::health::Mark;
 use crate::metrics::PoolView;
 use crate::metrics::Shared;
+use crate::metrics::limit::Limit;
 use crate::metrics::process::Process;
 use crate::metrics::stats::CLASS_NAMES;
 use crate::metrics::stats::HistogramSum;
@@ -213,6 +214,16 @@ fn server(shared: &Shared) -> Vec<Family> {
     let mut dropped =
         Family::counter("ringway_access_log_dropped_total", "Access log lines dropped because the log was too slow.");
     dropped.add(&[], stats.stripes.sum(|stripe| &stripe.log_lines_dropped) as f64);
+    let mut held = Family::gauge("ringway_request_memory_bytes", "What requests hold in memory, by estimate.");
+    held.add(&[], stats.stripes.level(|stripe| &stripe.request_bytes) as f64);
+    let mut hits = Family::counter(
+        "ringway_limit_hits_total",
+        "How often something was refused, cut or closed for a limit, by the name of that in the config.",
+    );
+    for limit in Limit::ALL {
+        let count = stats.stripes.sum(|stripe| stripe.limit_hits.of(limit));
+        hits.add(&[("limit", limit.name())], count as f64);
+    }
     let mut successful =
         Family::gauge("ringway_config_last_reload_successful", "1 when the last reload of the config was applied.");
     successful.add(&[], stats.reload_successful.load(Relaxed) as f64);
@@ -223,7 +234,7 @@ fn server(shared: &Shared) -> Vec<Family> {
     seconds.add(&[], stats.reload_success_seconds.load(Relaxed) as f64);
     let mut build = Family::gauge("ringway_build_info", "1, with the version as a label.");
     build.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-    vec![connections, resting, dropped, successful, seconds, build]
+    vec![connections, resting, dropped, held, hits, successful, seconds, build]
 }
 
 fn process() -> Vec<Family> {

@@ -1,5 +1,6 @@
 //! Counters that the data plane writes: one stripe per worker, each on cache lines of its own, summed at scrape.
 
+use crate::metrics::limit::LimitHits;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,6 +28,11 @@ impl<T> Striped<T> {
     /// The stripe of worker `worker`.
     pub fn of(&self, worker: usize) -> &T {
         &self.stripes[worker % self.stripes.len()].0
+    }
+
+    /// How many stripes there are.
+    pub fn count(&self) -> usize {
+        self.stripes.len()
     }
 
     /// The sum of one counter over all stripes.
@@ -280,6 +286,10 @@ pub struct ServerStripe {
     pub resting_connections: Gauge,
     /// Access log lines dropped because the log could not keep up.
     pub log_lines_dropped: Counter,
+    /// What requests hold in memory, in bytes.
+    pub request_bytes: Gauge,
+    /// How often each limit struck.
+    pub limit_hits: LimitHits,
 }
 
 /// Counters of a node; they outlive routing tables and address changes.

@@ -355,7 +355,10 @@ async fn send(
         Some(connection) => connection,
         None => {
             // In a box, because few requests need what that takes.
-            let connected = Box::pin(node.connection(settings, turn.may_reuse)).await;
+            let mut connected = Box::pin(node.connection(settings, turn.may_reuse)).await;
+            if matches!(connected, Err(ConnectFailure::Local)) && exchange.makes_room() {
+                connected = Box::pin(node.connection(settings, false)).await;
+            }
             now = Instant::now();
             connected.map_err(|cause| Failed::to_connect(name(), cause))?
         }

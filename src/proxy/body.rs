@@ -1,8 +1,10 @@
-//! Response bodies on their way through, never held whole; and how all bodies are watched for silence.
+//! Response bodies on their way through, never held whole.
 
 use crate::cluster::health::LiveFailure;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::streams;
+use crate::proxy::streams::Turn;
 use crate::proxy::trailers::TrailerTerms;
 use bytes::Bytes;
 use http_body::Body;
@@ -19,7 +21,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Measures silence, looking at the clock only when there is some.
-pub(super) struct Silence {
+struct Silence {
     patience: Duration,
     since: Option<Instant>,
     alarm: Alarm,
@@ -27,17 +29,17 @@ pub(super) struct Silence {
 
 impl Silence {
     /// Nothing is waited for yet.
-    pub(super) fn new(patience: Duration) -> Silence {
+    fn new(patience: Duration) -> Silence {
         Silence { patience, since: None, alarm: Alarm::default() }
     }
 
     /// Something came.
-    pub(super) fn broken(&mut self) {
+    fn broken(&mut self) {
         self.since = None;
     }
 
     /// Ready when nothing came for longer than the patience.
-    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = *self.since.get_or_insert_with(Instant::now);
         self.alarm.poll(since + self.patience, cx)
     }
@@ -61,6 +63,8 @@ pub(crate) struct NodeBody {
     patience: Option<Duration>,
     /// Made at the first silence: most bodies come at once.
     silence: Option<Box<Silence>>,
+    /// What has come and is yet to be handed over.
+    rest: Bytes,
     /// Bytes handed over since the body last had to wait.
     burst: usize,
     trailers: TrailerTerms,
@@ -82,8 +86,9 @@ impl ResponseBody {
         trailers: TrailerTerms,
         exchange: Box<Exchange>,
     ) -> ResponseBody {
-        let silence = None;
-        let mut body = NodeBody { incoming, patience, silence, burst: 0, trailers, is_truncated: false, exchange };
+        let (silence, rest) = (None, Bytes::new());
+        let mut body =
+            NodeBody { incoming, patience, silence, rest, burst: 0, trailers, is_truncated: false, exchange };
         // A body that is over before it began (204, HEAD, length 0) is never polled.
         if body.incoming.is_end_stream() {
             body.exchange.complete();
@@ -99,14 +104,18 @@ impl Body for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
         match self.get_mut() {
             ResponseBody::Local(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            ResponseBody::Node(body) => body.poll(cx),
+            ResponseBody::Node(body) => {
+                let polled = body.poll(cx);
+                body.exchange.pass_turn(if polled.is_ready() { Turn::Client } else { Turn::Node });
+                polled
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             ResponseBody::Local(body) => body.is_end_stream(),
-            ResponseBody::Node(body) => body.incoming.is_end_stream(),
+            ResponseBody::Node(body) => body.rest.is_empty() && body.incoming.is_end_stream(),
         }
     }
 
@@ -136,9 +145,17 @@ impl NodeBody {
         polled
     }
 
+    /// As much of what is left as HTTP/2 is given at a time.
+    fn next_piece(&mut self) -> Bytes {
+        self.rest.split_to(self.rest.len().min(streams::PIECE_BYTES))
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
         if self.is_truncated {
             return Poll::Ready(Some(Err(ResponseBroken::Truncated)));
+        }
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(self.next_piece()))));
         }
         if self.burst >= BURST_BYTES_MAX {
             self.burst = 0;
@@ -153,10 +170,15 @@ impl NodeBody {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 self.burst += length;
                 self.exchange.sent(length);
+                self.exchange.memory.hold_response(length);
                 if self.incoming.is_end_stream() {
                     self.exchange.complete();
                 }
                 match frame.into_trailers().map(|trailers| self.trailers.pass(trailers)) {
+                    Err(frame) if length > streams::PIECE_BYTES && self.exchange.is_http2() => {
+                        self.rest = frame.into_data().unwrap_or_default();
+                        Poll::Ready(Some(Ok(Frame::data(self.next_piece()))))
+                    }
                     Err(frame) => Poll::Ready(Some(Ok(frame))),
                     Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                     // What follows them is the end.
@@ -176,6 +198,7 @@ impl NodeBody {
             }
             Poll::Pending => {
                 self.burst = 0;
+                self.exchange.memory.hold_response(0);
                 let Some(patience) = self.patience else {
                     return Poll::Pending;
                 };

@@ -1,8 +1,10 @@
 //! A client's connection: which protocol it speaks, whether it dawdles, and how it is told to leave.
 
+use crate::metrics::limit::Limit;
 use crate::proxy::gather;
 use crate::proxy::inspector::Inspector;
 use crate::proxy::limits::Limits;
+use crate::proxy::streams::Turn;
 use crate::proxy::worker::Phase;
 use bytes::Buf;
 use bytes::Bytes;
@@ -46,6 +48,12 @@ pub(crate) struct ClientState {
     stalled_since: Cell<Option<Instant>>,
     /// Whether nothing is read until the request of the moment is answered.
     is_reading_held: Cell<bool>,
+    /// Whose turn it is in the stream that is polled, once that is known.
+    turn: Cell<Option<Turn>>,
+    /// Streams that were reset lately.
+    resets: Cell<u32>,
+    /// Since when they are counted.
+    resets_since: Cell<Option<Instant>>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
 }
@@ -55,6 +63,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A client that said nothing for this long is likely to say nothing for longer.
 const REST_AFTER: Duration = Duration::from_secs(1);
+
+/// How long streams that were reset are counted together.
+const RESETS_WINDOW: Duration = Duration::from_secs(30);
 
 /// What the worker asks of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +93,9 @@ impl ClientState {
             idle_since: Cell::new(Instant::now()),
             stalled_since: Cell::new(None),
             is_reading_held: Cell::new(false),
+            turn: Cell::new(None),
+            resets: Cell::new(0),
+            resets_since: Cell::new(None),
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
         })
@@ -113,6 +127,31 @@ impl ClientState {
         }
     }
 
+    /// Whether the client speaks HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.is_http2.get()
+    }
+
+    /// The stream that is polled goes on when it is somebody's turn.
+    pub(crate) fn pass_turn(&self, turn: Turn) {
+        self.turn.set(Some(turn));
+    }
+
+    /// Whose turn it is since this was last asked, if anybody's.
+    pub(crate) fn take_turn(&self) -> Option<Turn> {
+        self.turn.take()
+    }
+
+    /// A stream was reset before its response was complete. Returns whether more were than `max` in half a minute.
+    pub(crate) fn stream_was_reset(&self, now: Instant, max: u32) -> bool {
+        if self.resets_since.get().is_none_or(|since| now.saturating_duration_since(since) > RESETS_WINDOW) {
+            self.resets_since.set(Some(now));
+            self.resets.set(0);
+        }
+        self.resets.set(self.resets.get().saturating_add(1));
+        self.resets.get() > max
+    }
+
     /// Bytes came: unless a request is open, they begin a head.
     fn bytes_came(&self) {
         if self.busy.get() == 0 && !self.is_http2.get() {
@@ -139,34 +178,41 @@ impl ClientState {
         self.busy.get() == 0 && !self.has_begun.get() && self.stalled_since.get().is_none()
     }
 
-    /// What a connection should be told that has overstayed. A head that took longer than `head-timeout` must go at
-    /// once, and so must a client that takes nothing of its response for longer than `idle-timeout`; one that was idle
-    /// for so long may say goodbye, and so may one that is still silent when the process closes.
-    pub(crate) fn overstayed(&self, limits: &Limits, phase: Phase) -> Option<Order> {
-        if self.stalled_since.get().is_some_and(|since| since.elapsed() > limits.idle_timeout) {
-            return Some(Order::Abort);
+    /// What a connection should be told that has overstayed, and for which limit if that is no mere idleness. A head
+    /// that took longer than `head-timeout` must go at once, and so must a client that takes nothing of its response
+    /// for longer than `write-timeout`; one that was idle for so long may say goodbye, and so may one that is still
+    /// silent when the process closes. What a client of HTTP/2 has not taken by `write-timeout` after that, it never
+    /// will.
+    pub(crate) fn overstayed(&self, limits: &Limits, phase: Phase) -> Option<(Order, Option<Limit>)> {
+        if self.stalled_since.get().is_some_and(|since| since.elapsed() > limits.write_timeout) {
+            return Some((Order::Abort, Some(Limit::WriteTimeout)));
         }
         if self.busy.get() > 0 {
             return None;
         }
         if let Some(since) = self.head_since.get() {
-            return (since.elapsed() > limits.head_timeout).then_some(Order::Abort);
+            return (since.elapsed() > limits.head_timeout).then_some((Order::Abort, Some(Limit::HeadTimeout)));
         }
         let idle = self.idle_since.get().elapsed();
         let is_leaving = phase >= Phase::HandedOver;
         let patience = if is_leaving { LAST_WORDS.min(limits.idle_timeout) } else { limits.idle_timeout };
-        if idle > patience {
-            return Some(Order::Finish);
+        if self.is_http2.get() && idle > patience.saturating_add(limits.write_timeout) {
+            return Some((Order::Abort, Some(Limit::WriteTimeout)));
         }
-        (idle > REST_AFTER && self.is_known.get() && !self.is_http2.get()).then_some(Order::Rest)
+        if idle > patience {
+            return Some((Order::Finish, None));
+        }
+        (idle > REST_AFTER && self.is_known.get() && !self.is_http2.get()).then_some((Order::Rest, None))
     }
 
-    /// Tells the connection what to do; until it has rested, orders only get stricter.
-    pub(crate) fn order(&self, order: Order) {
-        if self.order.get() < order {
+    /// Tells the connection what to do; until it has rested, orders only get stricter. Returns whether this one does.
+    pub(crate) fn order(&self, order: Order) -> bool {
+        let is_news = self.order.get() < order;
+        if is_news {
             self.order.set(order);
             self.wake();
         }
+        is_news
     }
 
     /// The connection is needed again.
@@ -202,6 +248,25 @@ impl ClientState {
         }
     }
 }
+
+/// Tells those of `clients` to leave that have been idle for longest, a few at a time; none that is so only since the
+/// moment, because it may be about to ask.
+pub(crate) fn close_longest_idle<'a>(clients: impl Iterator<Item = &'a ClientState>, now: Instant) {
+    let is_leaving = |client: &ClientState| client.order.get() >= Order::Finish;
+    let since = |client: &&ClientState| client.idle_since.get();
+    let idle = clients.filter(|client| client.is_idle() && !is_leaving(client));
+    let mut idle: Vec<&ClientState> =
+        idle.filter(|client| now.saturating_duration_since(since(client)) > REST_AFTER).collect();
+    if idle.len() > CLOSE_AT_ONCE {
+        idle.select_nth_unstable_by_key(CLOSE_AT_ONCE, since);
+    }
+    for client in idle.iter().take(CLOSE_AT_ONCE) {
+        client.order(Order::Finish);
+    }
+}
+
+/// How many idle connections are closed at a time when files are short.
+const CLOSE_AT_ONCE: usize = 16;
 
 /// The client's stream with the bytes read while finding out the protocol.
 pub(crate) struct ClientStream {

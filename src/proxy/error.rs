@@ -1,6 +1,7 @@
 //! Every way a request can fail in the data plane: its status, its Proxy-Status and whether it may be tried again.
 
 use crate::cluster::networks::Forbidden;
+use crate::metrics::limit::Limit;
 use http::StatusCode;
 use std::fmt::Write;
 use std::io;
@@ -17,7 +18,7 @@ pub enum ProxyError {
     /// The request body broke off or was malformed: the client's fault, never a node's.
     #[error("the request body ended early or was malformed")]
     ClientBody,
-    /// The client sent nothing of its body for `limits.body-timeout`.
+    /// The client sent nothing of its body for `limits.body-timeout`, or less than `limits.min-body-rate`.
     #[error("the request body did not arrive in time")]
     ClientBodyTimeout,
     /// CONNECT asks for a tunnel to anywhere, which is not this proxy's job.
@@ -94,6 +95,9 @@ pub enum ProxyError {
         /// The pool.
         pool: String,
     },
+    /// Requests hold nearly `limits.max-request-memory`.
+    #[error("this proxy has too much to do")]
+    Overloaded,
     /// The request target is longer than `limits.max-target-bytes`.
     #[error("the request target is too long")]
     TargetTooLong,
@@ -170,6 +174,7 @@ impl ProxyError {
             Self::NoNode { .. }
             | Self::NodeDown { .. }
             | Self::NodesDown { .. }
+            | Self::Overloaded
             | Self::QueueTimeout { .. }
             | Self::TooManyWaiting { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::KeyBodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -205,6 +210,7 @@ impl ProxyError {
             Self::QueueTimeout { .. } | Self::TooManyWaiting { .. } => "connection_limit_reached",
             Self::Loop => "proxy_loop_detected",
             Self::NoPool => "destination_not_found",
+            Self::Overloaded => "proxy_internal_response",
             Self::NodeClosed { .. } => "connection_terminated",
             Self::NodeProtocol { .. } => "http_protocol_error",
         }
@@ -230,6 +236,16 @@ impl ProxyError {
             write!(value, "; next-hop=\"{node}\"").expect("writing to a string cannot fail");
         }
         value
+    }
+
+    /// The limit that the request is over, but for those of bodies, which count where they strike.
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::HeadersTooMany => Some(Limit::MaxHeaders),
+            Self::Overloaded => Some(Limit::MaxRequestMemory),
+            Self::TargetTooLong => Some(Limit::MaxTargetBytes),
+            _ => None,
+        }
     }
 
     /// Whether the client would otherwise go on sending a body nobody reads: the connection must end.

@@ -2,16 +2,22 @@
 
 use crate::cluster::health::LiveFailure;
 use crate::cluster::health::Note;
+use crate::metrics::limit::Limit;
 use crate::proxy::access_log::Entry;
 use crate::proxy::admission::InFlight;
 use crate::proxy::alarm::Alarm;
+use crate::proxy::client::Order;
+use crate::proxy::error::ProxyError;
 use crate::proxy::error::RetryReason;
 use crate::proxy::local::LocalPool;
+use crate::proxy::memory::Charge;
 use crate::proxy::pick::Chosen;
 use crate::proxy::pick::Way;
 use crate::proxy::request_body::Upload;
+use crate::proxy::request_body::UploadFailure;
 use crate::proxy::server::Client;
 use crate::proxy::settings::PoolSettings;
+use crate::proxy::streams::Turn;
 use crate::proxy::upstream::Connection;
 use crate::proxy::upstream::LocalNode;
 use crate::proxy::via::Via;
@@ -67,6 +73,7 @@ pub(crate) struct Exchange {
     /// The owner of its key, where that had enough to do.
     spilled_from: Option<Rc<LocalNode>>,
     pub(crate) log: Option<Box<Entry>>,
+    pub(crate) memory: Charge,
     /// The timer of the client's connection, for as long as this request needs one.
     alarm: Alarm,
     pub(crate) started: Instant,
@@ -134,6 +141,7 @@ impl Exchange {
             decision: None,
             spilled_from: None,
             log,
+            memory: Charge::new(worker),
             alarm: client.alarm.take(),
             started: now,
             ready: now,
@@ -171,6 +179,12 @@ impl Exchange {
         if let Some(at) = &mut self.node {
             at.max_idle = 0;
         }
+    }
+
+    /// There is no file for a connection to a node: whether some that were idle could be closed.
+    pub(crate) fn makes_room(&self) -> bool {
+        self.worker.stats().limit_hits.hit(Limit::Files);
+        self.worker.make_room()
     }
 
     /// The request is at no node, and waits for one.
@@ -348,13 +362,26 @@ impl Exchange {
     }
 
     /// The proxy answers itself; the answer still counts as the node's where one had been reached.
-    pub(crate) fn refused(&mut self, status: u16) {
-        self.status = status;
+    pub(crate) fn refused(&mut self, error: &ProxyError) {
+        self.status = error.status().as_u16();
+        if let Some(limit) = error.limit() {
+            self.worker.stats().limit_hits.hit(limit);
+        }
     }
 
     /// The connection that the response comes over, until that is complete.
     pub(crate) fn connection(&mut self) -> Option<&mut Connection> {
         self.node.as_mut().and_then(|at| at.connection.as_deref_mut())
+    }
+
+    /// Whether the response goes over HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.client.state.is_http2()
+    }
+
+    /// Whose turn it is in the response, which is polled.
+    pub(crate) fn pass_turn(&self, turn: Turn) {
+        self.client.state.pass_turn(turn);
     }
 
     /// `length` more bytes of the response body went to the client.
@@ -381,6 +408,21 @@ impl Exchange {
         let at = self.node.as_mut()?;
         at.node.stats().tunnels.add(1);
         at.connection.take()
+    }
+
+    /// Whether it ends before its response is complete, and that is not the fault of the node.
+    fn is_abandoned(&self) -> bool {
+        let is_unanswered = self.status == CLIENT_LEFT && self.upstream_duration.is_none();
+        let at = self.node.as_ref().filter(|at| at.connection.is_some());
+        is_unanswered || at.is_some_and(|at| at.verdict != Some(Verdict::Failed))
+    }
+
+    /// Counts a stream that its client has reset, or that had to be reset; a client that makes a habit of it is cut.
+    fn count_reset(&self, now: Instant) {
+        let max = self.worker.table().table.server.limits.max_resets;
+        if self.client.state.stream_was_reset(now, max) && self.client.state.order(Order::Abort) {
+            self.worker.stats().limit_hits.hit(Limit::MaxResets);
+        }
     }
 
     fn count(&self, duration: Duration) {
@@ -437,8 +479,14 @@ impl Drop for Exchange {
         self.write_log(duration);
         self.client.alarm.set(std::mem::take(&mut self.alarm));
         self.client.state.request_ended(now);
+        if self.is_http2() && self.is_abandoned() {
+            self.count_reset(now);
+        }
         if let Some(upload) = &self.upload {
             upload.settled();
+            if let Some(limit) = upload.failure.get().and_then(UploadFailure::limit) {
+                self.worker.stats().limit_hits.hit(limit);
+            }
         }
         self.leave_node();
     }

@@ -16,10 +16,12 @@ use crate::proxy::inbound::Inbound;
 use crate::proxy::key_body;
 use crate::proxy::limits::Limits;
 use crate::proxy::local::LocalTable;
+use crate::proxy::memory;
 use crate::proxy::pick::Order;
 use crate::proxy::request_body::BodyTerms;
 use crate::proxy::server::Client;
 use crate::proxy::settings::NoKey;
+use crate::proxy::streams::Turn;
 use crate::proxy::table::PoolTable;
 use crate::proxy::trailers::TrailerTerms;
 use crate::proxy::worker::Phase;
@@ -69,6 +71,7 @@ pub(crate) fn serve(
         // HTTP/1 clients are told to leave response by response; HTTP/2 has GOAWAY.
         if version == Version::HTTP_2 {
             headers::detach(response.headers_mut());
+            client.state.pass_turn(Turn::Client);
         } else if worker.phase() != Phase::Running && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -77,7 +80,7 @@ pub(crate) fn serve(
 }
 
 fn refuse(error: &ProxyError, exchange: &mut Exchange) -> Response<ResponseBody> {
-    exchange.refused(error.status().as_u16());
+    exchange.refused(error);
     problem(error)
 }
 
@@ -120,6 +123,10 @@ impl Prepared {
         exchange: &mut Exchange,
     ) -> Result<Prepared, ProxyError> {
         let table = worker.table();
+        let limits = &table.table.server.limits;
+        if !exchange.memory.has_room(limits.max_request_memory) {
+            return Err(ProxyError::Overloaded);
+        }
         let inbound = Inbound::accept(client, &mut request, &table.table.server)?;
         client.state.expect_end(inbound.is_last);
         if let Some(log) = &mut exchange.log {
@@ -129,13 +136,17 @@ impl Prepared {
         let pool = &table.table.pools()[choice.pool];
         let upgrade = inbound.upgrade.clone();
         let may_repeat = request.method().is_idempotent() && upgrade.is_none();
+        let is_in_body = matches!(choice.aim, Aim::InBody(_));
         let terms = BodyTerms {
-            patience: table.table.server.limits.body_timeout,
+            patience: limits.body_timeout,
+            min_rate: limits.min_body_rate,
             replay_max: if may_repeat { pool.settings.max_replay_body } else { 0 },
-            is_read_ahead: matches!(choice.aim, Aim::InBody(_)),
+            read_ahead_max: if is_in_body { pool.settings.max_key_body } else { 0 },
             trailers: inbound.trailers,
         };
+        exchange.memory.add(memory::head_bytes(&request));
         let (request, upload) = inbound.outbound(client, request, &pool.settings, terms);
+        exchange.memory.add(request.body().may_hold());
         exchange.upload = upload;
         Ok(Prepared { table, choice, outbound: Outbound::new(request, may_repeat), upgrade })
     }

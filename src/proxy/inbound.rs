@@ -132,7 +132,7 @@ impl Inbound {
     ) -> (Request<RequestBody>, Option<Rc<Upload>>) {
         let (mut parts, incoming) = request.into_parts();
         // Who reads ahead has told the client to go on.
-        let is_held_back = self.found.expect && expects_continue(&parts) && !terms.is_read_ahead;
+        let is_held_back = self.found.expect && expects_continue(&parts) && terms.read_ahead_max == 0;
         let go_ahead = is_held_back.then(|| Arc::new(Notify::new()));
         let (body, upload) = RequestBody::new(incoming, terms, go_ahead.clone());
         self.rewrite(client, &mut parts, pool);

@@ -1,6 +1,7 @@
 //! The data plane: accepts, finds the node of each request, forwards and streams.
 
 pub mod access_log;
+mod addresses;
 mod admission;
 mod alarm;
 mod attempt;
@@ -8,6 +9,7 @@ mod body;
 mod client;
 pub mod error;
 mod exchange;
+pub mod files;
 mod forward;
 mod framing;
 mod gather;
@@ -20,12 +22,16 @@ mod key_body;
 pub mod leaving;
 pub mod limits;
 mod local;
+mod memory;
 pub mod node_gate;
+mod pace;
 mod pick;
 mod request_body;
 pub mod resolved;
 mod server;
 pub mod settings;
+mod spread;
+mod streams;
 pub mod table;
 pub mod trailers;
 mod tunnel;

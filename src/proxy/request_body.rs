@@ -1,8 +1,9 @@
 //! Request bodies: taken from their client once, held no longer than they have to be, and handed over to nodes.
 
-use crate::proxy::body::Silence;
+use crate::metrics::limit::Limit;
 use crate::proxy::error::ProxyError;
 use crate::proxy::held_body::HeldBody;
+use crate::proxy::pace::Pace;
 use crate::proxy::trailers::TrailerTerms;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -68,13 +69,26 @@ pub(crate) enum UploadFailure {
     Broken,
     /// Nothing came for `limits.body-timeout`.
     Silent,
+    /// It came more slowly than `limits.min-body-rate`.
+    Slow,
+}
+
+impl UploadFailure {
+    /// The limit that made it one.
+    pub(crate) fn limit(self) -> Option<Limit> {
+        match self {
+            UploadFailure::Broken => None,
+            UploadFailure::Silent => Some(Limit::BodyTimeout),
+            UploadFailure::Slow => Some(Limit::MinBodyRate),
+        }
+    }
 }
 
 impl From<UploadFailure> for ProxyError {
     fn from(failure: UploadFailure) -> ProxyError {
         match failure {
             UploadFailure::Broken => ProxyError::ClientBody,
-            UploadFailure::Silent => ProxyError::ClientBodyTimeout,
+            UploadFailure::Silent | UploadFailure::Slow => ProxyError::ClientBodyTimeout,
         }
     }
 }
@@ -84,10 +98,13 @@ impl From<UploadFailure> for ProxyError {
 pub(crate) struct BodyTerms {
     /// How long the client may be silent: `limits.body-timeout`.
     pub(crate) patience: Duration,
+    /// How many bytes it has to send each second, once its patience is over: `limits.min-body-rate`. Streams of gRPC
+    /// may be slow.
+    pub(crate) min_rate: u32,
     /// A body of at most so many bytes is held so that it can be sent again.
     pub(crate) replay_max: usize,
-    /// Whether it is looked at before a node is chosen.
-    pub(crate) is_read_ahead: bool,
+    /// How much of it may be looked at before a node is chosen; 0 where that is done without.
+    pub(crate) read_ahead_max: usize,
     /// Which trailers it may have.
     pub(crate) trailers: TrailerTerms,
 }
@@ -115,8 +132,10 @@ pub(crate) struct ClientBody {
 /// The client's side of a body.
 struct Source {
     incoming: Incoming,
-    silence: Silence,
+    pace: Pace,
     held: HeldBody,
+    /// How much of it may be held at most, before a node is chosen or to be sent again.
+    may_hold: usize,
     trailer_terms: TrailerTerms,
     /// Come after the last byte, if any that may pass.
     trailers: Option<HeaderMap>,
@@ -151,11 +170,16 @@ impl RequestBody {
             Box::pin(hold_back(Rc::clone(&upload), notify))
         });
         // What is known to be too large need not be held until it is.
-        let is_too_large = incoming.size_hint().lower() > terms.replay_max as u64;
+        let (least, most) = (incoming.size_hint().lower(), incoming.size_hint().upper().unwrap_or(u64::MAX));
+        let is_too_large = least > terms.replay_max as u64;
+        let replay_max = if is_too_large { 0 } else { terms.replay_max };
+        let may_hold = replay_max.max(terms.read_ahead_max);
+        let min_rate = if terms.trailers == TrailerTerms::Grpc { 0 } else { terms.min_rate };
         let source = Source {
             incoming,
-            silence: Silence::new(terms.patience),
-            held: HeldBody::new(if is_too_large { 0 } else { terms.replay_max }),
+            pace: Pace::new(terms.patience, min_rate),
+            held: HeldBody::new(replay_max),
+            may_hold: usize::try_from(most).unwrap_or(usize::MAX).min(may_hold),
             trailer_terms: terms.trailers,
             trailers: None,
             has_passed_trailers: false,
@@ -173,6 +197,11 @@ impl RequestBody {
             RequestBody::Empty => None,
             RequestBody::Client { body, .. } => Some(body),
         }
+    }
+
+    /// How much of it may be held in memory at most.
+    pub(crate) fn may_hold(&self) -> usize {
+        self.client().map_or(0, |body| body.source.borrow().may_hold)
     }
 
     /// Whether [`RequestBody::again`] may have an answer.
@@ -287,7 +316,7 @@ impl Source {
         upload.awaits_client.set(polled.is_pending());
         let failure = match polled {
             Poll::Ready(Some(Ok(frame))) => {
-                self.silence.broken();
+                self.pace.came();
                 match frame.into_data() {
                     Ok(piece) => {
                         upload.bytes.set(upload.bytes.get() + piece.len() as u64);
@@ -306,10 +335,7 @@ impl Source {
                 return Poll::Ready(Ok(None));
             }
             Poll::Ready(Some(Err(_))) => UploadFailure::Broken,
-            Poll::Pending => {
-                ready!(self.silence.poll_over(cx));
-                UploadFailure::Silent
-            }
+            Poll::Pending => ready!(self.pace.poll_over(upload.bytes.get(), cx)),
         };
         upload.failure.set(Some(failure));
         Poll::Ready(Err(failure))

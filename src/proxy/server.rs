@@ -9,9 +9,10 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::forward;
 use crate::proxy::inbound::Host;
 use crate::proxy::limits::Limits;
+use crate::proxy::spread::Place;
+use crate::proxy::streams::StreamExecutor;
 use crate::proxy::tunnel::Tunnel;
 use crate::proxy::via::Via;
-use crate::proxy::worker::Place;
 use crate::proxy::worker::Worker;
 use http::HeaderValue;
 use http::StatusCode;
@@ -32,9 +33,6 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Flow-control windows of HTTP/2: what a client may send ahead on one stream and on one connection.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Response bytes of one HTTP/2 stream that may wait to be written.
 const STREAM_SEND_BYTES: usize = 256 * 1024;
 /// A peer that leaves a ping unanswered for this long is gone.
@@ -252,9 +250,10 @@ fn note_refusal(worker: &Worker, client: &Client, error: &hyper::Error) {
 
 async fn serve_http2(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStream) -> Result<(), ServeError> {
     let (state, limits) = (Rc::clone(&client.state), worker.table().table.server.limits.clone());
+    let executor = StreamExecutor::new(worker, &state, limits.write_timeout);
     // In a box, because hyper moves it several times until the stream has a task of its own.
     let service = service_fn(|request| Box::pin(forward::serve(worker, &client, request)));
-    let connection = pin!(http2_settings(&limits).serve_connection(TokioIo::new(stream), service));
+    let connection = pin!(http2_settings(&limits, executor).serve_connection(TokioIo::new(stream), service));
     let follow = |order, connection: Pin<&mut http2::Connection<_, _, _>>| match order {
         Order::Serve | Order::Rest => true,
         Order::Finish => {
@@ -273,28 +272,20 @@ fn http1_settings(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2_settings(limits: &Limits) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
+fn http2_settings(limits: &Limits, executor: StreamExecutor) -> http2::Builder<StreamExecutor> {
+    let mut builder = http2::Builder::new(executor);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams)
-        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(limits.max_header_list_bytes)
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        // In all that the connection lives: a client that makes no mistakes has none.
+        .max_local_error_reset_streams(Some(limits.max_resets as usize))
         .max_send_buf_size(STREAM_SEND_BYTES)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_PATIENCE);
     builder
-}
-
-/// Runs hyper's HTTP/2 streams as tasks of this thread.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
 }
 
 /// Drives a connection that follows the orders given to its client: `follow` is told of each stricter one, and answers

@@ -3,6 +3,8 @@
 use crate::cluster::node::NodeAddress;
 use crate::metrics::stats::NodeStripe;
 use crate::proxy::error::ConnectFailure;
+use crate::proxy::files::Files;
+use crate::proxy::files::NodeFile;
 use crate::proxy::gather;
 use crate::proxy::request_body::RequestBody;
 use crate::proxy::settings::PoolSettings;
@@ -53,6 +55,7 @@ pub(crate) struct LocalNode {
     /// The node as all workers know it.
     pub(crate) upstream: Arc<Upstream>,
     worker: usize,
+    files: Arc<Files>,
     idle: RefCell<Vec<Idle>>,
     /// All connections, in use or idle.
     open: RefCell<Slab<Arc<Waiting>>>,
@@ -108,17 +111,19 @@ pub(crate) struct OpenConnection {
 /// One of the connections that may be open to a node, from before it is opened.
 struct Slot {
     node: Rc<LocalNode>,
+    _file: NodeFile,
 }
 
 impl Slot {
-    /// One more, unless `max` are taken.
-    fn take(node: &Rc<LocalNode>, max: Option<u32>) -> Option<Slot> {
+    /// One more, unless `max` are taken or there are no files left.
+    fn take(node: &Rc<LocalNode>, max: Option<u32>) -> Result<Slot, ConnectFailure> {
         let upstream = &node.upstream;
+        let file = node.files.for_node().ok_or(ConnectFailure::Local)?;
         if upstream.load.try_connect(max.map_or(u64::MAX, u64::from)) {
-            return Some(Slot { node: Rc::clone(node) });
+            return Ok(Slot { node: Rc::clone(node), _file: file });
         }
         upstream.refused.note(node.worker);
-        None
+        Err(ConnectFailure::Limit)
     }
 }
 
@@ -133,8 +138,8 @@ pub(crate) type Answer = Result<Response<Incoming>, TrySendError<Request<Request
 
 impl LocalNode {
     /// No connections yet.
-    pub(crate) fn new(upstream: Arc<Upstream>, worker: usize) -> LocalNode {
-        LocalNode { upstream, worker, idle: RefCell::default(), open: RefCell::default() }
+    pub(crate) fn new(upstream: Arc<Upstream>, worker: usize, files: &Arc<Files>) -> LocalNode {
+        LocalNode { upstream, worker, files: Arc::clone(files), idle: RefCell::default(), open: RefCell::default() }
     }
 
     /// This worker's counters of the node.
@@ -174,7 +179,7 @@ impl LocalNode {
     }
 
     async fn connect(self: &Rc<Self>, settings: &PoolSettings) -> Result<Box<Connection>, ConnectFailure> {
-        let slot = Slot::take(self, settings.load.max_connections).ok_or(ConnectFailure::Limit)?;
+        let slot = Slot::take(self, settings.load.max_connections)?;
         let generation = self.upstream.resolved.generation();
         let stream = match tokio::time::timeout(settings.timeouts.connect, open(&self.upstream)).await {
             Ok(Ok(stream)) => stream,
@@ -234,6 +239,17 @@ impl LocalNode {
         }
     }
 
+    /// Closes all idle connections, and says how many there were.
+    pub(crate) fn close_idle(&self) -> usize {
+        let closed = self.idle.take().len();
+        self.count_closed(closed);
+        closed
+    }
+
+    fn count_closed(&self, idle: usize) {
+        self.stats().idle_connections.add(-i64::try_from(idle).unwrap_or(i64::MAX));
+    }
+
     fn sweep_idle(&self, now: Instant, is_leaving: bool) {
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
@@ -244,8 +260,7 @@ impl LocalNode {
             let mut cx = Context::from_waker(Waker::noop());
             idle.retain_mut(|idle| idle.is_fresh(now) && idle.connection.poll_over(&mut cx).is_pending());
         }
-        let closed = before - idle.len();
-        self.stats().idle_connections.add(-i64::try_from(closed).unwrap_or(i64::MAX));
+        self.count_closed(before - idle.len());
     }
 
     /// Cuts all connections: whoever waits for an answer, a body or a tunnel over one sees it break.

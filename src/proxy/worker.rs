@@ -1,16 +1,25 @@
 //! One data-plane thread: its runtime, its share of the clients, its own connections to nodes.
 
 use crate::cluster::health::Note;
+use crate::metrics::limit::Limit;
 use crate::metrics::stats::ServerStats;
 use crate::metrics::stats::ServerStripe;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::access_log::Entry;
+use crate::proxy::addresses::Counted;
+use crate::proxy::client;
 use crate::proxy::client::ClientState;
+use crate::proxy::files;
+use crate::proxy::files::Files;
 use crate::proxy::health_report::HealthReport;
+use crate::proxy::limits::Limits;
 use crate::proxy::local::LocalPool;
 use crate::proxy::local::LocalTable;
 use crate::proxy::server;
 use crate::proxy::server::Spares;
+use crate::proxy::spread::Newcomer;
+use crate::proxy::spread::Place;
+use crate::proxy::spread::Spread;
 use crate::proxy::table::RoutingTable;
 use crate::proxy::table::Upstream;
 use crate::proxy::upstream::LocalNode;
@@ -29,12 +38,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::net::TcpListener;
-use std::net::TcpStream;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::thread;
 use std::thread::JoinHandle;
@@ -105,7 +111,7 @@ impl Workers {
         }
         let queues: Vec<_> = (0..count).map(|_| mpsc::channel(HANDOVER_QUEUE)).collect();
         let (senders, receivers): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
-        let spread = Arc::new(Spread::new(senders));
+        let spread = Arc::new(Spread::new(senders, Files::of_process(count)));
         let (failed, failures) = std::sync::mpsc::channel();
         let mut threads = Vec::with_capacity(count);
         for (id, handed_over) in receivers.into_iter().enumerate() {
@@ -143,63 +149,6 @@ impl Workers {
     }
 }
 
-/// A client on its way from the worker that accepted it to the one that has fewer.
-struct Newcomer {
-    stream: TcpStream,
-    peer: IpAddr,
-    place: Place,
-}
-
-/// How many clients each worker has, and the way to hand one over.
-struct Spread {
-    admitted: AtomicUsize,
-    open: Vec<PaddedCount>,
-    senders: Vec<mpsc::Sender<Newcomer>>,
-}
-
-#[repr(align(128))]
-#[derive(Default)]
-struct PaddedCount(AtomicUsize);
-
-impl Spread {
-    fn new(senders: Vec<mpsc::Sender<Newcomer>>) -> Spread {
-        let open = senders.iter().map(|_| PaddedCount::default()).collect();
-        Spread { admitted: AtomicUsize::new(0), open, senders }
-    }
-
-    /// Admits one more client unless there are `max` already; a [`Place`] must follow.
-    fn try_admit(&self, max: usize) -> bool {
-        let one_more = |admitted| (admitted < max).then_some(admitted + 1);
-        self.admitted.fetch_update(Relaxed, Relaxed, one_more).is_ok()
-    }
-
-    /// The place of one that was admitted.
-    fn place(self: &Arc<Self>, worker: usize) -> Place {
-        self.open[worker].0.fetch_add(1, Relaxed);
-        Place { spread: Arc::clone(self), worker }
-    }
-
-    /// Who should take a connection that `worker` accepted: itself, unless another has fewer.
-    fn taker(&self, worker: usize) -> usize {
-        let own = self.open[worker].0.load(Relaxed);
-        let least = (0..self.open.len()).min_by_key(|id| self.open[*id].0.load(Relaxed)).unwrap_or(worker);
-        if self.open[least].0.load(Relaxed) < own { least } else { worker }
-    }
-}
-
-/// A client's place at a worker, counted before it is handed over, so that the next one goes elsewhere.
-pub(crate) struct Place {
-    spread: Arc<Spread>,
-    worker: usize,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.spread.open[self.worker].0.fetch_sub(1, Relaxed);
-        self.spread.admitted.fetch_sub(1, Relaxed);
-    }
-}
-
 /// The state of one data-plane thread.
 pub(crate) struct Worker {
     id: usize,
@@ -212,6 +161,8 @@ pub(crate) struct Worker {
     phase: Cell<Phase>,
     spread: Arc<Spread>,
     closed_one: Notify,
+    /// How often files were short when that was last looked at.
+    shortages: Cell<usize>,
     stats: Arc<ServerStats>,
     access_log: Option<AccessLog>,
     random: RefCell<fastrand::Rng>,
@@ -233,6 +184,7 @@ impl Worker {
             phase: Cell::new(Phase::Starting),
             spread,
             closed_one: Notify::new(),
+            shortages: Cell::new(0),
             stats: Arc::clone(&shared.stats),
             access_log: shared.access_log.clone(),
             random: RefCell::new(fastrand::Rng::new()),
@@ -256,6 +208,11 @@ impl Worker {
         self.stats.stripes.of(self.id)
     }
 
+    /// The counters of all workers.
+    pub(crate) fn all_stats(&self) -> &ServerStats {
+        &self.stats
+    }
+
     /// A uniformly random number.
     pub(crate) fn random(&self) -> u64 {
         self.random.borrow_mut().u64(..)
@@ -268,7 +225,7 @@ impl Worker {
 
     /// Takes from the retry budget of a pool; `false` when nothing is left.
     pub(crate) fn spend(&self, pool: &LocalPool, budget: BudgetSettings) -> bool {
-        pool.spend(self.id, self.started.elapsed(), budget, self.spread.open.len())
+        pool.spend(self.id, self.started.elapsed(), budget, self.spread.workers())
     }
 
     /// Whether requests are logged.
@@ -299,7 +256,7 @@ impl Worker {
     /// This worker's connections to a node.
     pub(crate) fn node(&self, upstream: &Arc<Upstream>) -> Rc<LocalNode> {
         let mut nodes = self.nodes.borrow_mut();
-        let new = || Rc::new(LocalNode::new(Arc::clone(upstream), self.id));
+        let new = || Rc::new(LocalNode::new(Arc::clone(upstream), self.id, &self.spread.files));
         Rc::clone(nodes.entry(upstream.id).or_insert_with(new))
     }
 
@@ -330,7 +287,7 @@ impl Worker {
         loop {
             let now = *phase.borrow_and_update();
             self.enter(now);
-            let is_empty = intake.is_empty() && self.spread.open[self.id].0.load(Relaxed) == 0;
+            let is_empty = intake.is_empty() && self.spread.open(self.id) == 0;
             if now == Phase::Ended || (now >= Phase::HandedOver && is_empty) {
                 return;
             }
@@ -374,37 +331,78 @@ impl Worker {
             let Some(accepted) = accepted.await else { return };
             match accepted {
                 Ok((stream, peer)) => {
+                    let Some(counted) = self.count_address(peer.ip()) else { continue };
                     self.wait_for_room().await;
-                    self.settle(stream, peer.ip());
+                    self.settle(stream, peer.ip(), counted);
                 }
                 Err(error) => {
                     // Out of file descriptors or memory: the queue of the kernel holds the client until some are free.
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if self.spread.may_complain(Instant::now()) {
+                        tracing::warn!(%error, "cannot accept a connection");
+                    }
+                    if files::is_shortage(&error) {
+                        self.stats().limit_hits.hit(Limit::Files);
+                        self.spread.files.note_shortage();
+                        self.make_room();
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    /// Waits while the process has `limits.max-connections` clients. A client waits here, the others in the listen
-    /// backlog.
+    /// Counts a new client for its address, if there is a limit; `None` when that has as many connections as it may.
+    /// Whose word is taken for other addresses is no single client.
+    fn count_address(&self, peer: IpAddr) -> Option<Option<Counted>> {
+        let table = self.table();
+        let server = &table.table.server;
+        let max = server.limits.max_connections_per_address;
+        if max == 0 || server.trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical())) {
+            return Some(None);
+        }
+        let counted = self.spread.addresses.try_count(peer, max);
+        if counted.is_none() {
+            self.stats().limit_hits.hit(Limit::MaxConnectionsPerAddress);
+        }
+        counted.map(Some)
+    }
+
+    /// Waits while the process has `limits.max-connections` clients, or as many as there are files for: then those that
+    /// have been idle for longest make room. A client waits here, the others in the listen backlog.
     async fn wait_for_room(&self) {
-        while !self.spread.try_admit(self.table().table.server.limits.max_connections) {
+        let mut is_counted = false;
+        while !self.spread.files.try_admit(self.table().table.server.limits.max_connections) {
+            let is_full = self.spread.files.is_full();
+            if !std::mem::replace(&mut is_counted, true) {
+                self.stats().limit_hits.hit(if is_full { Limit::Files } else { Limit::MaxConnections });
+            }
+            if is_full {
+                self.spread.files.note_shortage();
+                self.make_room();
+            }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
 
-    /// Serves a new client here, or hands it to a worker that has fewer, so that few long connections spread evenly.
-    fn settle(self: &Rc<Self>, stream: tokio::net::TcpStream, peer: IpAddr) {
-        let taker = self.spread.taker(self.id);
-        if taker == self.id {
-            return server::spawn(self, stream, peer, self.spread.place(self.id));
+    /// Closes connections to nodes that are idle, and if there are none, those to clients that were so for longest.
+    /// Returns whether any were to nodes, whose files are free at once.
+    pub(crate) fn make_room(&self) -> bool {
+        let closed: usize = self.nodes.borrow().values().map(|node| node.close_idle()).sum();
+        if closed == 0 {
+            client::close_longest_idle(self.clients.borrow().iter().map(|(_, client)| &**client), Instant::now());
         }
+        closed > 0
+    }
+
+    /// Serves a new client here, or hands it to a worker that has fewer, so that few long connections spread evenly.
+    fn settle(self: &Rc<Self>, stream: tokio::net::TcpStream, peer: IpAddr, counted: Option<Counted>) {
+        let taker = self.spread.taker(self.id);
         // A full queue means that the other is the busier one after all.
-        let Ok(permit) = self.spread.senders[taker].try_reserve() else {
-            return server::spawn(self, stream, peer, self.spread.place(self.id));
+        let way = if taker == self.id { None } else { self.spread.way_to(taker) };
+        let Some(permit) = way else {
+            return server::spawn(self, stream, peer, self.spread.place(self.id, counted));
         };
-        let place = self.spread.place(taker);
+        let place = self.spread.place(taker, counted);
         match stream.into_std() {
             Ok(stream) => permit.send(Newcomer { stream, peer, place }),
             Err(error) => tracing::warn!(%error, "a connection cannot be handed over"),
@@ -435,16 +433,27 @@ impl Worker {
         loop {
             tick.tick().await;
             let table = self.table();
-            let limits = &table.table.server.limits;
-            for (_, client) in self.clients.borrow().iter() {
-                if let Some(order) = client.overstayed(limits, self.phase()) {
-                    client.order(order);
-                }
-            }
+            self.sweep_clients(&table.table.server.limits);
             table.pools().iter().for_each(|pool| pool.sample(self.id, self.started.elapsed()));
             let mut nodes = self.nodes.borrow_mut();
             nodes.values().for_each(|node| node.sweep());
             nodes.retain(|_, node| !node.upstream.is_retired() || node.is_connected());
+            drop(nodes);
+            let shortages = self.spread.files.shortages();
+            if self.shortages.replace(shortages) != shortages {
+                self.make_room();
+            }
+        }
+    }
+
+    fn sweep_clients(&self, limits: &Limits) {
+        for (_, client) in self.clients.borrow().iter() {
+            if let Some((order, limit)) = client.overstayed(limits, self.phase())
+                && client.order(order)
+                && let Some(limit) = limit
+            {
+                self.stats().limit_hits.hit(limit);
+            }
         }
     }
 }
@@ -486,36 +495,5 @@ impl Drop for OpenGuard {
         if self.worker.phase() >= Phase::HandedOver {
             self.worker.closed_one.notify_one();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_hands_a_connection_over_only_to_one_that_has_fewer() {
-        let spread = spread_over(3);
-        assert_eq!(spread.taker(1), 1, "all are equally empty");
-        let _places = [1, 1, 0].map(|worker| {
-            assert!(spread.try_admit(3));
-            spread.place(worker)
-        });
-        assert_eq!(spread.taker(1), 2, "worker 2 has none");
-        assert_eq!(spread.taker(2), 2, "and keeps what it accepts");
-    }
-
-    #[test]
-    fn a_place_is_free_again_when_its_client_has_gone() {
-        let spread = spread_over(2);
-        assert!(spread.try_admit(1));
-        let place = spread.place(1);
-        assert!(!spread.try_admit(1));
-        drop(place);
-        assert!(spread.try_admit(1));
-    }
-
-    fn spread_over(workers: usize) -> Arc<Spread> {
-        Arc::new(Spread::new((0..workers).map(|_| mpsc::channel(1).0).collect()))
     }
 }

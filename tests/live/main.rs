@@ -8,11 +8,13 @@
 
 mod harness;
 
+mod bomb;
 mod churn;
 mod compat;
 mod crash;
 mod dialects;
 mod drains;
+mod few_files;
 mod full_disk;
 mod handover;
 mod imports;

@@ -110,6 +110,8 @@ fn of_traffic(sent: &Sent) -> Vec<Check> {
         (r#"sum(ringway_inflight_requests{pool="rooms",node=~"a|b|dead"})"#, none),
         (r#"ringway_retries_refused_total{pool="rooms"}"#, none),
         ("ringway_access_log_dropped_total", none),
+        ("sum(ringway_limit_hits_total)", none),
+        ("ringway_request_memory_bytes", Expected::Between(0.0, 1e6)),
         (r#"sum(ringway_resolve_failures_total{node=~"a|b|dead"})"#, none),
     ])
 }
@@ -214,7 +216,7 @@ fn assert_labels(prometheus: &mut Prometheus) {
 }
 
 /// The labels of each metric that has any, in alphabetical order.
-const LABELS: [(&str, &[&str]); 30] = [
+const LABELS: [(&str, &[&str]); 31] = [
     ("ringway_requests_total", &["code", "node", "pool"]),
     ("ringway_request_duration_seconds_count", &["pool"]),
     ("ringway_request_duration_seconds_bucket", &["le", "pool"]),
@@ -244,5 +246,6 @@ const LABELS: [(&str, &[&str]); 30] = [
     ("ringway_ring_imbalance_ratio", &["pool"]),
     ("ringway_connections", &["listener"]),
     ("ringway_resting_connections", &["listener"]),
+    ("ringway_limit_hits_total", &["limit"]),
     ("ringway_build_info", &["version"]),
 ];

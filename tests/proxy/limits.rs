@@ -46,6 +46,10 @@ async fn heads_of_http2_have_a_size_too() {
     assert_eq!(client.ask(crumbs).await.head.status, 431);
     let long = h2::get(&format!("http://a.test/{}", "x".repeat(1_024)));
     assert_eq!(client.ask(long).await.head.status, 414);
+    // Less than HTTP/1 allows.
+    let mut large = h2::get("http://a.test/");
+    large.headers_mut().insert("x-large", "x".repeat(20 << 10).parse().unwrap());
+    assert_eq!(client.ask(large).await.head.status, 431);
     assert_eq!(client.ask(h2::get("http://a.test/")).await.head.status, 200);
 }
 
@@ -75,6 +79,29 @@ async fn clients_beyond_the_limit_wait_their_turn() {
         }
         drop(second);
         proxy.metric_is("ringway_connections", &[], 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_over_all_workers() {
+    let node = Node::echo("a").await;
+    let limits = "max-connections-per-address = 2";
+    let proxy = Setup::of(&[&node]).limits(limits).workers(4).start();
+    let (mut first, mut second) = (proxy.connect().await, proxy.connect().await);
+    assert_eq!(first.ask(get("/", "")).await.status(), 200);
+    assert_eq!(second.ask(get("/", "")).await.status(), 200);
+    proxy.connect().await.closed().await;
+    proxy.metric_is("ringway_limit_hits_total", &["limit=\"max-connections-per-address\""], 1.0).await;
+    drop(first);
+    proxy.metric_is("ringway_connections", &[], 1.0).await;
+    assert_eq!(proxy.ask(get("/", "")).await.status(), 200);
+    // A balancer has as many as it likes.
+    let proxy = Setup::of(&[&node]).limits(limits).server("trusted-proxies = [\"127.0.0.0/8\"]").start();
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = proxy.connect().await;
+        assert_eq!(client.ask(get("/", "")).await.status(), 200);
+        clients.push(client);
     }
 }
 

@@ -135,7 +135,7 @@ async fn a_client_that_never_reads_on_is_cut_and_its_node_let_go() {
         while wire.try_write(&piece).await.is_ok() {}
     })
     .await;
-    let proxy = Setup::of(&[&node]).limits("idle-timeout = \"50ms\"").start();
+    let proxy = Setup::of(&[&node]).limits("write-timeout = \"50ms\"").start();
     let mut client = proxy.connect().await;
     client.write(get("/", "")).await;
     eventually("the node is let go", || node.ended() == 1).await;

@@ -36,11 +36,16 @@ pub(crate) struct Whole {
 
 impl H2 {
     pub(crate) async fn connect(address: SocketAddr) -> H2 {
+        H2::connect_with_window(address, None).await
+    }
+
+    /// With another flow-control window for each stream than the usual one.
+    pub(crate) async fn connect_with_window(address: SocketAddr, window: Option<u32>) -> H2 {
         let stream = within("connecting", TcpStream::connect(address)).await.expect("the proxy accepts");
         stream.set_nodelay(true).expect("an open socket");
         let mut builder = http2::Builder::new(TokioExecutor::new());
         // Without this the client holds back what the proxy is to refuse.
-        builder.initial_max_send_streams(1_000);
+        builder.initial_max_send_streams(1_000).initial_stream_window_size(window);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("a preface");
         let connection = tokio::spawn(async move {
             // How it ends is for the story to see in its streams.

@@ -154,6 +154,11 @@ impl Proxy {
         H2::connect(self.address).await
     }
 
+    /// A client that speaks HTTP/2, whose streams may bring so many bytes before it has read any.
+    pub(crate) async fn connect_h2_with_window(&self, bytes: u32) -> H2 {
+        H2::connect_with_window(self.address, Some(bytes)).await
+    }
+
     /// One request over a connection of its own.
     pub(crate) async fn ask(&self, request: impl AsRef<[u8]>) -> Message {
         self.connect().await.ask(request).await

@@ -1,0 +1,76 @@
+//! Clients of HTTP/2 that ask and take it back at once, which costs them less than it costs others.
+
+use crate::harness::h2;
+use crate::harness::h2::H2;
+use crate::harness::node::Node;
+use crate::harness::proxy::Proxy;
+use crate::harness::proxy::Setup;
+use crate::harness::within;
+
+/// A node that never answers `/hang`, answers `/half` by halves, and anything else with "ok".
+async fn node() -> Node {
+    Node::script("a", |mut wire| async move {
+        while let Some(head) = wire.try_head().await {
+            match head.target() {
+                "/hang" => drop(wire.rest().await),
+                "/half" => {
+                    wire.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok").await;
+                    wire.rest().await;
+                }
+                _ => wire.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await,
+            }
+        }
+    })
+    .await
+}
+
+fn cut(proxy: &Proxy) -> f64 {
+    proxy.metric("ringway_limit_hits_total", &["limit=\"max-resets\""])
+}
+
+/// Asks so many times, each time until the request is at the node, and takes it back.
+async fn reset(client: &mut H2, proxy: &Proxy, target: &str, times: usize) {
+    for _ in 0..times {
+        let stream = client.begin(h2::get(&format!("http://a.test{target}")));
+        proxy.metric_is("ringway_inflight_requests", &[], 1.0).await;
+        if target == "/half" {
+            drop(within("the head of the answer", stream).await.unwrap());
+        } else {
+            stream.abort();
+        }
+        proxy.metric_is("ringway_inflight_requests", &[], 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_too_many_requests_back_is_cut() {
+    for target in ["/hang", "/half"] {
+        let node = node().await;
+        let proxy = Setup::of(&[&node]).limits("max-resets = 5").start();
+        let mut client = proxy.connect_h2().await;
+        reset(&mut client, &proxy, target, 5).await;
+        assert_eq!(client.ask(h2::get("http://a.test/")).await.body, b"ok", "{target}");
+        assert!(cut(&proxy) < 0.5);
+        let mut other = proxy.connect_h2().await;
+        reset(&mut client, &proxy, target, 1).await;
+        client.closed().await;
+        assert!(cut(&proxy) > 0.5, "{target}");
+        assert_eq!(other.ask(h2::get("http://a.test/")).await.body, b"ok", "{target}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_node_breaks_off_is_not_held_against_the_client() {
+    let node = Node::script("a", |mut wire| async move {
+        wire.head().await;
+        wire.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok").await;
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).limits("max-resets = 1").pool("ejection = { failures = 0 }").start();
+    let mut client = proxy.connect_h2().await;
+    for _ in 0..4 {
+        let response = client.send(h2::get("http://a.test/")).await.unwrap();
+        assert!(h2::read(response).await.is_err());
+    }
+    assert!(cut(&proxy) < 0.5);
+}

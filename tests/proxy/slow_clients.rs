@@ -1,0 +1,122 @@
+//! Clients that take their time, so that what they hold is held for long.
+
+use crate::harness::eventually;
+use crate::harness::h2;
+use crate::harness::h2::Piped;
+use crate::harness::node::Node;
+use crate::harness::proxy::Proxy;
+use crate::harness::proxy::Setup;
+use crate::harness::proxy::get;
+use crate::harness::wire::Wire;
+use crate::harness::within;
+use http::Request;
+use std::time::Duration;
+
+const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// With their pauses these take longer than [`IMPATIENT`] allows in all.
+const PIECES: usize = 60;
+
+/// No silence here is as long as the timeout, but a byte now and then is not enough.
+const IMPATIENT: &str = "body-timeout = \"200ms\"\nmin-body-rate = 1000000";
+
+/// Writes `piece` again and again, with pauses in between, until the answer comes.
+async fn drip(client: &mut Wire, piece: &str) -> String {
+    let mut answer = Vec::new();
+    let dripped = async {
+        loop {
+            // The answer says why, where this fails.
+            client.try_write(piece.as_bytes()).await.unwrap_or_default();
+            if let Ok(came) = tokio::time::timeout(PAUSE, client.piece()).await {
+                answer = came.unwrap_or_default();
+                return;
+            }
+        }
+    };
+    within("an answer to the drip", dripped).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn struck(proxy: &Proxy, limit: &str, times: f64) {
+    proxy.metric_is("ringway_limit_hits_total", &[&format!("limit=\"{limit}\"")], times).await;
+}
+
+#[tokio::test]
+async fn a_client_that_drips_its_body_is_turned_away_and_its_node_not_blamed() {
+    let node = Node::script("a", |mut wire| async move {
+        wire.head().await;
+        wire.rest().await;
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).limits(IMPATIENT).start();
+    let mut client = proxy.connect().await;
+    client.write(CHUNKED).await;
+    let answer = drip(&mut client, "1\r\nx\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    client.rest().await;
+    eventually("the node is let go", || node.ended() == 1).await;
+    struck(&proxy, "min-body-rate", 1.0).await;
+    struck(&proxy, "body-timeout", 0.0).await;
+    proxy.metric_is("ringway_node_failures_total", &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn a_body_is_not_dripped_to_who_looks_for_its_key_either() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).pool("key = \"json:/user\"").limits(IMPATIENT).start();
+    let mut client = proxy.connect().await;
+    client.write(CHUNKED).await;
+    let answer = drip(&mut client, "1\r\n \r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(node.accepted(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_drips_its_body_goes_and_the_others_stay() {
+    let node = Node::script("a", |mut wire| async move {
+        while let Some(request) = wire.try_head().await {
+            if request.target() == "/slow" {
+                wire.rest().await;
+                return;
+            }
+            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).limits(IMPATIENT).start();
+    let mut client = proxy.connect_h2().await;
+    let (feed, body) = Piped::new();
+    let response = client.begin(Request::post("http://a.test/slow").body(body).unwrap());
+    let dripping = tokio::spawn(async move {
+        while feed.send("x").await {
+            tokio::time::sleep(PAUSE).await;
+        }
+    });
+    let response = within("an answer", response).await.unwrap().unwrap();
+    assert_eq!(response.status(), 408);
+    within("the drip ends", dripping).await.unwrap();
+    assert_eq!(client.ask(h2::get("http://a.test/")).await.body, b"ok");
+    struck(&proxy, "min-body-rate", 1.0).await;
+}
+
+#[tokio::test]
+async fn streams_of_grpc_and_bodies_without_a_rate_may_be_slow() {
+    for (limits, kind) in
+        [(IMPATIENT, "application/grpc+proto"), ("body-timeout = \"200ms\"\nmin-body-rate = 0", "a/b")]
+    {
+        let node = Node::echo("a").await;
+        let proxy = Setup::of(&[&node]).limits(limits).start();
+        let mut client = proxy.connect().await;
+        let fields = format!("Content-Type: {kind}\r\nTransfer-Encoding: chunked\r\n");
+        client.write(get("/", &fields).replace("GET", "POST")).await;
+        for _ in 0..PIECES {
+            client.write("1\r\nx\r\n").await;
+            tokio::time::sleep(PAUSE).await;
+        }
+        client.write("0\r\n\r\n").await;
+        let reply = client.response(true).await;
+        assert_eq!((reply.status(), reply.body.len()), (200, PIECES), "{kind}");
+    }
+}
