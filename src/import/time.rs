@@ -1,6 +1,6 @@
 //! Times as nginx and HAProxy write them, and whether Ringway has such.
 
-use crate::proxy::settings::TIMEOUTS;
+use crate::proxy::timeouts::TIMEOUTS;
 use std::time::Duration;
 
 /// The units of a program, in microseconds; the empty one is for a number alone.

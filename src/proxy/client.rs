@@ -23,6 +23,7 @@ use std::task::ready;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
 use tokio::io::Interest;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
@@ -38,6 +39,8 @@ pub(crate) struct ClientState {
     busy: Cell<usize>,
     /// Whether the connection ends with the response of the moment.
     is_last: Cell<bool>,
+    /// Whether the client may still send a body that nobody reads any more.
+    has_unread: Cell<bool>,
     /// Whether bytes of an unfinished head have come.
     has_begun: Cell<bool>,
     /// When that was noticed.
@@ -88,6 +91,7 @@ impl ClientState {
             is_http2: Cell::new(false),
             busy: Cell::new(0),
             is_last: Cell::new(false),
+            has_unread: Cell::new(false),
             has_begun: Cell::new(false),
             head_since: Cell::new(None),
             idle_since: Cell::new(Instant::now()),
@@ -111,6 +115,16 @@ impl ClientState {
     /// Told for every request whether it is the last one on its connection, see `Inbound::is_last`.
     pub(crate) fn expect_end(&self, is_last: bool) {
         self.is_last.set(is_last);
+    }
+
+    /// Told for every request with a body whether that may be cut short.
+    pub(crate) fn leaves_unread(&self, may_come: bool) {
+        self.has_unread.set(may_come);
+    }
+
+    /// Whether the client may still send a body that nobody reads any more.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.has_unread.get()
     }
 
     /// Whether nothing comes after what is written now.
@@ -300,8 +314,17 @@ impl ClientStream {
 
     /// Gives bytes back that were read but not used; nothing else is waiting to be read again.
     pub(crate) fn unread(&mut self, unused: Bytes) {
+        if !unused.is_empty() {
+            // They are of a head that was begun behind the last request.
+            self.state.bytes_came();
+        }
         // Even an empty piece would keep the buffer that it is a piece of.
         self.read_ahead = if unused.is_empty() { Bytes::new() } else { unused };
+    }
+
+    /// Ends this side only.
+    pub(crate) async fn end(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
     }
 
     /// Waits until there is something to read, be it the end.

@@ -7,6 +7,7 @@ use crate::proxy::access_log::Entry;
 use crate::proxy::admission::InFlight;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::client::Order;
+use crate::proxy::decision::Decision;
 use crate::proxy::error::ProxyError;
 use crate::proxy::error::RetryReason;
 use crate::proxy::local::LocalPool;
@@ -30,31 +31,6 @@ use std::task::ready;
 use std::thread;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Where a request went, and why there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
-    /// To a later candidate, because an earlier one failed.
-    Failover,
-    /// To any node, for want of a key.
-    NoKey,
-    /// To the owner of its key.
-    Owner,
-    /// To a later candidate, because the owner of its key had enough to do.
-    Spill,
-}
-
-impl Decision {
-    /// The word in metrics, logs and the `x-ringway-decision` header.
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Decision::Failover => "failover",
-            Decision::NoKey => "no-key",
-            Decision::Owner => "owner",
-            Decision::Spill => "spill",
-        }
-    }
-}
 
 /// What the log shows for a request whose client left before an answer, as nginx does.
 const CLIENT_LEFT: u16 = 499;
@@ -87,6 +63,8 @@ pub(crate) struct Exchange {
     is_under_way: bool,
     /// Whether it had to wait for a node.
     has_waited: bool,
+    /// Whether its client logs in to a connection, which then is no other client's.
+    pub(crate) is_bound: bool,
 }
 
 /// The node that answers, and the connection it answers on.
@@ -105,8 +83,8 @@ struct AtNode {
     max_failures: u32,
     /// Connections that are kept for the next request.
     max_idle: usize,
-    /// How long an upload may go on that the node has answered early.
-    linger: Duration,
+    /// How long they are kept: `timeouts.idle-connection`.
+    idle_for: Duration,
 }
 
 /// What a node made of a request. One that was well answered when it began may still break off.
@@ -151,6 +129,7 @@ impl Exchange {
             is_tunnel: false,
             is_under_way: false,
             has_waited: false,
+            is_bound: false,
         })
     }
 
@@ -169,8 +148,8 @@ impl Exchange {
             in_flight: chosen.in_flight,
             verdict: None,
             max_failures: settings.ejection.failures,
-            max_idle: settings.max_idle_connections,
-            linger: settings.timeouts.idle,
+            max_idle: if self.is_bound { 0 } else { settings.max_idle_connections },
+            idle_for: settings.timeouts.idle_connection,
         });
     }
 
@@ -395,10 +374,9 @@ impl Exchange {
         let Some(at) = &mut self.node else { return };
         let Some(connection) = at.connection.take() else { return };
         at.succeeded();
-        if self.upload.as_ref().is_none_or(|upload| upload.complete.get()) {
-            at.node.keep(connection, at.max_idle);
-        } else {
-            connection.linger(at.linger);
+        match &self.upload {
+            Some(upload) if !upload.complete.get() => connection.linger(Rc::clone(upload)),
+            _ => at.node.keep(connection, at.max_idle, at.idle_for),
         }
     }
 
@@ -484,6 +462,7 @@ impl Drop for Exchange {
         }
         if let Some(upload) = &self.upload {
             upload.settled();
+            self.client.state.leaves_unread(!upload.complete.get());
             if let Some(limit) = upload.failure.get().and_then(UploadFailure::limit) {
                 self.worker.stats().limit_hits.hit(limit);
             }

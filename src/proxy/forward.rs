@@ -4,8 +4,8 @@ use crate::cluster::health::LiveFailure;
 use crate::proxy::attempt;
 use crate::proxy::attempt::Outbound;
 use crate::proxy::body::ResponseBody;
+use crate::proxy::decision::Decision;
 use crate::proxy::error::ProxyError;
-use crate::proxy::exchange::Decision;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::framing;
 use crate::proxy::framing::Framing;
@@ -57,6 +57,7 @@ pub(crate) fn serve(
 ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<> {
     let version = request.version();
     let log = worker.logs_access().then(|| Box::new(inbound::log_entry(client, &request)));
+    client.state.leaves_unread(!request.body().is_end_stream());
     let mut exchange = Exchange::begin(worker, client, log);
     let mut prepared = Prepared::new(worker, client, request, &mut exchange);
     let (worker, client) = (Rc::clone(worker), Rc::clone(client));
@@ -145,6 +146,7 @@ impl Prepared {
             trailers: inbound.trailers,
         };
         exchange.memory.add(memory::head_bytes(&request));
+        exchange.is_bound = inbound.logs_in;
         let (request, upload) = inbound.outbound(client, request, &pool.settings, terms);
         exchange.memory.add(request.body().may_hold());
         exchange.upload = upload;
@@ -278,7 +280,8 @@ fn pass_on(
     let headers = response.headers_mut();
     let found = Survey::of(headers);
     let framing = framing::settle_response(headers, found, status);
-    if framing == Ok(Framing::Contradictory) {
+    let logs_in = found.authenticate && headers::binds_connection(headers, &header::WWW_AUTHENTICATE);
+    if framing == Ok(Framing::Contradictory) || logs_in {
         exchange.trusts_no_more();
     }
     let node = exchange.node_name().unwrap_or_default();

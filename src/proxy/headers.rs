@@ -24,6 +24,8 @@ pub(crate) const X_RINGWAY_EPOCH: HeaderName = HeaderName::from_static("x-ringwa
 /// few of them, and asking for each costs more than the rest of the rewriting.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Survey {
+    /// `Authorization` or `WWW-Authenticate`.
+    pub authenticate: bool,
     /// `Connection`.
     pub connection: bool,
     /// `Content-Length`.
@@ -55,6 +57,7 @@ impl Survey {
         let mut found = Survey::default();
         for name in headers.keys() {
             match name.as_str() {
+                "authorization" | "www-authenticate" => found.authenticate = true,
                 "connection" => found.connection = true,
                 "content-length" => found.content_length = true,
                 "content-type" => found.content_type = true,
@@ -72,6 +75,17 @@ impl Survey {
         found
     }
 }
+
+/// Whether a field names a scheme that authenticates a connection rather than a request, such as NTLM (RFC 4559 section
+/// 6): whoever uses that connection next would be taken for the same user.
+pub fn binds_connection(headers: &HeaderMap, field: &HeaderName) -> bool {
+    let is_scheme = |word: &str| CONNECTION_SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme));
+    let words = |value: &str| value.split([' ', '\t', ',']).any(is_scheme);
+    headers.get_all(field).iter().any(|value| value.to_str().is_ok_and(words))
+}
+
+/// Schemes of authentication that are bound to a connection.
+const CONNECTION_SCHEMES: [&str; 2] = ["Negotiate", "NTLM"];
 
 /// Fields that belong to one connection and go no further (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [

@@ -46,6 +46,8 @@ pub(crate) struct Inbound {
     pub(crate) trailers: TrailerTerms,
     /// The protocol that the client asks to switch to.
     pub(crate) upgrade: Option<HeaderValue>,
+    /// Whether it logs its client in to the connection that it comes over.
+    pub(crate) logs_in: bool,
     /// Whether no other request follows on the connection and all of this one has come, so that hyper shuts the
     /// connection down right after the response.
     pub(crate) is_last: bool,
@@ -101,7 +103,8 @@ impl Inbound {
         let is_last = request.body().is_end_stream() && forbids_another(request, found);
         let passes_underscores = server.underscore_headers == UnderscoreHeaders::Pass;
         let trailers = TrailerTerms::settle(request.headers_mut(), found, &server.limits);
-        Ok(Inbound { host, client_ip, is_peer_trusted, passes_underscores, found, trailers, upgrade, is_last })
+        let logs_in = found.authenticate && headers::binds_connection(request.headers(), &header::AUTHORIZATION);
+        Ok(Inbound { host, client_ip, is_peer_trusted, passes_underscores, found, trailers, upgrade, logs_in, is_last })
     }
 
     /// The host as the node gets it, unless its pool has one of its own.

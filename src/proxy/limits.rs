@@ -1,6 +1,6 @@
 //! `[limits]`: what one client may take of this proxy.
 
-use crate::proxy::settings::TIMEOUTS;
+use crate::proxy::timeouts::TIMEOUTS;
 use crate::proxy::trailers::TrailerPolicy;
 use crate::section::Printer;
 use crate::section::Section;

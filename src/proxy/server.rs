@@ -9,6 +9,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::forward;
 use crate::proxy::inbound::Host;
 use crate::proxy::limits::Limits;
+use crate::proxy::linger;
 use crate::proxy::spread::Place;
 use crate::proxy::streams::StreamExecutor;
 use crate::proxy::tunnel::Tunnel;
@@ -226,11 +227,17 @@ async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
     let ended = ended?;
     let is_resting = ended.is_none() && state.is_idle();
     let tunnel = client.tunnel.take();
-    if tunnel.is_none() && !is_resting {
+    // One that was told to go at once is not waited for.
+    let is_cut_short = ended.is_some() && state.has_unread();
+    if tunnel.is_none() && !is_resting && !is_cut_short {
         return Ok(Http1::Over);
     }
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
+    if is_cut_short {
+        Box::pin(linger::close(&mut stream)).await;
+        return Ok(Http1::Over);
+    }
     stream.unread(parts.read_buf);
     Ok(match tunnel {
         Some(tunnel) => Http1::Switched(tunnel, stream),

@@ -9,6 +9,7 @@ use crate::cluster::health::settings::read_statuses;
 use crate::cluster::networks::Network;
 use crate::cluster::networks::parse_network;
 use crate::proxy::limits::Limits;
+use crate::proxy::timeouts::Timeouts;
 use crate::routing::attempts::BudgetSettings;
 use crate::routing::bound::LoadSettings;
 use crate::routing::key;
@@ -22,7 +23,6 @@ use crate::section::Value;
 use ipnet::IpNet;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The top level of the file as far as the data plane is concerned.
@@ -137,7 +137,7 @@ pub struct PoolSettings {
     pub host: Option<String>,
     /// `decision-headers`: `x-ringway-node`, `-decision` and `-epoch` on responses. Default false.
     pub decision_headers: bool,
-    /// `timeouts = { connect, head, idle, total }`
+    /// `timeouts = { connect, head, idle, idle-connection, total }`
     pub timeouts: Timeouts,
     /// `max-idle-connections` 1,024: kept open per node and worker.
     pub max_idle_connections: usize,
@@ -244,13 +244,7 @@ impl PoolSettings {
         printer.table("[pool.match]");
         printer.set_some("host", self.matches.host.as_deref());
         printer.set_some("path", self.matches.path.as_deref());
-        printer.table("[pool.timeouts]");
-        printer.set_duration("connect", self.timeouts.connect);
-        printer.set_duration("head", self.timeouts.head);
-        printer.set_duration("idle", self.timeouts.idle);
-        if let Some(total) = self.timeouts.total {
-            printer.set_duration("total", total);
-        }
+        self.timeouts.print(printer);
         self.retry_budget.print(printer);
         self.load.print_table(printer);
         self.health.print(printer);
@@ -312,31 +306,6 @@ impl NoKey {
         match self {
             NoKey::Reject => "reject",
             NoKey::Spread => "spread",
-        }
-    }
-}
-
-/// Timeouts towards nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// 1s: to connect to a node.
-    pub connect: Duration,
-    /// 60s: from the request sent to the response head.
-    pub head: Duration,
-    /// 60s: between two pieces of a response body, not for upgrades and gRPC; and for what is left of an upload after
-    /// its response.
-    pub idle: Duration,
-    /// All attempts together until the response head; without it there is no such bound.
-    pub total: Option<Duration>,
-}
-
-impl Timeouts {
-    fn read(section: &mut Section<'_>) -> Timeouts {
-        Timeouts {
-            connect: section.duration("connect", Duration::from_secs(1), TIMEOUTS),
-            head: section.duration("head", Duration::from_secs(60), TIMEOUTS),
-            idle: section.duration("idle", Duration::from_secs(60), TIMEOUTS),
-            total: section.value("total").and_then(|total| total.duration(TIMEOUTS)),
         }
     }
 }
@@ -488,5 +457,3 @@ fn strings(items: &[impl ToString]) -> Vec<String> {
 
 const POOL_NAME_MAX: usize = 64;
 const DAY: Duration = Duration::from_secs(86_400);
-/// What every timeout may be.
-pub(crate) const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;

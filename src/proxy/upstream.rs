@@ -6,7 +6,10 @@ use crate::proxy::error::ConnectFailure;
 use crate::proxy::files::Files;
 use crate::proxy::files::NodeFile;
 use crate::proxy::gather;
+use crate::proxy::linger::LINGER_BYTES;
+use crate::proxy::linger::LINGER_TIME;
 use crate::proxy::request_body::RequestBody;
+use crate::proxy::request_body::Upload;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::table::Upstream;
 use crate::proxy::waiting::Waiting;
@@ -42,10 +45,6 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 use tokio_util::either::Either;
 
-/// Kept connections are closed after this long without a request: below the 75 s after which nginx closes them, so
-/// that it is rarely the node that closes first, into a request.
-const IDLE_MAX: Duration = Duration::from_secs(60);
-
 /// What is read from a node ahead of its client, a response head or a part of a body, is at most this many bytes. hyper
 /// begins with 8 kB and reads more at once only from nodes that fill that.
 const READ_BYTES_MAX: usize = 256 * 1024;
@@ -63,12 +62,13 @@ pub(crate) struct LocalNode {
 
 struct Idle {
     connection: Box<Connection>,
-    since: Instant,
+    /// When it has been kept for long enough.
+    until: Instant,
 }
 
 impl Idle {
     fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) < IDLE_MAX && self.connection.leads_to_node()
+        now < self.until && self.connection.leads_to_node()
     }
 }
 
@@ -203,9 +203,9 @@ impl LocalNode {
         !self.open.borrow().is_empty()
     }
 
-    /// Keeps a connection whose request and response are complete, unless the node has left, enough are kept, or other
-    /// workers are short of them.
-    pub(crate) fn keep(&self, mut connection: Box<Connection>, max_idle: usize) {
+    /// Keeps a connection whose request and response are complete for so long, unless the node has left, enough are
+    /// kept, or other workers are short of them.
+    pub(crate) fn keep(&self, mut connection: Box<Connection>, max_idle: usize, patience: Duration) {
         let mut idle = self.idle.borrow_mut();
         let is_of_use = connection.driver.is_some() && connection.leads_to_node();
         if self.upstream.is_retired() || !is_of_use || idle.len() >= max_idle || self.gives_way() {
@@ -213,7 +213,7 @@ impl LocalNode {
         }
         connection.is_reused = true;
         connection.wake_nobody();
-        idle.push(Idle { connection, since: Instant::now() });
+        idle.push(Idle { connection, until: Instant::now() + patience });
         self.stats().idle_connections.add(1);
     }
 
@@ -334,11 +334,16 @@ impl Connection {
         }
     }
 
-    /// Lets an upload go on that its node has answered early, for at most `patience`: a node that neither reads nor
-    /// closes would otherwise hold it, and its client, forever.
-    pub(crate) fn linger(mut self: Box<Self>, patience: Duration) {
-        tokio::task::spawn_local(async move {
-            tokio::time::timeout(patience, poll_fn(|cx| self.poll_over(cx))).await.unwrap_or_default();
+    /// Lets an upload go on for a little that its node has answered early, because most are nearly over. One that is
+    /// not is given up: neither its node nor its client is held for what nobody asks for any more.
+    pub(crate) fn linger(mut self: Box<Self>, upload: Rc<Upload>) {
+        let most = upload.bytes.get() + LINGER_BYTES;
+        let over = move |cx: &mut Context<'_>| match self.poll_over(cx) {
+            Poll::Pending if upload.bytes.get() <= most => Poll::Pending,
+            Poll::Pending | Poll::Ready(()) => Poll::Ready(()),
+        };
+        tokio::task::spawn_local(async {
+            tokio::time::timeout(LINGER_TIME, poll_fn(over)).await.unwrap_or_default();
         });
     }
 

@@ -124,9 +124,9 @@ async fn a_client_that_drips_its_head_is_cut() {
 }
 
 #[tokio::test]
-async fn a_head_that_was_begun_behind_another_request_is_cut_as_idle() {
+async fn a_head_that_was_begun_behind_another_request_has_no_more_time() {
     let node = Node::echo("a").await;
-    let limits = "head-timeout = \"1h\"\nidle-timeout = \"50ms\"";
+    let limits = "head-timeout = \"50ms\"\nidle-timeout = \"1h\"";
     let proxy = Setup::of(&[&node]).limits(limits).start();
     let mut client = proxy.connect().await;
     // Both arrive in one segment; nothing more comes.

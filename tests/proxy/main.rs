@@ -12,6 +12,7 @@ mod failover;
 mod forwarding;
 mod framing;
 mod harness;
+mod leftovers;
 mod limits;
 mod names;
 mod overload;

@@ -18,7 +18,7 @@ use crate::import::envoy::message::Stop;
 use crate::import::envoy::route_match;
 use crate::import::envoy::route_match::Taken;
 use crate::import::is_host;
-use crate::proxy::settings::TIMEOUTS;
+use crate::proxy::timeouts::TIMEOUTS;
 use crate::routing::pool_match::PoolMatch;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
