@@ -48,6 +48,8 @@ class Attack:
     moves: Callable[[], Moves] | Program
     connections: int
     pause_seconds: float = 0.0
+    # What the program attacked is started below.
+    wrapper: tuple[str, ...] = ()
 
 
 # Streams that a peer is asked for at once.
@@ -138,6 +140,19 @@ def _half_hello() -> Moves:
         yield b""
 
 
+_REQUEST = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+
+_turns = itertools.count()
+
+
+def _crowd() -> Moves:
+    """One of eleven clients asks each second, the others once."""
+    is_busy = next(_turns) % 11 == 0
+    yield _REQUEST
+    while True:
+        yield _REQUEST if is_busy else b""
+
+
 _SMALL = frames.literal(b"x", b"y", indexed=True)
 _LARGE = frames.literal(b"x", b"y" * 317, indexed=True)
 _CRUMB = frames.literal(b"cookie", b"a=b", indexed=True)
@@ -156,6 +171,8 @@ ATTACKS = (
     Attack("slow-head", "heads that go on by a field a second", _slow("-H"), 1_000),
     Attack("slow-body", "bodies that go on by some bytes a second", _slow("-B"), 1_000),
     Attack("slow-read", "responses that are read by a few bytes a second", _slow("-X", "-w", "10", "-y", "20"), 1_000),
+    Attack("crowd", "10,000 idle clients, and 1,000 that ask once a second", _crowd, 11_000, 1.0),
+    Attack("few-files", "more clients than a program may open files, 256", _crowd, 400, 1.0, ("prlimit", "--nofile=256")),
     Attack("half-hello", "TLS handshakes that stop in the first message", _half_hello, 1_000, 1.0),
 )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from side_by_side.bench import Bench
 from side_by_side.load import Clients
 from side_by_side.machine import BenchError
 from side_by_side.machine import Cpus
-from side_by_side.machine import Process
 from side_by_side.machine import Stage
 from side_by_side.peers import Peer
+from side_by_side.peers import Running
 from under_attack.attacks import ATTACKS
 from under_attack.attacks import Attack
 from under_attack.probe import Outcome
@@ -33,7 +34,7 @@ RESULTS = programs.ROOT / "benches/results/under-attack.md"
 PEERS = ("ringway", "haproxy", "nginx")
 
 # How long memory has to go back after an attack.
-AFTER_SECONDS = 5
+AFTER_SECONDS = 15
 
 DESCRIPTION = f"""\
 Attacks Ringway, HAProxy and nginx, one attack at a time, while an honest client asks {REQUESTS_PER_SECOND} times a
@@ -53,6 +54,9 @@ class Finding:
     sent_bytes: int
     grown_kib: int
     left_kib: int
+    cpu_percent: float
+    # How often the operator was answered, of how many times; nobody asks programs without an HTTP API.
+    operator: tuple[int, int]
 
     @property
     def row(self) -> list[str]:
@@ -69,12 +73,15 @@ class Finding:
             f"{self.grown_kib:,}",
             f"{self.grown_kib * 1024 / sent:.1f}" if sent else "-",
             f"{self.left_kib:,}",
+            f"{self.cpu_percent:.0f}",
+            "{}/{}".format(*self.operator) if self.operator[1] else "-",
         ]
 
 
 HEADINGS = [
     "attack", "program", "honest requests lost", "p99 ms", "p99 ms, control", "ratio", "sent KiB", "memory + KiB",
-    "bytes per byte sent", f"+ KiB {AFTER_SECONDS} s later",
+    "bytes per byte sent", f"+ KiB {AFTER_SECONDS} s later", "CPU %",
+    "operator answered",
 ]
 
 
@@ -129,7 +136,7 @@ def _run(arguments: argparse.Namespace) -> list[str]:
 
 def _measure(bench: Bench, peer: Peer, attack: Attack, seconds: int) -> Finding:
     http2 = attack.name.startswith("h2-")
-    with bench.running(peer, bench.task()) as running:
+    with bench.running_below(attack.wrapper, peer, bench.task()) as running:
         host, _, port = running.address.rpartition(":")
         probe(host, int(port), 1)
         (unrelated,) = machine.free_ports(1)
@@ -137,14 +144,17 @@ def _measure(bench: Bench, peer: Peer, attack: Attack, seconds: int) -> Finding:
         control, _ = _attacked(bench, attack, ("127.0.0.1", unrelated), (host, int(port)), seconds)
         bench.stage.stop(sink)
         target = running.place.http2 if http2 and peer.http2_apart else running.address
-        before = running.process.memory_kib()
-        watch = _Watch(running.process)
+        before, cpu = running.process.memory_kib(), running.process.cpu()
+        watch = _Watch(running, asks_operator=peer.name == "ringway")
         target_host, _, target_port = target.rpartition(":")
         under, sent = _attacked(bench, attack, (target_host, int(target_port)), (host, int(port)), seconds)
-        peak = watch.end()
+        watch.end()
+        cpu_percent = running.process.cpu().since(cpu).total_us / seconds / 10_000
         time.sleep(AFTER_SECONDS)
         left = running.process.memory_kib()
-    return Finding(attack.name, peer.name, control, under, sent, max(0, peak - before), max(0, left - before))
+    grown, left = max(0, watch.peak_kib - before), max(0, left - before)
+    operator = (watch.answered, watch.asked)
+    return Finding(attack.name, peer.name, control, under, sent, grown, left, cpu_percent, operator)
 
 
 def _attacked(
@@ -165,23 +175,29 @@ def _attacker(*arguments: str) -> list[str]:
 
 
 class _Watch(threading.Thread):
-    """Follows the memory of a program until it is told to end."""
+    """Follows the memory of a program, and asks its admin API, until it is told to end."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, running: Running, asks_operator: bool) -> None:
         super().__init__(daemon=True)
-        self._process = process
+        self._running = running
+        self._asks_operator = asks_operator
         self._ended = threading.Event()
-        self._peak = 0
+        self.peak_kib = 0
+        self.asked = 0
+        self.answered = 0
         self.start()
 
     def run(self) -> None:
-        while not self._ended.wait(0.1):
-            self._peak = max(self._peak, self._process.memory_kib())
+        while not self._ended.wait(0.2):
+            self.peak_kib = max(self.peak_kib, self._running.process.memory_kib())
+            if self._asks_operator:
+                self.asked += 1
+                with suppress(OSError), urllib.request.urlopen(f"http://{self._running.place.admin}/healthz", timeout=5):
+                    self.answered += 1
 
-    def end(self) -> int:
+    def end(self) -> None:
         self._ended.set()
         self.join()
-        return self._peak
 
 
 def _page(begun: str, found: programs.Programs, rows: list[list[str]], seconds: int) -> list[str]:
