@@ -48,6 +48,8 @@ class Attack:
     moves: Callable[[], Moves] | Program
     connections: int
     pause_seconds: float = 0.0
+    # Over which its connections are begun; before that, honest clients are not looked at.
+    ramp_seconds: float = 0.0
     # What the program attacked is started below.
     wrapper: tuple[str, ...] = ()
 
@@ -153,6 +155,8 @@ def _crowd() -> Moves:
         yield _REQUEST if is_busy else b""
 
 
+_FEW_FILES = ("prlimit", "--nofile=256")
+
 _SMALL = frames.literal(b"x", b"y", indexed=True)
 _LARGE = frames.literal(b"x", b"y" * 317, indexed=True)
 _CRUMB = frames.literal(b"cookie", b"a=b", indexed=True)
@@ -171,8 +175,8 @@ ATTACKS = (
     Attack("slow-head", "heads that go on by a field a second", _slow("-H"), 1_000),
     Attack("slow-body", "bodies that go on by some bytes a second", _slow("-B"), 1_000),
     Attack("slow-read", "responses that are read by a few bytes a second", _slow("-X", "-w", "10", "-y", "20"), 1_000),
-    Attack("crowd", "10,000 idle clients, and 1,000 that ask once a second", _crowd, 11_000, 1.0),
-    Attack("few-files", "more clients than a program may open files, 256", _crowd, 400, 1.0, ("prlimit", "--nofile=256")),
+    Attack("crowd", "10,000 idle clients, and 1,000 that ask once a second", _crowd, 11_000, 1.0, ramp_seconds=10.0),
+    Attack("few-files", "more clients than a program may open files, 256", _crowd, 400, 1.0, wrapper=_FEW_FILES),
     Attack("half-hello", "TLS handshakes that stop in the first message", _half_hello, 1_000, 1.0),
 )
 
@@ -220,14 +224,17 @@ def run(attack: Attack, address: tuple[str, int], seconds: float) -> int:
     if isinstance(attack.moves, Program):
         attack.moves.run(attack.connections, address, seconds)
         return 0
-    connections = [_Connection(attack, address) for _ in range(attack.connections)]
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        begun = time.monotonic()
+    begun = time.monotonic()
+    deadline = begun + attack.ramp_seconds + seconds
+    connections: list[_Connection] = []
+    while (turn := time.monotonic()) < deadline:
+        ramped = (turn - begun) / attack.ramp_seconds if attack.ramp_seconds else 1.0
+        wanted = int(attack.connections * min(1.0, ramped))
+        connections += [_Connection(attack, address) for _ in range(wanted - len(connections))]
         for connection in connections:
             connection.move()
         if attack.pause_seconds:
-            time.sleep(max(0.0, min(begun + attack.pause_seconds, deadline) - time.monotonic()))
+            time.sleep(max(0.0, min(turn + attack.pause_seconds, deadline) - time.monotonic()))
     sent = sum(connection.sent for connection in connections)
     for connection in connections:
         connection.socket.close()

@@ -128,9 +128,13 @@ def _run(arguments: argparse.Namespace) -> list[str]:
         bench = Bench(stage, running, clients, cpus, arguments.seconds, 0)
         for attack in (attack for attack in ATTACKS if not arguments.attack or attack.name in arguments.attack):
             for peer in found.peers:
-                finding = _measure(bench, peer, attack, arguments.seconds)
-                rows.append(finding.row)
-                print(" | ".join(finding.row), flush=True)
+                try:
+                    row = _measure(bench, peer, attack, arguments.seconds).row
+                except BenchError as error:
+                    reason = str(error).splitlines()[-1].strip()
+                    row = [attack.name, peer.name, reason, *["-"] * (len(HEADINGS) - 3)]
+                rows.append(row)
+                print(" | ".join(row), flush=True)
     return _page(begun, found, rows, arguments.seconds)
 
 
@@ -140,6 +144,7 @@ def _measure(bench: Bench, peer: Peer, attack: Attack, seconds: int) -> Finding:
         host, _, port = running.address.rpartition(":")
         probe(host, int(port), 1)
         (unrelated,) = machine.free_ports(1)
+        # The attack on the program and its control follow each other closely: both have the same neighbours.
         sink = bench.stage.start("sink", _attacker("sink", str(unrelated)), bench.cpus.peer)
         control, _ = _attacked(bench, attack, ("127.0.0.1", unrelated), (host, int(port)), seconds)
         bench.stage.stop(sink)
@@ -149,7 +154,7 @@ def _measure(bench: Bench, peer: Peer, attack: Attack, seconds: int) -> Finding:
         target_host, _, target_port = target.rpartition(":")
         under, sent = _attacked(bench, attack, (target_host, int(target_port)), (host, int(port)), seconds)
         watch.end()
-        cpu_percent = running.process.cpu().since(cpu).total_us / seconds / 10_000
+        cpu_percent = running.process.cpu().since(cpu).total_us / (attack.ramp_seconds + seconds) / 10_000
         time.sleep(AFTER_SECONDS)
         left = running.process.memory_kib()
     grown, left = max(0, watch.peak_kib - before), max(0, left - before)
@@ -162,6 +167,7 @@ def _attacked(
 ) -> tuple[Outcome, int]:
     """What the honest client meets with while `target` is attacked, and the bytes the attack sent."""
     attacker = bench.stage.start("attack", _attacker(attack.name, target[0], str(target[1]), str(seconds)), bench.cpus.rest)
+    time.sleep(attack.ramp_seconds)
     outcome = probe(*honest, seconds)
     attacker.wait(seconds + 30)
     sent = int(attacker.log.read_text().split()[-1])
