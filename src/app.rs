@@ -3,6 +3,7 @@
 mod departure;
 mod service_manager;
 mod start;
+mod watchdog;
 
 use crate::admin;
 use crate::app::departure::Departure;
@@ -152,7 +153,7 @@ impl App {
             true => service_manager::took_over(),
             false => service_manager::ready("serving"),
         }
-        service_manager::feed_watchdog();
+        watchdog::watch(Arc::clone(&self.stats));
         let departure = loop {
             tokio::select! {
                 () = stop.received() => break Departure::Stop,

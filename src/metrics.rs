@@ -3,7 +3,9 @@
 mod collector;
 pub mod limit;
 pub mod load;
+pub mod panics;
 mod process;
+pub mod pulse;
 pub mod recent;
 pub mod stats;
 pub mod vital;
@@ -69,8 +71,9 @@ pub(crate) struct Shared {
 }
 
 impl Metrics {
-    /// Registers every metric. `workers` is the number of data-plane threads that will count.
+    /// Registers every metric. Panics of the process count from now on.
     pub fn new(server: Arc<ServerStats>) -> Metrics {
+        panics::watch();
         let shared = Arc::new(Shared { pools: ArcSwap::default(), server });
         let registry = Registry::new();
         registry

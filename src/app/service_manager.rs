@@ -32,17 +32,14 @@ pub(super) fn handed_over() {
     tell(&[NotifyState::Status("handed over to another process; open requests finish")]);
 }
 
-/// Says again and again that the main thread is alive, twice as often as `WATCHDOG_USEC` asks for, if it does. Must be
-/// called within a tokio runtime, and ends with it.
-pub(super) fn feed_watchdog() {
-    let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| *patience > Duration::ZERO) else { return };
-    tokio::spawn(async move {
-        let mut tick = tokio::time::interval(patience / 2);
-        loop {
-            tick.tick().await;
-            tell(&[NotifyState::Watchdog]);
-        }
-    });
+/// For how long it may be silent ([`alive`]) before it is taken for dead (`WatchdogSec`), if it is watched so.
+pub(super) fn patience() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|patience| *patience > Duration::ZERO)
+}
+
+/// It is alive.
+pub(super) fn alive() {
+    tell(&[NotifyState::Watchdog]);
 }
 
 fn tell(states: &[NotifyState<'_>]) {

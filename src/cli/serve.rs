@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::cli::failure::Failure;
 use crate::config::Config;
 use crate::config::Flags;
+use crate::metrics::panics;
 use clap::Args;
 use clap::ValueEnum;
 use std::io;
@@ -68,6 +69,7 @@ pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
         return Err(Failure::Usage("`--take-over` needs `take-over-socket` in the config file".to_owned()));
     }
     log_to_stderr(&args.log_level, args.log_format)?;
+    panics::log_only();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
     runtime.block_on(async {

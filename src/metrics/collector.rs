@@ -4,6 +4,7 @@ use crate::cluster::health::Mark;
 use crate::metrics::PoolView;
 use crate::metrics::Shared;
 use crate::metrics::limit::Limit;
+use crate::metrics::panics;
 use crate::metrics::process::Process;
 use crate::metrics::stats::CLASS_NAMES;
 use crate::metrics::stats::HistogramSum;
@@ -232,9 +233,15 @@ fn server(shared: &Shared) -> Vec<Family> {
         "When the config was last applied, in seconds since 1970.",
     );
     seconds.add(&[], stats.reload_success_seconds.load(Relaxed) as f64);
+    let mut stuck =
+        Family::gauge("ringway_workers_stuck", "Workers that do nothing, because they are stuck or have died.");
+    stuck.add(&[], stats.pulses.stuck().count() as f64);
+    let mut panicked =
+        Family::counter("ringway_panics_total", "Panics, which are bugs, by the thread on which they happened.");
+    panics::counts().for_each(|(thread, count)| panicked.add(&[("thread", thread)], count as f64));
     let mut build = Family::gauge("ringway_build_info", "1, with the version as a label.");
     build.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-    vec![connections, resting, dropped, held, hits, successful, seconds, build]
+    vec![connections, resting, dropped, held, hits, successful, seconds, stuck, panicked, build]
 }
 
 fn process() -> Vec<Family> {

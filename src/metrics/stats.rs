@@ -1,6 +1,7 @@
 //! Counters that the data plane writes: one stripe per worker, each on cache lines of its own, summed at scrape.
 
 use crate::metrics::limit::LimitHits;
+use crate::metrics::pulse::Pulses;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -309,6 +310,8 @@ pub type PoolStats = Striped<PoolStripe>;
 pub struct ServerStats {
     /// Per worker.
     pub stripes: Striped<ServerStripe>,
+    /// Whether the workers are alive.
+    pub pulses: Pulses,
     /// 1 when the last reload was applied.
     pub reload_successful: AtomicU64,
     /// Unix time in seconds of the last applied reload.
@@ -320,6 +323,7 @@ impl ServerStats {
     pub fn new(workers: usize) -> ServerStats {
         ServerStats {
             stripes: Striped::new(workers),
+            pulses: Pulses::new(workers),
             reload_successful: AtomicU64::new(1),
             reload_success_seconds: AtomicU64::new(0),
         }

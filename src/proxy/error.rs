@@ -89,6 +89,9 @@ pub enum ProxyError {
         /// The node.
         node: String,
     },
+    /// This proxy has a bug, which the request has met.
+    #[error("this proxy failed; its log says where")]
+    Panicked,
     /// All usable nodes were at their limits for `queue-timeout`.
     #[error("no node of pool {pool} had room in time")]
     QueueTimeout {
@@ -181,6 +184,7 @@ impl ProxyError {
             // RFC 5842 section 7.2.
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::NoPool => StatusCode::NOT_FOUND,
+            Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
         }
@@ -200,7 +204,7 @@ impl ProxyError {
             | Self::TransferCoding => "http_request_error",
             Self::Connect { cause: ConnectFailure::Forbidden, .. } => "destination_ip_prohibited",
             Self::Connect { cause: ConnectFailure::Limit, .. } => "connection_limit_reached",
-            Self::Connect { cause: ConnectFailure::Local, .. } => "proxy_internal_error",
+            Self::Connect { cause: ConnectFailure::Local, .. } | Self::Panicked => "proxy_internal_error",
             Self::Connect { cause: ConnectFailure::Name, .. } => "dns_error",
             Self::Connect { cause: ConnectFailure::Refused, .. } => "connection_refused",
             Self::Connect { cause: ConnectFailure::TimedOut, .. } => "connection_timeout",
@@ -257,6 +261,7 @@ impl ProxyError {
                 | Self::BadRequest(_)
                 | Self::KeyBodyTooLarge { .. }
                 | Self::Loop
+                | Self::Panicked
                 | Self::TransferCoding
         )
     }

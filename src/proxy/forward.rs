@@ -4,6 +4,7 @@ use crate::cluster::health::LiveFailure;
 use crate::proxy::attempt;
 use crate::proxy::attempt::Outbound;
 use crate::proxy::body::ResponseBody;
+use crate::proxy::contain;
 use crate::proxy::decision::Decision;
 use crate::proxy::error::ProxyError;
 use crate::proxy::exchange::Exchange;
@@ -40,6 +41,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use std::convert::Infallible;
 use std::future::Future;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,7 +51,8 @@ use tokio::time::Instant;
 /// Answers one request; failures are answers too.
 ///
 /// All that needs no waiting is done before there is a future, so that this is small: a future is moved about whole,
-/// and whatever an async function is given by value takes room in it twice.
+/// and whatever an async function is given by value takes room in it twice. In HTTP/2 it happens in the task of the
+/// connection, with the streams of others.
 pub(crate) fn serve(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
@@ -59,14 +62,20 @@ pub(crate) fn serve(
     let log = worker.logs_access().then(|| Box::new(inbound::log_entry(client, &request)));
     client.state.leaves_unread(!request.body().is_end_stream());
     let mut exchange = Exchange::begin(worker, client, log);
-    let mut prepared = Prepared::new(worker, client, request, &mut exchange);
+    let mut prepared = contain::call(|| Prepared::new(worker, client, request, &mut exchange));
     let (worker, client) = (Rc::clone(worker), Rc::clone(client));
     async move {
         let mut response = match &mut prepared {
-            Ok(prepared) => match prepared.carry(&worker, &mut exchange).await {
-                Ok(carried) => carried.deliver(&client, exchange),
-                Err(error) => refuse(&error, &mut exchange),
-            },
+            Ok(prepared) => {
+                let carried = {
+                    let mut carrying = pin!(prepared.carry(&worker, &mut exchange));
+                    poll_fn(|cx| contain::poll(carrying.as_mut(), cx)).await
+                };
+                match carried {
+                    Ok(carried) => carried.deliver(&client, exchange),
+                    Err(error) => refuse(&error, &mut exchange),
+                }
+            }
             Err(error) => refuse(error, &mut exchange),
         };
         // HTTP/1 clients are told to leave response by response; HTTP/2 has GOAWAY.

@@ -1,5 +1,6 @@
 //! How the clients are spread over the workers, and how many there may be.
 
+use crate::metrics::pulse::Pulses;
 use crate::proxy::addresses::Addresses;
 use crate::proxy::addresses::Counted;
 use crate::proxy::files::Files;
@@ -61,10 +62,10 @@ impl Spread {
         Place { spread: Arc::clone(self), worker, _counted: counted }
     }
 
-    /// Who should take a connection that `worker` accepted: itself, unless another has fewer.
-    pub(crate) fn taker(&self, worker: usize) -> usize {
-        let least = (0..self.open.len()).min_by_key(|id| self.open(*id)).unwrap_or(worker);
-        if self.open(least) < self.open(worker) { least } else { worker }
+    /// Who should take a connection that `worker` accepted: itself, unless another has fewer that is not stuck.
+    pub(crate) fn taker(&self, worker: usize, pulses: &Pulses) -> usize {
+        let others = (0..self.open.len()).filter(|id| self.open(*id) < self.open(worker));
+        others.filter(|id| !pulses.is_stuck(*id)).min_by_key(|id| self.open(*id)).unwrap_or(worker)
     }
 
     /// The way to hand a client over, unless the worker is too busy for it.
@@ -100,17 +101,31 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::pulse::STUCK_AFTER;
 
     #[test]
     fn a_worker_hands_a_connection_over_only_to_one_that_has_fewer() {
-        let spread = spread_over(3);
-        assert_eq!(spread.taker(1), 1, "all are equally empty");
+        let (spread, pulses) = (spread_over(3), Pulses::new(3));
+        assert_eq!(spread.taker(1, &pulses), 1, "all are equally empty");
         let _places = [1, 1, 0].map(|worker| {
             assert!(spread.files.try_admit(3));
             spread.place(worker, None)
         });
-        assert_eq!(spread.taker(1), 2, "worker 2 has none");
-        assert_eq!(spread.taker(2), 2, "and keeps what it accepts");
+        assert_eq!(spread.taker(1, &pulses), 2, "worker 2 has none");
+        assert_eq!(spread.taker(2, &pulses), 2, "and keeps what it accepts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_is_stuck_is_handed_nothing() {
+        let (spread, pulses) = (spread_over(3), Pulses::new(3));
+        let _places = [1, 1, 2].map(|worker| {
+            assert!(spread.files.try_admit(3));
+            spread.place(worker, None)
+        });
+        pulses.beat(0);
+        assert_eq!(spread.taker(1, &pulses), 0);
+        tokio::time::advance(STUCK_AFTER).await;
+        assert_eq!(spread.taker(1, &pulses), 2, "{pulses:?}");
     }
 
     #[test]

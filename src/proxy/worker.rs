@@ -1,7 +1,10 @@
 //! One data-plane thread: its runtime, its share of the clients, its own connections to nodes.
 
+pub use crate::proxy::phase::Phase;
+
 use crate::cluster::health::Note;
 use crate::metrics::limit::Limit;
+use crate::metrics::pulse::BEAT_EVERY;
 use crate::metrics::stats::ServerStats;
 use crate::metrics::stats::ServerStripe;
 use crate::proxy::access_log::AccessLog;
@@ -9,12 +12,14 @@ use crate::proxy::access_log::Entry;
 use crate::proxy::addresses::Counted;
 use crate::proxy::client;
 use crate::proxy::client::ClientState;
+use crate::proxy::contain;
 use crate::proxy::files;
 use crate::proxy::files::Files;
 use crate::proxy::health_report::HealthReport;
 use crate::proxy::limits::Limits;
 use crate::proxy::local::LocalPool;
 use crate::proxy::local::LocalTable;
+use crate::proxy::phase::until;
 use crate::proxy::server;
 use crate::proxy::server::Spares;
 use crate::proxy::spread::Newcomer;
@@ -53,24 +58,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Where the process is in its life; it only ever moves forward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Ready to serve, but nobody is accepted yet: the process to take over from still serves.
-    Starting,
-    /// Serving.
-    Running,
-    /// Still accepting, but telling clients to leave (`drain-delay`).
-    Draining,
-    /// Accepting no more, because another process accepts from the same sockets: clients are told to leave, and what
-    /// they have asked for is finished (`grace`).
-    HandedOver,
-    /// Accepting no more; open requests finish (`grace`).
-    Closing,
-    /// Out of time: everything is cut.
-    Ended,
-}
-
 /// What all workers are started with.
 pub struct Shared {
     /// The one table, swapped by `control`.
@@ -94,9 +81,6 @@ pub struct Workers {
 
 /// Connections handed over to another worker that may wait for it.
 const HANDOVER_QUEUE: usize = 1024;
-
-/// How often a worker looks for connections that overstayed and for nodes that leave.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Workers {
     /// Starts `count` workers that all accept from all `listeners`.
@@ -125,9 +109,12 @@ impl Workers {
                     Err(error) => return failed.send(error).unwrap_or_default(),
                 };
                 drop(failed);
+                // The first one by itself comes only after a first round of the runtime.
+                shared.stats.pulses.beat(id);
                 runtime.block_on(async move {
                     let worker = Rc::new(Worker::new(id, &shared, spread));
                     worker.run(listeners, handed_over, shared.phase.clone()).await;
+                    shared.stats.pulses.end(id);
                 });
             })?);
         }
@@ -283,7 +270,7 @@ impl Worker {
             intake.spawn_local(Rc::clone(&self).accept_from(listener, phase.clone()));
         }
         intake.spawn_local(Rc::clone(&self).take_over(handed_over, phase.clone()));
-        tokio::task::spawn_local(Rc::clone(&self).sweep_forever());
+        tokio::task::spawn_local(Rc::clone(&self).look_after());
         loop {
             let now = *phase.borrow_and_update();
             self.enter(now);
@@ -333,7 +320,7 @@ impl Worker {
                 Ok((stream, peer)) => {
                     let Some(counted) = self.count_address(peer.ip()) else { continue };
                     self.wait_for_room().await;
-                    self.settle(stream, peer.ip(), counted);
+                    contain::survive(|| self.settle(stream, peer.ip(), counted));
                 }
                 Err(error) => {
                     // Out of file descriptors or memory: the queue of the kernel holds the client until some are free.
@@ -396,7 +383,7 @@ impl Worker {
 
     /// Serves a new client here, or hands it to a worker that has fewer, so that few long connections spread evenly.
     fn settle(self: &Rc<Self>, stream: tokio::net::TcpStream, peer: IpAddr, counted: Option<Counted>) {
-        let taker = self.spread.taker(self.id);
+        let taker = self.spread.taker(self.id, &self.stats.pulses);
         // A full queue means that the other is the busier one after all.
         let way = if taker == self.id { None } else { self.spread.way_to(taker) };
         let Some(permit) = way else {
@@ -422,27 +409,36 @@ impl Worker {
             };
             let Some(Newcomer { stream, peer, place }) = next else { return };
             match tokio::net::TcpStream::from_std(stream) {
-                Ok(stream) => server::spawn(&self, stream, peer, place),
+                Ok(stream) => contain::survive(|| server::spawn(&self, stream, peer, place)),
                 Err(error) => tracing::warn!(%error, "a handed-over connection is lost"),
             }
         }
     }
 
-    async fn sweep_forever(self: Rc<Self>) {
-        let mut tick = tokio::time::interval(SWEEP_EVERY);
-        loop {
+    /// Says twice a second that this worker is alive, and sweeps every second.
+    async fn look_after(self: Rc<Self>) {
+        let mut tick = tokio::time::interval(BEAT_EVERY);
+        for is_sweep in [true, false].into_iter().cycle() {
             tick.tick().await;
-            let table = self.table();
-            self.sweep_clients(&table.table.server.limits);
-            table.pools().iter().for_each(|pool| pool.sample(self.id, self.started.elapsed()));
-            let mut nodes = self.nodes.borrow_mut();
-            nodes.values().for_each(|node| node.sweep());
-            nodes.retain(|_, node| !node.upstream.is_retired() || node.is_connected());
-            drop(nodes);
-            let shortages = self.spread.files.shortages();
-            if self.shortages.replace(shortages) != shortages {
-                self.make_room();
+            self.stats.pulses.beat(self.id);
+            if is_sweep {
+                contain::survive(|| self.sweep());
             }
+        }
+    }
+
+    /// Looks for connections that overstayed and for nodes that leave.
+    fn sweep(&self) {
+        let table = self.table();
+        self.sweep_clients(&table.table.server.limits);
+        table.pools().iter().for_each(|pool| pool.sample(self.id, self.started.elapsed()));
+        let mut nodes = self.nodes.borrow_mut();
+        nodes.values().for_each(|node| node.sweep());
+        nodes.retain(|_, node| !node.upstream.is_retired() || node.is_connected());
+        drop(nodes);
+        let shortages = self.spread.files.shortages();
+        if self.shortages.replace(shortages) != shortages {
+            self.make_room();
         }
     }
 
@@ -463,12 +459,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long clients are still accepted when the process closes: enough to learn who was connected before.
 const LAST_ACCEPTS: Duration = Duration::from_millis(20);
-
-/// Waits until the process is at least in phase `first`, and says in which it is then; `None` when nobody is left to
-/// change it, so that the process is over.
-async fn until(first: Phase, phase: &mut watch::Receiver<Phase>) -> Option<Phase> {
-    phase.wait_for(|phase| *phase >= first).await.ok().map(|phase| *phase)
-}
 
 /// A client that can be told to leave.
 pub(crate) struct Registration {

@@ -174,6 +174,8 @@ fn of_process() -> Vec<Check> {
         ("ringway_config_last_reload_successful", Expected::Exactly(1.0)),
         ("time() - ringway_config_last_reload_success_timestamp_seconds", recently),
         ("ringway_build_info", Expected::Exactly(1.0)),
+        ("ringway_workers_stuck", Expected::Exactly(0.0)),
+        ("sum(ringway_panics_total)", Expected::Exactly(0.0)),
         ("process_cpu_seconds_total", Expected::Between(0.0, 300.0)),
         ("process_open_fds", Expected::Between(5.0, 1_000.0)),
         ("process_max_fds", Expected::Between(256.0, 1e10)),
@@ -216,7 +218,7 @@ fn assert_labels(prometheus: &mut Prometheus) {
 }
 
 /// The labels of each metric that has any, in alphabetical order.
-const LABELS: [(&str, &[&str]); 31] = [
+const LABELS: [(&str, &[&str]); 32] = [
     ("ringway_requests_total", &["code", "node", "pool"]),
     ("ringway_request_duration_seconds_count", &["pool"]),
     ("ringway_request_duration_seconds_bucket", &["le", "pool"]),
@@ -247,5 +249,6 @@ const LABELS: [(&str, &[&str]); 31] = [
     ("ringway_connections", &["listener"]),
     ("ringway_resting_connections", &["listener"]),
     ("ringway_limit_hits_total", &["limit"]),
+    ("ringway_panics_total", &["thread"]),
     ("ringway_build_info", &["version"]),
 ];

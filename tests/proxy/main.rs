@@ -7,6 +7,7 @@ mod bodies;
 mod body_keys;
 mod bounds;
 mod connections;
+mod containment;
 mod draining;
 mod failover;
 mod forwarding;

@@ -16,6 +16,7 @@ use ringway::metrics::Metrics;
 use ringway::metrics::stats::ServerStats;
 use ringway::proxy::access_log::AccessLog;
 use ringway::proxy::health_report;
+use ringway::proxy::health_report::HealthReport;
 use ringway::proxy::worker::Phase;
 use ringway::proxy::worker::Shared;
 use ringway::proxy::worker::Workers;
@@ -24,6 +25,7 @@ use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 
 /// A config in the making: one pool `p` whose key is `header:x-key`, unless the story says otherwise.
@@ -39,6 +41,7 @@ pub(crate) struct Setup {
     workers: usize,
     access_log: Option<String>,
     instance: u64,
+    reports: Option<mpsc::Sender<HealthReport>>,
 }
 
 /// A running proxy; it ends with its value.
@@ -94,6 +97,12 @@ impl Setup {
         self
     }
 
+    /// Tells what is learned about nodes to the story instead of the health thread.
+    pub(crate) fn reports(mut self, reports: mpsc::Sender<HealthReport>) -> Setup {
+        self.reports = Some(reports);
+        self
+    }
+
     pub(crate) fn access_log(mut self, path: &Path) -> Setup {
         self.access_log = Some(path.display().to_string());
         self
@@ -134,7 +143,7 @@ impl Setup {
             stats: Arc::clone(&stats),
             access_log: access_log.clone(),
             phase: phases,
-            reports,
+            reports: self.reports.unwrap_or(reports),
             instance: self.instance,
         });
         let address = listener.local_addr().expect("a bound socket");
