@@ -12,6 +12,8 @@ mod live;
 mod program;
 #[path = "cli/simulate.rs"]
 mod simulate;
+#[path = "cli/units.rs"]
+mod units;
 
 use program::Ran;
 use program::ringway;
