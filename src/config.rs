@@ -11,6 +11,7 @@ use crate::control::settings::PoolConfig;
 use crate::control::settings::parse_node_argument;
 use crate::control::settings::print_node;
 use crate::handover::settings::HandoverSettings;
+use crate::placement::BuildError;
 use crate::proxy::settings::AccessLogSettings;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
@@ -229,6 +230,15 @@ fn report_forbidden(section: &Section<'_>, source: &MembershipSource, rules: &Ne
     }
 }
 
+/// Reports a seed for a placement that takes none.
+fn report_seed(section: &Section<'_>, source: &MembershipSource) {
+    let placement = source.membership.placement;
+    if placement.dialect().is_some() {
+        let error = BuildError::Seeded { kind: placement.kind() };
+        section.report(Mistake::new(section.place_of_key("seed-file"), error.to_string()));
+    }
+}
+
 fn read_pools(section: &mut Section<'_>, rules: &Networks) -> Vec<PoolConfig> {
     let mut given = 0;
     let mut names = Vec::new();
@@ -240,6 +250,9 @@ fn read_pools(section: &mut Section<'_>, rules: &Networks) -> Vec<PoolConfig> {
         let source = MembershipSource::read(section);
         source.iter().for_each(|source| report_forbidden(section, source, rules));
         let settings = settings?;
+        if let Some(source) = source.as_ref().filter(|_| settings.seed_file.is_some()) {
+            report_seed(section, source);
+        }
         names.push((settings.name.clone(), section.place_of("name")));
         let PoolMatch { host, path } = settings.matches.clone();
         matches.push(((host, path), section.place_of("match")));

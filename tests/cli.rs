@@ -10,6 +10,8 @@ mod import;
 mod live;
 #[path = "cli/program.rs"]
 mod program;
+#[path = "cli/seed.rs"]
+mod seed;
 #[path = "cli/simulate.rs"]
 mod simulate;
 #[path = "cli/units.rs"]

@@ -166,13 +166,16 @@ fn from_flags(key: &[&str], nodes: &[&str]) -> Result<Config, String> {
     Config::from_flags(&Flags { listen: &listen, admin_listen: None, key: &key, nodes: &nodes })
 }
 
-/// The reference marks a setting that is off by `#` without a blank; this switches all of them on.
+/// The reference marks a setting that is off by `#` without a blank; this switches all of them on. The seed file, which
+/// is read with the config, is one that is there.
 fn switched_on(reference: &str) -> String {
     let switch = |line: &str| match line.strip_prefix('#') {
         Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase()) => setting.to_owned(),
         _ => line.to_owned(),
     };
-    reference.lines().map(|line| switch(line) + "\n").collect()
+    let seed_file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/rooms.seed");
+    let switched: String = reference.lines().map(|line| switch(line) + "\n").collect();
+    switched.replace("/etc/ringway/rooms.seed", seed_file)
 }
 
 /// The full name of each setting in a file, lists of tables counted as one table.

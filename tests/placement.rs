@@ -9,6 +9,8 @@ use ringway::placement::hash;
 use ringway::placement::plan;
 use std::collections::BTreeMap;
 
+#[path = "placement/seeded.rs"]
+mod seeded;
 #[path = "placement/table.rs"]
 mod table;
 

@@ -81,6 +81,9 @@ pub struct PoolDetail {
     pub placement: PlacementSettings,
     /// Where the key of a request comes from, such as `query:room, header:x-room`.
     pub key: String,
+    /// A digest of the secret seed that keys are hashed with; absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed_digest: Option<Fingerprint>,
     /// The host that requests must be for; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub match_host: Option<String>,

@@ -21,6 +21,7 @@ use crate::control::PoolRecord;
 use crate::control::settings::Owner;
 use crate::metrics::stats::NodeStats;
 use crate::metrics::vital::NodeVital;
+use crate::placement::seed::Seed;
 use crate::proxy::table::PoolTable;
 use http::HeaderValue;
 use std::collections::HashMap;
@@ -54,6 +55,7 @@ pub(crate) fn detail(pool: &PoolTable, owner: PoolOwner) -> PoolDetail {
         owner,
         placement: pool.membership.placement,
         key: pool.settings.key.describe(),
+        seed_digest: pool.settings.key.seed().map(Seed::digest),
         match_host: pool.settings.matches.host.clone(),
         match_path: pool.settings.matches.path.clone(),
         nodes: pool.membership.nodes().to_vec(),

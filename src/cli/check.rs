@@ -111,7 +111,7 @@ fn all_warnings(config: &Config) -> Result<Vec<String>, Failure> {
 
 fn warnings(pool: &PoolConfig, history: Option<&History>) -> Vec<String> {
     let name = &pool.settings.name;
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = pool.settings.warning().into_iter().collect();
     for (address, nodes) in shared_addresses(pool.source.membership.nodes()) {
         warnings.push(format!(
             "pool {name}: nodes {} have one address, {address}; each would get its own share of the keys",

@@ -12,6 +12,7 @@ use crate::control::pool_at::Plan;
 use crate::control::pool_at::PoolAt;
 use crate::control::settings::Owner;
 use crate::control::settings::PoolConfig;
+use crate::placement::seed::Seed;
 use std::path::Path;
 
 /// Compares the nodes of two files, or of a file and the running proxy. Pools that are on one side only are named, on
@@ -70,7 +71,15 @@ impl Old {
             Old::Running(client) => {
                 let detail: PoolDetail = client.get(&format!("/v1/pools/{name}"))?;
                 let membership = Membership::with_nodes(detail.placement, detail.nodes)?;
-                let mut at = PoolAt::build(name, detail.epoch, membership, new.settings.key.clone())?;
+                let own = new.settings.key.seed();
+                // Another seed is not known here, but that it is another is all that counts.
+                let seed = match detail.seed_digest {
+                    Some(digest) if own.map(Seed::digest) != Some(digest) => Some(Seed::standing_in_for(digest)),
+                    Some(_) => own,
+                    None => None,
+                };
+                let key = new.settings.key.clone().seeded(seed);
+                let mut at = PoolAt::build(name, detail.epoch, membership, key)?;
                 at.fingerprint = detail.fingerprint;
                 Ok((at, detail.key))
             }
@@ -89,6 +98,9 @@ fn compare(args: &PlanArgs, old: &Old, new: &PoolConfig, out: &mut Output) -> Re
             key.describe()
         );
     }
+    if before.key.seed() != key.seed() {
+        eprintln!("pool {name}: keys were hashed with another seed, or one of both has none: every key is placed anew");
+    }
     let plan = before.plan_to(&after);
     if args.json {
         return out.json(&plan);
@@ -100,8 +112,9 @@ fn compare(args: &PlanArgs, old: &Old, new: &PoolConfig, out: &mut Output) -> Re
 fn next(args: &PlanArgs, old: &Old, new: &PoolConfig, (before, plan): (&PoolAt, &Plan)) -> String {
     let changes = before.membership.changes_to(&new.source.membership);
     match (new.source.owner, old) {
-        _ if changes.is_empty() => "nothing to do".to_owned(),
-        (Owner::File, _) => "to do it:  put the file in place and reload it with SIGHUP".to_owned(),
+        _ if changes.is_empty() && before.key.seed() == new.settings.key.seed() => "nothing to do".to_owned(),
+        (Owner::Store, _) if changes.is_empty() => PUT_IN_PLACE.to_owned(),
+        (Owner::File, _) => PUT_IN_PLACE.to_owned(),
         (Owner::Store, Old::Running(_)) => {
             let flags = [args.target.live.admin.flags(), vec!["--pool".to_owned(), new.settings.name.clone()]];
             plan::apply_it(&flags.concat(), plan, &changes)
@@ -111,6 +124,8 @@ fn next(args: &PlanArgs, old: &Old, new: &PoolConfig, (before, plan): (&PoolAt, 
         }
     }
 }
+
+const PUT_IN_PLACE: &str = "to do it:  put the file in place and reload it with SIGHUP";
 
 /// What a file alone stands for: a pool that was never changed.
 const FIRST_EPOCH: u64 = 1;

@@ -14,7 +14,6 @@ use crate::cli::target::PoolArg;
 use crate::cluster::node::Node;
 use crate::control::settings::parse_node_argument;
 use crate::placement::MAX_NODES;
-use crate::placement::PlacementSettings;
 use crate::placement::WEIGHT_MAX;
 use crate::simulation::ChangeKind;
 use crate::simulation::Contender;
@@ -104,7 +103,6 @@ struct Outcome {
 /// Simulates, and prints tables, JSON or plots.
 pub(super) fn run(args: &SimulateArgs, out: &mut Output) -> Result<(), Failure> {
     let (fleets, own) = fleets(args)?;
-    let own = own.map(Contender::from);
     let contenders = contenders(args, own)?;
     let keys = args.keys.read(args.key_column.as_ref())?;
     let simulations = simulate(args, &fleets, (&contenders, own), &keys)?;
@@ -117,14 +115,15 @@ pub(super) fn run(args: &SimulateArgs, out: &mut Output) -> Result<(), Failure> 
 }
 
 /// Who the nodes are, and how the pool they are of places keys.
-fn fleets(args: &SimulateArgs) -> Result<(Vec<Fleet>, Option<PlacementSettings>), Failure> {
+fn fleets(args: &SimulateArgs) -> Result<(Vec<Fleet>, Option<Contender>), Failure> {
     if args.pool.is_given() && args.config.is_none() {
         return Err(Failure::Usage("--pool names a pool of a config file; give that with -c".to_owned()));
     }
     if let Some(file) = &args.config {
         let offline = Offline::open(file)?;
-        let membership = offline.pool_at(offline.pool(&args.pool)?, None)?.membership;
-        return Ok((vec![given(membership.nodes().to_vec())?], Some(membership.placement)));
+        let at = offline.pool_at(offline.pool(&args.pool)?, None)?;
+        let own = Contender { seed: at.key.seed(), ..Contender::from(at.membership.placement) };
+        return Ok((vec![given(at.membership.nodes().to_vec())?], Some(own)));
     }
     if !args.given.is_empty() {
         let nodes: Result<Vec<Node>, String> = args.given.iter().map(|node| parse_node_argument(node)).collect();

@@ -102,7 +102,8 @@ impl Batch {
         if membership == draft.membership {
             return Ok(Decided { epoch: draft.epoch, changed: false, moved_ratio: 0.0 });
         }
-        let placement = membership.rebuild(&draft.placement).map_err(|error| WriteError::Refused(error.into()))?;
+        let built = membership.rebuild(&draft.placement).and_then(|built| built.seeded(served.settings.key.seed()));
+        let placement = built.map_err(|error| WriteError::Refused(error.into()))?;
         if !write.force {
             let (before, after) = ((&draft.membership, &*draft.placement), (&membership, &placement));
             check_safe(before, after).map_err(WriteError::Refused)?;

@@ -83,9 +83,9 @@ impl PoolAt {
     /// Builds the placement of `membership`.
     ///
     /// # Errors
-    /// When it cannot be built, such as with too many points.
+    /// When it cannot be built, such as with too many points, or a seed where none may be.
     pub fn build(pool: &str, epoch: u64, membership: Membership, key: KeyRule) -> Result<PoolAt, Refused> {
-        let placement = membership.build()?;
+        let placement = membership.build()?.seeded(key.seed())?;
         Ok(PoolAt::placed(pool, epoch, membership, placement, key))
     }
 
@@ -117,7 +117,7 @@ impl PoolAt {
     /// When the membership refuses them. What is merely unsafe is planned, with the reason beside it.
     pub fn plan(&self, changes: &[Change]) -> Result<Plan, Refused> {
         let membership = self.membership.apply(changes)?;
-        let placement = membership.rebuild(&self.placement)?;
+        let placement = membership.rebuild(&self.placement)?.seeded(self.key.seed())?;
         Ok(self.plan_to(&PoolAt::placed(&self.pool, self.epoch, membership, placement, self.key.clone())))
     }
 

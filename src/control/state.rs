@@ -96,6 +96,7 @@ impl State {
         pools.iter().try_for_each(|pool| check_addresses(&rules, pool))?;
         let at_ms = now_ms();
         let (mut events, mut tables, mut records) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut warnings: Vec<String> = pools.iter().filter_map(|pool| pool.settings.warning()).collect();
         for pool in pools {
             let name = pool.settings.name.clone();
             let followed = pool.follow(self.known_history(&name), at_ms);
@@ -109,7 +110,7 @@ impl State {
         self.store.append(&events).map_err(|error| ControlError::Store(Arc::new(error)))?;
         self.adopt(&mut records);
         let drifts = records.values().filter_map(|record| record.drift.clone());
-        let warnings = drifts.chain(records.values().flat_map(|record| unreachable(&rules, record))).collect();
+        warnings.extend(drifts.chain(records.values().flat_map(|record| unreachable(&rules, record))));
         self.shared.gate.set(rules);
         *self.shared.pools.write().unwrap_or_else(PoisonError::into_inner) = records;
         self.publish(RoutingTable::new(Arc::new(server), tables));
@@ -248,10 +249,11 @@ impl State {
             Some(served) => membership.rebuild(&served.placement),
             None => membership.build(),
         };
+        let built = built.and_then(|built| built.seeded(settings.key.seed()));
         let placement = Arc::new(built.map_err(|error| ControlError::Pool { pool, why: error.to_string() })?);
-        let moved_ratio = served.map_or(0.0, |served| match served.epoch == history.epoch() {
-            true => served.moved_ratio,
-            false => plan::moved_ratio(&served.placement, &placement),
+        let moved_ratio = served.map_or(0.0, |served| {
+            let is_same = served.epoch == history.epoch() && served.placement.seed() == placement.seed();
+            if is_same { served.moved_ratio } else { plan::moved_ratio(&served.placement, &placement) }
         });
         let fingerprint = placement.fingerprint(&settings.key.describe());
         let (settings, epoch) = (Arc::new(settings), history.epoch());

@@ -1,15 +1,18 @@
 //! Where a key belongs: a pure function from a key to all nodes in order, owner first.
 
+mod build_error;
 pub mod dialect;
 pub mod fingerprint;
 pub mod hash;
 pub mod plan;
 mod points;
 pub mod ring;
+pub mod seed;
 mod seen;
 pub mod settings;
 pub mod table;
 
+pub use crate::placement::build_error::BuildError;
 pub use crate::placement::fingerprint::Fingerprint;
 pub use crate::placement::settings::PlacementSettings;
 
@@ -17,11 +20,8 @@ use crate::placement::dialect::Dialect;
 use crate::placement::dialect::Kind;
 use crate::placement::fingerprint::Digest;
 use crate::placement::ring::Ring;
+use crate::placement::seed::Seed;
 use crate::placement::settings::Family;
-use crate::placement::settings::Slots;
-use crate::placement::settings::VNODES_MAX;
-use crate::placement::table::SCORES_MAX;
-use crate::placement::table::SLOTS_OF_LIGHTEST;
 use crate::placement::table::Table;
 use std::collections::HashMap;
 use std::iter::FusedIterator;
@@ -73,7 +73,7 @@ impl Placement {
         }
     }
 
-    /// What [`Placement::build`] makes, sooner where `self` is much like it already.
+    /// What [`Placement::build`] makes, without a seed, sooner where `self` is much like it already.
     pub fn rebuild(&self, settings: PlacementSettings, nodes: Vec<PlacedNode>) -> Result<Placement, BuildError> {
         match (self, settings.family()) {
             (Placement::Ring(ring), Family::Ring { vnodes }) => {
@@ -92,6 +92,31 @@ impl Placement {
             Family::Dialect(kind) => Ok(kind.check(&in_given_order(kind, nodes)?)?),
             Family::Ring { vnodes } => Ring::point_count(vnodes, &in_index_order(nodes)?).map(drop),
             Family::Table { slots, .. } => Table::check(slots, &in_index_order(nodes)?),
+        }
+    }
+
+    /// The same nodes, with the keys where `seed` has them rather than where anybody can know.
+    ///
+    /// # Errors
+    /// Where another program's placement is to have one.
+    pub fn seeded(mut self, seed: Option<Seed>) -> Result<Placement, BuildError> {
+        match &mut self {
+            Placement::Dialect(settings, _) if seed.is_some() => {
+                return Err(BuildError::Seeded { kind: settings.kind() });
+            }
+            Placement::Dialect(..) => {}
+            Placement::Ring(ring) => ring.seed = seed,
+            Placement::Table(table) => table.seed = seed,
+        }
+        Ok(self)
+    }
+
+    /// What keys are hashed with, if it is a secret.
+    pub fn seed(&self) -> Option<Seed> {
+        match self {
+            Placement::Dialect(..) => None,
+            Placement::Ring(ring) => ring.seed,
+            Placement::Table(table) => table.seed,
         }
     }
 
@@ -128,7 +153,12 @@ impl Placement {
     pub fn position(&self, key: &[u8]) -> u64 {
         match self {
             Placement::Dialect(_, dialect) => dialect.position(key),
-            Placement::Ring(_) | Placement::Table(_) => hash::position(key),
+            Placement::Ring(Ring { seed: None, .. }) | Placement::Table(Table { seed: None, .. }) => {
+                hash::position(key)
+            }
+            Placement::Ring(Ring { seed: Some(seed), .. }) | Placement::Table(Table { seed: Some(seed), .. }) => {
+                seed.position(key)
+            }
         }
     }
 
@@ -194,16 +224,17 @@ impl Placement {
         }
     }
 
-    /// What makes positions of keys; `None` where Ringway's own kinds do. Placements of the same have every key at the
-    /// same position.
-    fn key_space(&self) -> Option<dialect::KeySpace> {
+    /// What makes positions of keys: a dialect, or else Ringway's own kinds, by a seed or without. Placements of the same
+    /// have every key at the same position.
+    fn key_space(&self) -> (Option<dialect::KeySpace>, Option<Seed>) {
         match self {
-            Placement::Dialect(_, dialect) => Some(dialect.key_space()),
-            Placement::Ring(_) | Placement::Table(_) => None,
+            Placement::Dialect(_, dialect) => (Some(dialect.key_space()), None),
+            Placement::Ring(_) | Placement::Table(_) => (None, self.seed()),
         }
     }
 
-    /// Digest of the built placement, the node names and `key_rule`, the canonical text of how keys are read.
+    /// Digest of the built placement, the node names and `key_rule`, the canonical text of how keys are read; of a seed
+    /// too, where there is one.
     pub fn fingerprint(&self, key_rule: &str) -> Fingerprint {
         let mut digest = Digest::new("ringway placement 1");
         digest.text(key_rule);
@@ -228,6 +259,10 @@ impl Placement {
                 digest.number(table.cap().thousandths());
                 digest.indexes(table.owners());
             }
+        }
+        if let Some(seed) = self.seed() {
+            digest.text("seed");
+            digest.text(&seed.digest().to_string());
         }
         digest.finish()
     }
@@ -371,97 +406,6 @@ fn indexes_by_name(nodes: &[PlacedNode]) -> HashMap<&str, usize> {
 pub(crate) fn indexes_in(others: &[PlacedNode], nodes: &[PlacedNode]) -> Vec<Option<usize>> {
     let indexes = indexes_by_name(others);
     nodes.iter().map(|node| indexes.get(node.name.as_str()).copied()).collect()
-}
-
-/// Why a placement cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BuildError {
-    /// A setting out of its range.
-    #[error("`vnodes` is {vnodes}; it must be 1 to {VNODES_MAX}")]
-    BadVnodes {
-        /// What was asked for.
-        vnodes: u32,
-    },
-    /// A weight out of its range.
-    #[error("node `{name}` has weight {weight}; a placed node has 1 to {WEIGHT_MAX}")]
-    BadWeight {
-        /// The node.
-        name: String,
-        /// What was asked for.
-        weight: u32,
-    },
-    /// What another program's placement cannot be given.
-    #[error(transparent)]
-    Dialect(#[from] dialect::Refusal),
-    /// Two nodes of one identity.
-    #[error("two nodes are named `{name}`; give each a name of its own")]
-    DuplicateName {
-        /// The name they share.
-        name: String,
-    },
-    /// Two nodes that would own the same positions.
-    #[error(
-        "nodes `{first}` and `{second}` have the same placement-id `{placement_id}` (a node's name, or \
-         its address where the placement hashes that, unless set); give one of them another"
-    )]
-    DuplicatePlacementId {
-        /// The placement-id they share.
-        placement_id: String,
-        /// The first of them by name.
-        first: String,
-        /// The second of them by name.
-        second: String,
-    },
-    /// Fewer slots than give the lightest node a fair share.
-    #[error("`slots` is {slots}, of which node `{node}` is entitled to {entitled}, fewer than {SLOTS_OF_LIGHTEST}; {}",
-        slots_way_out(*slots_that_fit))]
-    TooFewSlots {
-        /// How many there are in all.
-        slots: u32,
-        /// The lightest node.
-        node: String,
-        /// How many its weight entitles it to, rounded down.
-        entitled: u64,
-        /// The fewest that fit; `None` when none do.
-        slots_that_fit: Option<Slots>,
-    },
-    /// More nodes than an index can tell apart.
-    #[error("{nodes} nodes are too many for one pool; the limit is {MAX_NODES}")]
-    TooManyNodes {
-        /// How many there are.
-        nodes: usize,
-    },
-    /// More points than the memory of one pool may hold.
-    #[error("`vnodes` times the sum of the weights is {points} points, more than {MAX_POINTS}; {}",
-        way_out(*vnodes_that_fit))]
-    TooManyPoints {
-        /// How many points there would be.
-        points: u64,
-        /// The largest `vnodes` that fits these weights; `None` when not even 1 does.
-        vnodes_that_fit: Option<u32>,
-    },
-    /// More scores than can be worked out in reasonable time.
-    #[error("`slots` times the nodes is {scores}, more than {SCORES_MAX}; {}", slots_way_out(*slots_that_fit))]
-    TooManyScores {
-        /// How many there would be, one for each slot and node.
-        scores: u64,
-        /// The most slots that fit; `None` when none do.
-        slots_that_fit: Option<Slots>,
-    },
-}
-
-fn way_out(vnodes_that_fit: Option<u32>) -> String {
-    match vnodes_that_fit {
-        Some(vnodes) => format!("`vnodes = {vnodes}` would fit"),
-        None => "no `vnodes` fits: divide all weights by a common factor".to_owned(),
-    }
-}
-
-fn slots_way_out(slots_that_fit: Option<Slots>) -> String {
-    match slots_that_fit {
-        Some(slots) => format!("`slots = {slots}` would fit"),
-        None => "no `slots` fits: make the weights less different, or use `ring`".to_owned(),
-    }
 }
 
 /// The largest weight of a node.

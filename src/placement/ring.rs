@@ -10,6 +10,7 @@ use crate::placement::PlacedNode;
 use crate::placement::hash;
 use crate::placement::points;
 use crate::placement::points::Points;
+use crate::placement::seed::Seed;
 use crate::placement::seen::Seen;
 use crate::placement::settings::VNODES_MAX;
 use std::collections::HashMap;
@@ -25,6 +26,8 @@ pub struct Ring {
     vnodes: u32,
     nodes: Box<[PlacedNode]>,
     points: Points,
+    /// What keys are hashed with.
+    pub(super) seed: Option<Seed>,
 }
 
 /// Without the points: there may be millions, and a log line must stay readable.
@@ -122,7 +125,7 @@ impl Ring {
 
     /// `points` and their `owners` are sorted by position, then by owner, and every node has at least one.
     fn new(vnodes: u32, nodes: Box<[PlacedNode]>, points: Vec<u64>, owners: Vec<u16>) -> Ring {
-        Ring { vnodes, nodes, points: Points::new(points, owners) }
+        Ring { vnodes, nodes, points: Points::new(points, owners), seed: None }
     }
 
     pub(crate) fn vnodes(&self) -> u32 {

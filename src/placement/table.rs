@@ -16,6 +16,7 @@ mod score;
 use crate::placement::BuildError;
 use crate::placement::PlacedNode;
 use crate::placement::indexes_in;
+use crate::placement::seed::Seed;
 use crate::placement::settings::Cap;
 use crate::placement::settings::Slots;
 use crate::placement::table::preference::Preferences;
@@ -32,6 +33,8 @@ pub struct Table {
     preferences: Preferences,
     /// The owner of every slot, as a node index; empty without nodes.
     owners: Box<[u16]>,
+    /// What keys are hashed with.
+    pub(super) seed: Option<Seed>,
 }
 
 /// Without the slots: there are many, and a log line must stay readable.
@@ -96,7 +99,7 @@ impl Table {
             true => Box::default(),
             false => matching::stable(slots.count(), &caps(slots, cap, &nodes), preference),
         };
-        Table { slots, cap, nodes, preferences, owners }
+        Table { slots, cap, nodes, preferences, owners, seed: None }
     }
 
     pub(crate) fn slots(&self) -> Slots {

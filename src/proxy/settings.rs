@@ -8,7 +8,10 @@ use crate::cluster::health::settings::print_statuses;
 use crate::cluster::health::settings::read_statuses;
 use crate::cluster::networks::Network;
 use crate::cluster::networks::parse_network;
+use crate::proxy::key_settings;
+use crate::proxy::key_settings::WrittenKey;
 use crate::proxy::limits::Limits;
+use crate::proxy::seed_file::SeedFile;
 use crate::proxy::timeouts::Timeouts;
 use crate::routing::attempts::BudgetSettings;
 use crate::routing::bound::LoadSettings;
@@ -127,6 +130,8 @@ pub struct PoolSettings {
     pub key_sources: Vec<Vec<String>>,
     /// `hash-tag` as written.
     pub hash_tag: Option<String>,
+    /// `seed-file`: holds the secret that keys are hashed with. Default: they are hashed as anybody can.
+    pub seed_file: Option<SeedFile>,
     /// `max-key-body` 64KiB, from 1KiB to 1MiB: the beginning of a body that a key is looked for in.
     pub max_key_body: usize,
     /// `key-body-over`: what happens to a request whose key is not in there, but may be in the rest. Default absent.
@@ -172,7 +177,7 @@ impl PoolSettings {
         let name = name.and_then(|name| name.parse(parse_pool_name));
         let matches = section.section("match", read_match);
         let max_key_body = section.size("max-key-body", key::BODY_BYTES_MAX, (1 << 10)..=(1 << 20));
-        let key = read_key(section, max_key_body);
+        let key = WrittenKey::read(section, max_key_body);
         let key_body_over = section.parse("key-body-over", KeyBodyOver::parse).unwrap_or(KeyBodyOver::Absent);
         let no_key = section.parse("no-key", NoKey::parse).unwrap_or(NoKey::Spread);
         let host = section.parse("host", parse_host_header);
@@ -190,13 +195,14 @@ impl PoolSettings {
         let max_replay_body = section.size("max-replay-body", 64 << 10, 0..=(16 << 20));
         let drain_deadline = section.duration("drain-deadline", Duration::from_secs(600), Duration::ZERO..=DAY);
         let resolve_every = section.section("resolve", read_resolve_every);
-        let WrittenKey { rule, sources, hash_tag } = key?;
+        let WrittenKey { rule, sources, hash_tag, seed_file } = key?;
         Some(PoolSettings {
             name: name?,
             matches: matches?,
             key: rule,
             key_sources: sources,
             hash_tag,
+            seed_file,
             max_key_body,
             key_body_over,
             no_key,
@@ -218,12 +224,18 @@ impl PoolSettings {
         })
     }
 
+    /// What the operator should know about the files that it names.
+    pub fn warning(&self) -> Option<String> {
+        self.seed_file.as_ref()?.warning(&self.name)
+    }
+
     /// Writes `[[pool]]` up to its nodes.
     pub fn print(&self, printer: &mut Printer) {
         printer.table("[[pool]]");
         printer.set("name", self.name.as_str());
-        printer.set("key", self.key_sources.iter().map(|parts| print_source(parts)).collect::<Vec<_>>());
+        printer.set("key", self.key_sources.iter().map(|parts| key_settings::print_source(parts)).collect::<Vec<_>>());
         printer.set_some("hash-tag", self.hash_tag.as_deref());
+        printer.set_some("seed-file", self.seed_file.as_ref().map(|file| file.path.as_str()));
         printer.set_size("max-key-body", self.max_key_body);
         printer.set("key-body-over", self.key_body_over.name());
         printer.set("no-key", self.no_key.name());
@@ -373,36 +385,6 @@ fn read_match(section: &mut Section<'_>) -> Option<PoolMatch> {
     is_whole.then_some(PoolMatch { host, path })
 }
 
-/// `key` and `hash-tag`, read and as written.
-struct WrittenKey {
-    rule: KeyRule,
-    sources: Vec<Vec<String>>,
-    hash_tag: Option<String>,
-}
-
-fn read_key(section: &mut Section<'_>, max_key_body: usize) -> Option<WrittenKey> {
-    let hash_tag = section.string("hash-tag");
-    let values = section.required("key", "key = [\"header:x-room\"]")?.one_or_more();
-    let values: Vec<Vec<Value<'_>>> = values.into_iter().map(Value::one_or_more).collect();
-    let strings = |parts: &Vec<Value<'_>>| parts.iter().map(Value::string).collect::<Option<Vec<String>>>();
-    let sources: Vec<Vec<String>> = values.iter().map(strings).collect::<Option<_>>()?;
-    let rule = KeyRule::parse(&sources, hash_tag.as_deref());
-    let errors = match rule.and_then(|rule| rule.within(max_key_body).map_err(|error| vec![error])) {
-        Ok(rule) => return Some(WrittenKey { rule, sources, hash_tag }),
-        Err(errors) => errors,
-    };
-    for error in errors {
-        let part = error.alternative.and_then(|alternative| values[alternative].get(error.part));
-        let place = match (part, error.alternative) {
-            (Some(part), _) => part.place(),
-            (None, None) if !sources.is_empty() => section.place_of("hash-tag"),
-            (None, _) => section.place_of("key"),
-        };
-        section.report(Mistake::new(place, error.message));
-    }
-    None
-}
-
 fn parse_pool_name(name: &str) -> Result<String, String> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     if name.is_empty() || name.len() > POOL_NAME_MAX || !name.chars().all(is_allowed) {
@@ -440,14 +422,6 @@ pub fn parse_host_header(written: &str) -> Result<String, String> {
     match written.parse::<http::uri::Authority>() {
         Ok(authority) if !written.contains('@') => Ok(authority.to_string()),
         _ => Err(format!("`{written}` is not a host; write it such as \"app.internal\" or \"app.internal:8080\"")),
-    }
-}
-
-/// One source, or the list of those that are joined.
-fn print_source(parts: &[String]) -> toml::Value {
-    match parts {
-        [source] => source.as_str().into(),
-        parts => parts.to_vec().into(),
     }
 }
 

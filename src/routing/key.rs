@@ -1,6 +1,7 @@
 //! Reads the key of a request from its head, or says what to look for in its body, and which part of it is hashed.
 
 use crate::placement::dialect::POLICY_JOINT;
+use crate::placement::seed::Seed;
 use crate::routing::body_search::BodySearch;
 use crate::routing::body_search::Candidate;
 use crate::routing::body_search::Part;
@@ -31,6 +32,8 @@ pub struct RequestHead<'a> {
 pub struct KeyRule {
     alternatives: Vec<Alternative>,
     hash_tag: Option<HashTag>,
+    /// What keys are hashed with.
+    seed: Option<Seed>,
     reads_body: bool,
     /// Bytes of a body that may be looked at.
     body_bytes_max: usize,
@@ -105,7 +108,17 @@ impl KeyRule {
             return Err(errors);
         }
         let reads_body = parsed.iter().any(Alternative::reads_body);
-        Ok(KeyRule { alternatives: parsed, hash_tag, reads_body, body_bytes_max: BODY_BYTES_MAX })
+        Ok(KeyRule { alternatives: parsed, hash_tag, seed: None, reads_body, body_bytes_max: BODY_BYTES_MAX })
+    }
+
+    /// The same rule, whose keys are hashed with a secret seed.
+    pub fn seeded(self, seed: Option<Seed>) -> KeyRule {
+        KeyRule { seed, ..self }
+    }
+
+    /// The secret seed that keys are hashed with, if any.
+    pub fn seed(&self) -> Option<Seed> {
+        self.seed
     }
 
     /// The same rule, which looks at `body_bytes_max` bytes of a body at most rather than at [`BODY_BYTES_MAX`].

@@ -32,6 +32,7 @@ use crate::placement::Placement;
 use crate::placement::PlacementSettings;
 use crate::placement::WEIGHT_MAX;
 use crate::placement::dialect::DefaultId;
+use crate::placement::seed::Seed;
 use crate::simulation::measure::View;
 use std::fmt;
 use std::str::FromStr;
@@ -44,6 +45,8 @@ pub struct Contender {
     /// What the weights of all nodes are multiplied by, for this placement only. HAProxy has 16 points for each unit of
     /// weight, and is often run with higher weights for that reason.
     pub weights_times: u32,
+    /// The secret seed of a pool that has one (`seed-file`). It is no part of the text that this is read from, but shows.
+    pub seed: Option<Seed>,
 }
 
 impl Contender {
@@ -65,16 +68,17 @@ impl Contender {
 
 impl From<PlacementSettings> for Contender {
     fn from(placement: PlacementSettings) -> Contender {
-        Contender { placement, weights_times: 1 }
+        Contender { placement, weights_times: 1, seed: None }
     }
 }
 
 impl fmt::Display for Contender {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.weights_times {
-            1 => write!(out, "{}", self.placement),
-            times => write!(out, "{} {WEIGHTS}{times}", self.placement),
+        write!(out, "{}", self.placement)?;
+        if self.weights_times != 1 {
+            write!(out, " {WEIGHTS}{}", self.weights_times)?;
         }
+        if self.seed.is_some() { write!(out, " seeded") } else { Ok(()) }
     }
 }
 
@@ -91,7 +95,7 @@ impl FromStr for Contender {
         let times = times.filter(|times| (1..=WEIGHT_MAX).contains(times));
         let weights_times = times
             .ok_or_else(|| format!("`{factor}` is no factor of weights; write {WEIGHTS}1 to {WEIGHTS}{WEIGHT_MAX}"))?;
-        Ok(Contender { placement, weights_times })
+        Ok(Contender { placement, weights_times, seed: None })
     }
 }
 
@@ -135,11 +139,13 @@ impl Simulation<'_> {
     pub fn trial(&self, seed: u32) -> Result<Trial, Refused> {
         let chosen = changes::in_random_order(seed, self.fleet.len());
         let membership = Membership::with_nodes(self.contender.placement, self.nodes(seed))?;
-        let placement = membership.build()?;
+        let secret = self.contender.seed;
+        let placement = membership.build()?.seeded(secret)?;
         let before = View::of(&placement, self.keys);
         let newcomer = self.newcomer(seed, &membership.nodes()[chosen[0]]);
-        let changed =
-            |changes: &[Change]| -> Result<Placement, Refused> { Ok(membership.apply(changes)?.rebuild(&placement)?) };
+        let changed = |changes: &[Change]| -> Result<Placement, Refused> {
+            Ok(membership.apply(changes)?.rebuild(&placement)?.seeded(secret)?)
+        };
         let mut movements = Vec::new();
         for change in self.changes {
             let after = changed(&change.of(&membership, &chosen, &newcomer));
@@ -150,10 +156,10 @@ impl Simulation<'_> {
             movements.push((*change, before.movement_to(&View::of(&after, self.keys))));
         }
         let more = membership.apply(&[Change::Add(newcomer.clone())])?;
-        let during = more.rebuild(&placement)?;
-        let restored = more.apply(&[Change::Remove { name: newcomer.name }])?.rebuild(&during)?;
+        let during = more.rebuild(&placement)?.seeded(secret)?;
+        let restored = more.apply(&[Change::Remove { name: newcomer.name }])?.rebuild(&during)?.seeded(secret)?;
         let reordered = chosen.iter().map(|index| membership.nodes()[*index].clone()).collect();
-        let reordered = Membership::with_nodes(self.contender.placement, reordered)?.build()?;
+        let reordered = Membership::with_nodes(self.contender.placement, reordered)?.build()?.seeded(secret)?;
         let nodes = before.loads();
         Ok(Trial {
             balance: Balance::of(&nodes),

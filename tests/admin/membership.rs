@@ -2,6 +2,7 @@
 
 use crate::ONE_POOL;
 use crate::client::Client;
+use crate::client::Directory;
 use crate::client::Proxy;
 use crate::client::Reply;
 use serde_json::Value;
@@ -382,3 +383,28 @@ async fn a_draining_node_says_since_when_and_until_when() {
     let nodes = client.get(NODES).await;
     assert_eq!((&nodes["fingerprint"], &nodes["nodes"][0]["drain"]), (&fingerprint, &Value::Null), "{nodes}");
 }
+
+#[tokio::test]
+async fn a_pool_with_a_secret_seed_shows_its_digest_and_keeps_to_placements_that_take_one() {
+    let directory = Directory::new();
+    directory.write("seed", SEED);
+    let config = ONE_POOL.replace("name = \"rooms\"", "name = \"rooms\"\nseed-file = \"DIR/seed\"");
+    let proxy = Proxy::start_in(directory, &config).await.unwrap();
+    let client = proxy.client();
+    let pool = client.get("/v1/pools/rooms").await;
+    assert_eq!(pool["seed_digest"].as_str().map(str::len), Some(16), "{pool}");
+    let to = |placement: &str| json!({ "changes": [{ "placement": { "kind": placement } }], "force": true });
+    for target in [APPLY, "/v1/pools/rooms/plan"] {
+        let refused = client.call("POST", target).json(&to("nginx-modulo")).send().await;
+        assert_eq!(refused.problem(), "refused", "{target}");
+        assert!(refused.text.contains("`seed-file`") && !refused.text.contains(SEED), "{}", refused.text);
+    }
+    client.post(APPLY, to("table")).await;
+    let located = client.get("/v1/pools/rooms/locate?key=k").await;
+    let without = Proxy::start(ONE_POOL).await;
+    let unseeded = without.client().get("/v1/pools/rooms/locate?key=k").await;
+    assert_ne!(located["hash"], unseeded["hash"]);
+    assert_eq!(without.client().get("/v1/pools/rooms").await.get("seed_digest"), None);
+}
+
+const SEED: &str = "9f3c01d2a4b5e6770f1e2d3c4b5a6978";

@@ -61,7 +61,7 @@ def candidates(ring, position):
     return [node for _, node in sorted((rank, node) for node, rank in closest.items())]
 
 
-def fingerprint(nodes, vnodes, ring, key_rule):
+def fingerprint(nodes, vnodes, ring, key_rule, more=()):
     def length(items):
         return struct.pack("<Q", len(items))
 
@@ -73,6 +73,7 @@ def fingerprint(nodes, vnodes, ring, key_rule):
     data += text("ring") + struct.pack("<I", vnodes)
     data += length(ring) + b"".join(struct.pack("<Q", point) for point, _ in ring)
     data += length(ring) + b"".join(struct.pack("<H", node) for _, node in ring)
+    data += b"".join(text(value) for value in more)
     return xxh3(data)
 
 
@@ -90,4 +91,5 @@ def main():
             print("key", key, f"{position:016x}", ",".join(order[:CANDIDATES_MAX]), sep="\t")
 
 
-main()
+if __name__ == "__main__":
+    main()

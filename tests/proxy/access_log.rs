@@ -115,6 +115,35 @@ async fn a_body_that_has_the_key_and_is_sent_twice_counts_once() {
 }
 
 #[tokio::test]
+async fn with_a_seed_the_hash_of_a_key_tells_nothing_to_those_without_it() {
+    let (log, node) = (LogFile::new("seeded"), Node::echo("a").await);
+    let seed = |name: &str, digits: &str| {
+        let file = std::env::temp_dir().join(format!("ringway-{name}-{}.seed", std::process::id()));
+        std::fs::write(&file, digits).unwrap();
+        file
+    };
+    let files = [seed("first", "9f3c01d2a4b5e6770f1e2d3c4b5a6978"), seed("second", "0123456789abcdef0123456789abcdef")];
+    let setup = Setup::of(&[&node]).access_log(&log.0);
+    let setups = files.each_ref().map(|file| setup.clone().pool(&format!("seed-file = \"{}\"", file.display())));
+    let [first, second] = setups;
+    let proxy = setup.start();
+    let located = || PoolAt::of(&proxy.controller.pool("p").unwrap()).locate(b"k").hash;
+    let mut expected = vec![located()];
+    proxy.ask(keyed("k")).await;
+    for seeded in [first, second] {
+        proxy.reload(seeded).await;
+        expected.push(located());
+        proxy.ask(keyed("k")).await;
+    }
+    let lines = log.lines(3).await;
+    let logged: Vec<_> = lines.iter().map(|line| line["key_hash"].as_str().unwrap()).collect();
+    assert_eq!(logged, expected);
+    assert!(logged[0] != logged[1] && logged[1] != logged[2], "{logged:?}");
+    assert!(proxy.metric("ringway_ring_moved_ratio", &["pool=\"p\""]) < 1e-9, "one node has all keys anyway");
+    files.iter().for_each(|file| drop(std::fs::remove_file(file)));
+}
+
+#[tokio::test]
 async fn keys_are_never_written_in_clear() {
     let (log, node) = (LogFile::new("keys"), Node::echo("a").await);
     let rule = "key = [\"header:x-key\", \"cookie:sid\", \"query:room\"]";
