@@ -1,6 +1,8 @@
 //! The API put together: routes, their description, and what all handlers answer from.
 
 use crate::admin::AdminState;
+use crate::admin::audit;
+use crate::admin::audit::Audit;
 use crate::admin::auth::Gate;
 use crate::admin::auth::authenticate;
 use crate::admin::auth::send_on;
@@ -94,18 +96,11 @@ impl Api {
         changes.unwrap_or_default()
     }
 
-    /// Makes a write, and notes who did.
-    pub(crate) async fn write(&self, write: Write) -> Result<Written, WriteError> {
-        let (actor, reason) = (write.actor.clone(), write.reason.clone());
-        let (pool, force) = (write.pool.clone(), write.force);
+    /// Makes a write, and tells the audit what it was and what came of it.
+    pub(crate) async fn write(&self, write: Write, audit: &Audit) -> Result<Written, WriteError> {
+        audit.write(&write);
         let written = self.controller.write(write).await;
-        match &written {
-            Ok(Written { epoch, changed, .. }) => {
-                let epoch_before = epoch - u64::from(*changed);
-                tracing::info!(%actor, %pool, epoch_before, epoch, changed, force, reason, "membership written");
-            }
-            Err(error) => tracing::info!(%actor, %pool, force, reason, %error, "membership not written"),
-        }
+        audit.written(&written);
         written
     }
 
@@ -198,6 +193,7 @@ pub(crate) fn router(state: AdminState, gate: Gate) -> Router {
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), authenticate))
+        .layer(middleware::from_fn(audit::keep))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), send_on))
         .with_state(api)
 }

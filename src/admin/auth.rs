@@ -1,11 +1,13 @@
 //! Who may do what: bearer tokens, and protection against pages in a browser (DNS rebinding, CSRF).
 
 use crate::admin::api::Api;
+use crate::admin::audit::Audit;
 use crate::admin::problem::Fault;
 use crate::admin::problem::Kind;
 use crate::admin::settings::AdminSettings;
 use crate::proxy::worker::Phase;
 use crate::routing::key::normal_host;
+use crate::section::is_printable;
 use crate::sockets::address::ListenAddress;
 use axum::extract::FromRequestParts;
 use axum::extract::Request;
@@ -15,7 +17,6 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use http::HeaderMap;
 use http::HeaderValue;
-use http::Method;
 use http::Uri;
 use http::header;
 use http::request::Parts;
@@ -35,6 +36,17 @@ pub(crate) enum Role {
     },
     /// Questions only.
     Read,
+}
+
+impl Role {
+    /// Its name in the audit.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Role::Operate { by_token: true } => "operate",
+            Role::Operate { by_token: false } => "operate without a token",
+            Role::Read => "read",
+        }
+    }
 }
 
 /// The rules of one listener.
@@ -138,7 +150,7 @@ fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
 }
 
 fn is_actor(name: &str) -> bool {
-    (1..=ACTOR_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+    (1..=ACTOR_CHARS_MAX).contains(&name.chars().count()) && name.chars().all(is_printable)
 }
 
 /// The token of `Bearer TOKEN`, whose scheme is case-insensitive (RFC 9110 section 11.1).
@@ -187,6 +199,10 @@ pub(crate) async fn authenticate(State(api): State<Arc<Api>>, mut request: Reque
         return next.run(request).await;
     }
     let role = api.gate.role(request.headers());
+    let audit = request.extensions().get::<Audit>();
+    if let (Some(audit), Ok(role)) = (audit, &role) {
+        audit.role(*role);
+    }
     let role = role.and_then(|role| api.gate.check_site(role, request.uri(), request.headers()).map(|()| role));
     match role {
         Ok(role) => {
@@ -194,18 +210,10 @@ pub(crate) async fn authenticate(State(api): State<Arc<Api>>, mut request: Reque
             next.run(request).await
         }
         Err(fault) => {
-            note_refused(request.method(), request.uri(), &fault);
+            // It could have been one, and nobody will look any closer.
+            audit.into_iter().for_each(Audit::is_write);
             fault.into_response()
         }
-    }
-}
-
-/// Leaves a line of a request that was turned away and could have changed something. Those that come further are noted
-/// where they are made.
-fn note_refused(method: &Method, uri: &Uri, fault: &Fault) {
-    if !method.is_safe() {
-        let path: String = uri.path().chars().take(NOTED_CHARS_MAX).collect();
-        tracing::info!(%method, path, why = %fault, "turned away at the admin API");
     }
 }
 
@@ -222,18 +230,25 @@ pub(crate) async fn send_on(State(api): State<Arc<Api>>, request: Request, next:
 pub(crate) struct Writer {
     /// Who writes, for the history.
     pub(crate) actor: String,
+    /// What the audit is told.
+    pub(crate) audit: Audit,
 }
 
 impl FromRequestParts<Arc<Api>> for Writer {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Writer, Fault> {
-        Writer::of(parts, api).inspect_err(|fault| note_refused(&parts.method, &parts.uri, fault))
+        let audit = parts.extensions.get::<Audit>().cloned().unwrap_or_default();
+        audit.is_write();
+        let actor = Writer::allow(parts, api)?;
+        audit.actor(&actor);
+        Ok(Writer { actor, audit })
     }
 }
 
 impl Writer {
-    fn of(parts: &Parts, api: &Api) -> Result<Writer, Fault> {
+    /// The name of who may write now.
+    fn allow(parts: &Parts, api: &Api) -> Result<String, Fault> {
         let role = parts.extensions.get::<Role>().copied().unwrap_or(Role::Read);
         if role == Role::Read {
             return Err(Fault::new(Kind::Forbidden, "use the token of `token-file` to change something"));
@@ -245,7 +260,7 @@ impl Writer {
                 return Err(Fault::new(Kind::Stopping, "this proxy is shutting down and takes no more writes"));
             }
         }
-        Ok(Writer { actor: api.gate.actor(&parts.headers)? })
+        api.gate.actor(&parts.headers)
     }
 }
 
@@ -257,9 +272,6 @@ const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Where a browser says that a request of a page comes from.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
-
-/// Most characters of a path that a line about a refusal shows.
-const NOTED_CHARS_MAX: usize = 256;
 
 /// Longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 512;

@@ -1,10 +1,15 @@
 //! The sockets of the API: TCP or Unix, a bounded number of connections, and an end that comes in time.
 
+use crate::admin::audit::Peer;
 use crate::sockets::address::ListenAddress;
 use crate::sockets::unix;
 use crate::sockets::unix::SocketFile;
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
@@ -155,7 +160,16 @@ impl Listener {
 async fn converse(stream: Stream, router: Router, mut stage: watch::Receiver<Stage>) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let peer = match &stream {
+        Either::Left(tcp) => tcp.peer_addr().map(Peer::Tcp).ok(),
+        Either::Right(unix) => Some(Peer::Unix(unix.peer_cred().map(|credentials| credentials.uid()).ok())),
+    };
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        peer.map(|peer| request.extensions_mut().insert(peer));
+        router.call(request)
+    });
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = until(Stage::Stopping, &mut stage) => {

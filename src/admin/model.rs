@@ -22,6 +22,7 @@ use crate::control::pool_at::Located;
 use crate::control::pool_at::Plan;
 use crate::placement::Fingerprint;
 use crate::placement::PlacementSettings;
+use crate::section::is_printable;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::Serialize;
@@ -359,7 +360,7 @@ fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>
 /// Refuses a reason that would not fit a line of the history.
 pub(crate) fn reason<'de, D: Deserializer<'de>>(field: D) -> Result<Option<String>, D::Error> {
     let reason = Option::<String>::deserialize(field)?;
-    let is_bad = |reason: &String| reason.chars().count() > REASON_CHARS_MAX || reason.chars().any(char::is_control);
+    let is_bad = |reason: &String| reason.chars().count() > REASON_CHARS_MAX || !reason.chars().all(is_printable);
     if reason.as_ref().is_some_and(is_bad) {
         let message = format!("a reason has at most {REASON_CHARS_MAX} printable characters");
         return Err(serde::de::Error::custom(message));

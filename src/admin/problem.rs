@@ -1,5 +1,6 @@
 //! Every way in which the API says no: the kinds of problems, their status, and their documents (RFC 9457).
 
+use crate::admin::audit::Why;
 use crate::admin::model::Problem;
 use crate::cluster::log::UnknownEpoch;
 use crate::cluster::membership::Change;
@@ -218,6 +219,7 @@ impl From<UnknownEpoch> for Fault {
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let status = self.kind.status();
+        let why = Why(format!("{}: {}", self.kind.facts().0, self.detail));
         let problem = Problem {
             kind: self.kind.urn(),
             title: self.kind.title().to_owned(),
@@ -228,6 +230,7 @@ impl IntoResponse for Fault {
             fingerprint: self.state.map(|(_, fingerprint)| fingerprint),
         };
         let mut response = (status, axum::Json(problem)).into_response();
+        response.extensions_mut().insert(why);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_TYPE));
         match status {

@@ -1,6 +1,8 @@
 //! Standard output: results for people or as JSON, plain unless a terminal shows them.
 
 use crate::cli::failure::Failure;
+use crate::section;
+use crate::section::is_printable;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -186,9 +188,9 @@ pub(super) fn wrapped(label: &str, items: impl IntoIterator<Item = String>) -> V
 }
 
 fn printable(text: &str) -> Cow<'_, str> {
-    match text.contains(char::is_control) {
-        true => text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect(),
-        false => text.into(),
+    match text.chars().all(is_printable) {
+        true => text.into(),
+        false => section::printable(text, usize::MAX).into(),
     }
 }
 

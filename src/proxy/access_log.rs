@@ -1,6 +1,9 @@
 //! The access log: one JSON line a request, written by a thread of its own so that the data plane never waits.
 
+use crate::section;
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
@@ -86,11 +89,7 @@ impl AccessLog {
 
     /// Hands a line over; `false` when the queue was full and it is lost.
     pub(crate) fn write(&self, entry: &Entry) -> bool {
-        let Ok(mut line) = serde_json::to_vec(entry) else {
-            return false;
-        };
-        line.push(b'\n');
-        self.queue.try_send(Command::Line(line)).is_ok()
+        line_of(entry).is_some_and(|line| self.queue.try_send(Command::Line(line)).is_ok())
     }
 
     /// Opens the file anew, after log rotation moved it.
@@ -114,6 +113,38 @@ impl AccessLog {
         if written.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_err() {
             tracing::warn!("the last lines of the access log are not written");
         }
+    }
+}
+
+fn line_of(entry: &Entry) -> Option<Vec<u8>> {
+    let mut line = Vec::with_capacity(LINE_BYTES);
+    entry.serialize(&mut Serializer::with_formatter(&mut line, Printable)).ok()?;
+    line.push(b'\n');
+    Some(line)
+}
+
+/// As much as most lines take.
+const LINE_BYTES: usize = 512;
+
+/// Compact JSON in which everything that does not show as itself is an escape: what JSON must escape, and what it need
+/// not, such as DEL, C1, and what separates lines or turns their direction.
+struct Printable;
+
+impl Formatter for Printable {
+    fn write_string_fragment<W: Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        if fragment.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return writer.write_all(fragment.as_bytes());
+        }
+        for character in fragment.chars() {
+            if section::is_printable(character) {
+                write!(writer, "{character}")?;
+                continue;
+            }
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -178,5 +209,47 @@ fn write_lines(mut sink: Sink, commands: &Receiver<Command>) {
         if let Err(error) = sink.flush() {
             tracing::error!(%error, "the access log cannot be written");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// What is logged of this as method, host and path, as text and as it reads.
+    fn logged(text: &str) -> (String, Value) {
+        let fields = [text; 3].map(str::to_owned);
+        let [method, host, path] = fields;
+        let line = line_of(&Entry { method, host, path, ..Entry::default() }).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        let read = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        (line, read)
+    }
+
+    #[test]
+    fn nothing_that_terminals_act_on_comes_out_as_it_came_in_and_all_reads_back() {
+        for text in [
+            "\u{1b}[31mred\u{1b}[0m",
+            "two\r\nlines\n",
+            "\u{7f}\u{80}\u{85}\u{9b}31m\u{9f}",
+            "\u{2028}{\"status\":200}\u{2029}",
+            "\u{202e}gpj\u{202c}\u{2066}x\u{2069}\u{200f}\u{61c}",
+            "\u{feff}\u{200b}\u{ad}\u{e0041}\0\u{7}\u{8}",
+            "\"quoted\" \\ and plain: Z\u{fc}rich \u{90e8}\u{5c4b}",
+        ] {
+            let (line, read) = logged(text);
+            let inside = line.strip_suffix('\n').unwrap();
+            assert!(inside.chars().all(section::is_printable), "{text:?}: {line}");
+            for field in ["method", "host", "path"] {
+                assert_eq!(read[field], text, "{field}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_text_stays_readable() {
+        let (line, _) = logged("/rooms/Z\u{fc}rich?");
+        assert!(line.contains("\"path\":\"/rooms/Z\u{fc}rich?\""), "{line}");
     }
 }

@@ -5,6 +5,7 @@
 //! a setting that is there has reported why, so reading goes on and one run finds all mistakes of a file.
 
 mod mistakes;
+mod printable;
 mod printer;
 mod text;
 mod value;
@@ -13,6 +14,8 @@ pub use mistakes::Mistake;
 pub use mistakes::Mistakes;
 pub use mistakes::Report;
 pub use mistakes::Span;
+pub use printable::is_printable;
+pub use printable::printable;
 pub use printer::Printer;
 pub(crate) use text::format_decimal;
 pub(crate) use text::parse_decimal;

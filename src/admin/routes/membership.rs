@@ -88,6 +88,7 @@ pub(crate) async fn apply(
 ) -> Result<Response, Fault> {
     let changes = request.changes;
     if query.dry_run {
+        writer.audit.dry_run(&pool.settings.name, request.reason.as_deref());
         check_epoch(&pool, request.if_epoch)?;
         let plan = api.plan(&pool, changes.clone()).await;
         return plan.map(planned).map_err(|refused| Fault::of_refusal(&refused, &changes));
@@ -100,7 +101,7 @@ pub(crate) async fn apply(
         actor: writer.actor,
         reason: request.reason,
     };
-    api.write(write).await.map(|written| answer(&written)).map_err(|error| match error {
+    api.write(write, &writer.audit).await.map(|written| answer(&written)).map_err(|error| match error {
         WriteError::Refused(refused) => Fault::of_refusal(&refused, &changes),
         error => Fault::of_write(error),
     })
@@ -133,6 +134,7 @@ pub(crate) async fn rollback(
     Json(request): Json<RollbackRequest>,
 ) -> Result<Response, Fault> {
     if query.dry_run {
+        writer.audit.dry_run(&pool.settings.name, request.reason.as_deref());
         check_epoch(&pool, request.if_epoch)?;
         let plan = api.plan_rollback(&pool, request.to_epoch).await;
         return plan.map(planned).map_err(Fault::of_write);
@@ -145,7 +147,7 @@ pub(crate) async fn rollback(
         actor: writer.actor,
         reason: request.reason,
     };
-    api.write(write).await.map(|written| answer(&written)).map_err(Fault::of_write)
+    api.write(write, &writer.audit).await.map(|written| answer(&written)).map_err(Fault::of_write)
 }
 
 fn at_epoch(epoch: u64) -> Guard {

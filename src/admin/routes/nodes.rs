@@ -66,14 +66,14 @@ pub(crate) struct Order {
     node: NodeName,
     precondition: Precondition,
     query: NodeQuery,
-    actor: String,
+    writer: Writer,
 }
 
 impl FromRequestParts<Arc<Api>> for Order {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Order, Fault> {
-        let Writer { actor } = Writer::from_request_parts(parts, api).await?;
+        let writer = Writer::from_request_parts(parts, api).await?;
         let PoolOf(pool) = PoolOf::from_request_parts(parts, api).await?;
         let NodeOf(node) = NodeOf::from_request_parts(parts, api).await?;
         let Query(query) = Query::<NodeQuery>::from_request_parts(parts, api).await?;
@@ -84,7 +84,7 @@ impl FromRequestParts<Arc<Api>> for Order {
         }
         let precondition = Precondition::from_request_parts(parts, api).await?;
         let node = NodeName::try_from(node).map_err(|why| Fault::new(Kind::BadRequest, why))?;
-        Ok(Order { pool, node, precondition, query, actor })
+        Ok(Order { pool, node, precondition, query, writer })
     }
 }
 
@@ -273,6 +273,7 @@ enum Done {
 /// Plans or makes the changes.
 async fn carry_out(api: &Api, order: &Order, changes: Vec<Change>, guard: Option<Guard>) -> Result<Done, WriteError> {
     if order.query.dry_run {
+        order.writer.audit.dry_run(&order.pool.settings.name, order.query.reason.as_deref());
         let plan = api.plan(&order.pool, changes).await;
         return plan.map(|plan| Done::Planned(Box::new(plan))).map_err(WriteError::Refused);
     }
@@ -281,10 +282,10 @@ async fn carry_out(api: &Api, order: &Order, changes: Vec<Change>, guard: Option
         action: WriteAction::Changes(changes),
         guard,
         force: order.query.force,
-        actor: order.actor.clone(),
+        actor: order.writer.actor.clone(),
         reason: order.query.reason.clone(),
     };
-    api.write(write).await.map(|written| Done::Written(Box::new(written)))
+    api.write(write, &order.writer.audit).await.map(|written| Done::Written(Box::new(written)))
 }
 
 fn answer(api: &Api, order: &Order, done: Done, is_new: bool) -> Response {

@@ -70,10 +70,9 @@ pub(crate) async fn status(State(api): State<Arc<Api>>) -> axum::Json<Status> {
 )]
 pub(crate) async fn reload(
     State(api): State<Arc<Api>>,
-    writer: Writer,
+    _: Writer,
     Json(ReloadRequest {}): Json<ReloadRequest>,
 ) -> Result<axum::Json<Reloaded>, Fault> {
-    tracing::info!(actor = %writer.actor, "a reload of the config was asked for");
     match api.reload.reload().await {
         Ok(warnings) => Ok(axum::Json(Reloaded { warnings })),
         Err(why) if api.phase() != Phase::Running => Err(Fault::new(Kind::Stopping, why)),
