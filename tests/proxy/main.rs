@@ -20,6 +20,7 @@ mod overload;
 mod pressure;
 mod resets;
 mod routing;
+mod series;
 mod slow_clients;
 mod stalled_clients;
 mod stopping;

@@ -219,6 +219,13 @@ impl Proxy {
         text.lines().filter(is_of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// Every series, by its name and labels.
+    pub(crate) fn series(&self) -> Vec<String> {
+        let (text, _) = self.metrics.render();
+        let series = text.lines().filter(|line| !line.starts_with('#'));
+        series.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
+    }
+
     /// Waits until a metric has a value.
     pub(crate) async fn metric_is(&self, name: &str, labels: &[&str], value: f64) {
         let what = format!("{name}{labels:?} becomes {value}");
