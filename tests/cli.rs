@@ -242,6 +242,21 @@ fn check_warns_of_two_nodes_with_one_address() {
 }
 
 #[test]
+fn check_warns_of_more_connections_than_files() {
+    let directory = program::Directory::new("check-files");
+    let text = std::fs::read_to_string(CONFIG).unwrap();
+    for (connections, warns) in [(129, true), (128, false)] {
+        let file = directory.file("few.toml", &format!("{text}\n[limits]\nmax-connections = {connections}\n"));
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "ulimit -n 256 && exec \"$0\" check -c \"$1\"", env!("CARGO_BIN_EXE_ringway"), &file]);
+        let checked = shell.output().unwrap();
+        let said = String::from_utf8(checked.stderr).unwrap();
+        assert_eq!(said.contains("128 connections are accepted at most"), warns, "{connections}: {said}");
+        assert!(checked.status.success(), "{connections}: {said}");
+    }
+}
+
+#[test]
 fn check_tells_programs_what_it_tells_people() {
     let checked: serde_json::Value = serde_json::from_str(&ringway(["check", "-c", CONFIG, "--json"]).ok()).unwrap();
     assert_eq!((&checked["ok"], &checked["pools"][0]["pool"]), (&true.into(), &"rooms".into()), "{checked}");

@@ -4,6 +4,7 @@ use crate::metrics::limit::Limit;
 use crate::proxy::gather;
 use crate::proxy::inspector::Inspector;
 use crate::proxy::limits::Limits;
+use crate::proxy::streams::Resets;
 use crate::proxy::streams::Turn;
 use crate::proxy::worker::Phase;
 use bytes::Buf;
@@ -52,11 +53,8 @@ pub(crate) struct ClientState {
     /// Whether nothing is read until the request of the moment is answered.
     is_reading_held: Cell<bool>,
     /// Whose turn it is in the stream that is polled, once that is known.
-    turn: Cell<Option<Turn>>,
-    /// Streams that were reset lately.
-    resets: Cell<u32>,
-    /// Since when they are counted.
-    resets_since: Cell<Option<Instant>>,
+    pub(crate) turn: Cell<Option<Turn>>,
+    pub(crate) resets: Resets,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
 }
@@ -66,9 +64,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A client that said nothing for this long is likely to say nothing for longer.
 const REST_AFTER: Duration = Duration::from_secs(1);
-
-/// How long streams that were reset are counted together.
-const RESETS_WINDOW: Duration = Duration::from_secs(30);
 
 /// What the worker asks of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,8 +93,7 @@ impl ClientState {
             stalled_since: Cell::new(None),
             is_reading_held: Cell::new(false),
             turn: Cell::new(None),
-            resets: Cell::new(0),
-            resets_since: Cell::new(None),
+            resets: Resets::default(),
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
         })
@@ -144,26 +138,6 @@ impl ClientState {
     /// Whether the client speaks HTTP/2.
     pub(crate) fn is_http2(&self) -> bool {
         self.is_http2.get()
-    }
-
-    /// The stream that is polled goes on when it is somebody's turn.
-    pub(crate) fn pass_turn(&self, turn: Turn) {
-        self.turn.set(Some(turn));
-    }
-
-    /// Whose turn it is since this was last asked, if anybody's.
-    pub(crate) fn take_turn(&self) -> Option<Turn> {
-        self.turn.take()
-    }
-
-    /// A stream was reset before its response was complete. Returns whether more were than `max` in half a minute.
-    pub(crate) fn stream_was_reset(&self, now: Instant, max: u32) -> bool {
-        if self.resets_since.get().is_none_or(|since| now.saturating_duration_since(since) > RESETS_WINDOW) {
-            self.resets_since.set(Some(now));
-            self.resets.set(0);
-        }
-        self.resets.set(self.resets.get().saturating_add(1));
-        self.resets.get() > max
     }
 
     /// Bytes came: unless a request is open, they begin a head.

@@ -360,7 +360,7 @@ impl Exchange {
 
     /// Whose turn it is in the response, which is polled.
     pub(crate) fn pass_turn(&self, turn: Turn) {
-        self.client.state.pass_turn(turn);
+        self.client.state.turn.set(Some(turn));
     }
 
     /// `length` more bytes of the response body went to the client.
@@ -398,7 +398,7 @@ impl Exchange {
     /// Counts a stream that its client has reset, or that had to be reset; a client that makes a habit of it is cut.
     fn count_reset(&self, now: Instant) {
         let max = self.worker.table().table.server.limits.max_resets;
-        if self.client.state.stream_was_reset(now, max) && self.client.state.order(Order::Abort) {
+        if self.client.state.resets.note(now, max) && self.client.state.order(Order::Abort) {
             self.worker.stats().limit_hits.hit(Limit::MaxResets);
         }
     }

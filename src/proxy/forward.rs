@@ -81,7 +81,7 @@ pub(crate) fn serve(
         // HTTP/1 clients are told to leave response by response; HTTP/2 has GOAWAY.
         if version == Version::HTTP_2 {
             headers::detach(response.headers_mut());
-            client.state.pass_turn(Turn::Client);
+            client.state.turn.set(Some(Turn::Client));
         } else if worker.phase() != Phase::Running && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -11,9 +11,9 @@ pub(super) const LINGER_BYTES: u64 = 64 << 10;
 /// How long that may take.
 pub(super) const LINGER_TIME: Duration = Duration::from_secs(1);
 
-/// Closes a connection whose client may be in the middle of a body. The answer is followed by the end of this side; what
-/// comes then is read, because closing a socket with unread bytes resets it, which would take the answer from the client
-/// (RFC 9112 section 9.6).
+/// Closes a connection whose client may be in the middle of a body. The answer is followed by the end of this side;
+/// what comes then is read, because closing a socket with unread bytes resets it, which would take the answer from the
+/// client (RFC 9112 section 9.6).
 pub(super) async fn close(stream: &mut ClientStream) {
     let drained = async {
         stream.end().await?;

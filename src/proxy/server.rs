@@ -219,25 +219,22 @@ async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
         Order::Abort => false,
     };
     let ended = obey(worker, &state, Pin::new(&mut connection), follow).await.transpose();
-    if let Err(error) = &ended
-        && error.is_parse()
-    {
+    let refusal = ended.as_ref().err().filter(|error| error.is_parse());
+    if let Some(error) = refusal {
         note_refusal(worker, &client, error);
     }
-    let ended = ended?;
-    let is_resting = ended.is_none() && state.is_idle();
-    let tunnel = client.tunnel.take();
     // One that was told to go at once is not waited for.
-    let is_cut_short = ended.is_some() && state.has_unread();
-    if tunnel.is_none() && !is_resting && !is_cut_short {
+    if refusal.is_some() || (matches!(ended, Ok(Some(()))) && state.has_unread()) {
+        Box::pin(linger::close(&mut connection.into_parts().io.into_inner())).await;
+        return ended.map(|_| Http1::Over).map_err(ServeError::from);
+    }
+    let is_resting = ended?.is_none() && state.is_idle();
+    let tunnel = client.tunnel.take();
+    if tunnel.is_none() && !is_resting {
         return Ok(Http1::Over);
     }
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
-    if is_cut_short {
-        Box::pin(linger::close(&mut stream)).await;
-        return Ok(Http1::Over);
-    }
     stream.unread(parts.read_buf);
     Ok(match tunnel {
         Some(tunnel) => Http1::Switched(tunnel, stream),

@@ -5,6 +5,7 @@ use crate::proxy::alarm::Alarm;
 use crate::proxy::client::ClientState;
 use crate::proxy::worker::Worker;
 use pin_project_lite::pin_project;
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -27,6 +28,28 @@ pub(crate) enum Turn {
 /// client has to take so many within `limits.write-timeout`, so that opening its window by a byte at a time is not
 /// enough.
 pub(crate) const PIECE_BYTES: usize = 16 * 1024;
+
+/// Counts the streams of a connection that were reset before their response was complete.
+#[derive(Debug, Default)]
+pub(crate) struct Resets {
+    count: Cell<u32>,
+    since: Cell<Option<Instant>>,
+}
+
+/// How long they are counted together.
+const RESETS_WINDOW: Duration = Duration::from_secs(30);
+
+impl Resets {
+    /// One more. Returns whether that is more than `max` in half a minute.
+    pub(crate) fn note(&self, now: Instant, max: u32) -> bool {
+        if self.since.get().is_none_or(|since| now.saturating_duration_since(since) > RESETS_WINDOW) {
+            self.since.set(Some(now));
+            self.count.set(0);
+        }
+        self.count.set(self.count.get().saturating_add(1));
+        self.count.get() > max
+    }
+}
 
 /// Runs the streams of one connection.
 #[derive(Clone)]
@@ -69,11 +92,11 @@ impl<F: Future<Output = ()>> Future for WatchedStream<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         let StreamExecutor { worker, client, patience } = &*this.executor;
-        client.take_turn();
+        client.turn.set(None);
         if this.stream.poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        match client.take_turn() {
+        match client.turn.take() {
             Some(Turn::Client) => *this.handed_over = Some(Instant::now()),
             Some(Turn::Node) => *this.handed_over = None,
             None => {}
@@ -82,5 +105,19 @@ impl<F: Future<Output = ()>> Future for WatchedStream<F> {
         ready!(this.alarm.poll(since + *patience, cx));
         worker.stats().limit_hits.hit(Limit::WriteTimeout);
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn resets_are_counted_for_half_a_minute() {
+        let (resets, begun) = (Resets::default(), Instant::now());
+        for (second, is_too_many) in [(0, false), (20, false), (30, true), (31, false), (40, false), (61, true)] {
+            let now = begun + Duration::from_secs(second);
+            assert_eq!(resets.note(now, 2), is_too_many, "after {second} s");
+        }
     }
 }
