@@ -15,9 +15,11 @@ pub enum Limit {
     MaxConnections,
     /// A client had too many connections.
     MaxConnectionsPerAddress,
+    /// The head of an HTTP/1 request was too large, or had so many fields that it was not read to its end.
+    MaxHeaderBytes,
     /// A request had too many fields.
     MaxHeaders,
-    /// Requests held nearly as much memory as they may: one was turned away.
+    /// Requests held nearly as much memory as they may: one was turned away, or a client cut that took nothing of it.
     MaxRequestMemory,
     /// A client of HTTP/2 had too many streams reset.
     MaxResets,
@@ -31,12 +33,13 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Limit; 11] = [
+    pub const ALL: [Limit; 12] = [
         Limit::BodyTimeout,
         Limit::Files,
         Limit::HeadTimeout,
         Limit::MaxConnections,
         Limit::MaxConnectionsPerAddress,
+        Limit::MaxHeaderBytes,
         Limit::MaxHeaders,
         Limit::MaxRequestMemory,
         Limit::MaxResets,
@@ -53,6 +56,7 @@ impl Limit {
             Limit::HeadTimeout => "head-timeout",
             Limit::MaxConnections => "max-connections",
             Limit::MaxConnectionsPerAddress => "max-connections-per-address",
+            Limit::MaxHeaderBytes => "max-header-bytes",
             Limit::MaxHeaders => "max-headers",
             Limit::MaxRequestMemory => "max-request-memory",
             Limit::MaxResets => "max-resets",

@@ -3,6 +3,7 @@
 use crate::cluster::health::LiveFailure;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::memory::Piece;
 use crate::proxy::streams;
 use crate::proxy::streams::Turn;
 use crate::proxy::trailers::TrailerTerms;
@@ -48,7 +49,7 @@ impl Silence {
 /// The body of a response towards the client.
 pub(crate) enum ResponseBody {
     /// Made here: an error document, or nothing.
-    Local(Full<Bytes>),
+    Local(Full<Piece>),
     /// A node's, as it comes.
     Node(NodeBody),
 }
@@ -64,7 +65,7 @@ pub(crate) struct NodeBody {
     /// Made at the first silence: most bodies come at once.
     silence: Option<Box<Silence>>,
     /// What has come and is yet to be handed over.
-    rest: Bytes,
+    rest: Piece,
     /// Bytes handed over since the body last had to wait.
     burst: usize,
     trailers: TrailerTerms,
@@ -76,7 +77,7 @@ pub(crate) struct NodeBody {
 impl ResponseBody {
     /// A body made here.
     pub(crate) fn local(text: impl Into<Bytes>) -> ResponseBody {
-        ResponseBody::Local(Full::new(text.into()))
+        ResponseBody::Local(Full::new(Piece::from(text.into())))
     }
 
     /// A node's body; `patience` is `timeouts.idle`, or `None` where silence is normal.
@@ -86,7 +87,7 @@ impl ResponseBody {
         trailers: TrailerTerms,
         exchange: Box<Exchange>,
     ) -> ResponseBody {
-        let (silence, rest) = (None, Bytes::new());
+        let (silence, rest) = (None, Piece::default());
         let mut body =
             NodeBody { incoming, patience, silence, rest, burst: 0, trailers, is_truncated: false, exchange };
         // A body that is over before it began (204, HEAD, length 0) is never polled.
@@ -98,10 +99,10 @@ impl ResponseBody {
 }
 
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = ResponseBroken;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, ResponseBroken>>> {
         match self.get_mut() {
             ResponseBody::Local(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             ResponseBody::Node(body) => {
@@ -145,17 +146,22 @@ impl NodeBody {
         polled
     }
 
-    /// As much of what is left as HTTP/2 is given at a time.
-    fn next_piece(&mut self) -> Bytes {
-        self.rest.split_to(self.rest.len().min(streams::PIECE_BYTES))
+    /// What came, of which HTTP/2 is given no more than a piece at a time.
+    fn hand_over(&mut self, bytes: Bytes) -> Frame<Piece> {
+        let mut piece = self.exchange.memory.piece(bytes);
+        if piece.len() > streams::PIECE_BYTES && self.exchange.is_http2() {
+            self.rest = piece;
+            piece = self.rest.split_to(streams::PIECE_BYTES);
+        }
+        Frame::data(piece)
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, ResponseBroken>>> {
         if self.is_truncated {
             return Poll::Ready(Some(Err(ResponseBroken::Truncated)));
         }
         if !self.rest.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(self.next_piece()))));
+            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(streams::PIECE_BYTES)))));
         }
         if self.burst >= BURST_BYTES_MAX {
             self.burst = 0;
@@ -170,16 +176,11 @@ impl NodeBody {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 self.burst += length;
                 self.exchange.sent(length);
-                self.exchange.memory.hold_response(length);
                 if self.incoming.is_end_stream() {
                     self.exchange.complete();
                 }
                 match frame.into_trailers().map(|trailers| self.trailers.pass(trailers)) {
-                    Err(frame) if length > streams::PIECE_BYTES && self.exchange.is_http2() => {
-                        self.rest = frame.into_data().unwrap_or_default();
-                        Poll::Ready(Some(Ok(Frame::data(self.next_piece()))))
-                    }
-                    Err(frame) => Poll::Ready(Some(Ok(frame))),
+                    Err(frame) => Poll::Ready(Some(Ok(self.hand_over(frame.into_data().unwrap_or_default())))),
                     Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                     // What follows them is the end.
                     Ok(None) => self.poll(cx),
@@ -198,7 +199,6 @@ impl NodeBody {
             }
             Poll::Pending => {
                 self.burst = 0;
-                self.exchange.memory.hold_response(0);
                 let Some(patience) = self.patience else {
                     return Poll::Pending;
                 };

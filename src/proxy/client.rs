@@ -161,6 +161,11 @@ impl ClientState {
         }
     }
 
+    /// Whether the client has taken nothing of what is written to it for longer than so.
+    pub(crate) fn is_stalled_for(&self, patience: Duration) -> bool {
+        self.stalled_since.get().is_some_and(|since| since.elapsed() > patience)
+    }
+
     /// Whether the client has had all that was for it and asks for nothing.
     pub(crate) fn is_idle(&self) -> bool {
         self.busy.get() == 0 && !self.has_begun.get() && self.stalled_since.get().is_none()
@@ -172,7 +177,7 @@ impl ClientState {
     /// silent when the process closes. What a client of HTTP/2 has not taken by `write-timeout` after that, it never
     /// will.
     pub(crate) fn overstayed(&self, limits: &Limits, phase: Phase) -> Option<(Order, Option<Limit>)> {
-        if self.stalled_since.get().is_some_and(|since| since.elapsed() > limits.write_timeout) {
+        if self.is_stalled_for(limits.write_timeout) {
             return Some((Order::Abort, Some(Limit::WriteTimeout)));
         }
         if self.busy.get() > 0 {
@@ -301,6 +306,16 @@ impl ClientStream {
         self.stream.shutdown().await
     }
 
+    /// Fails for a client that is to go at once although it has yet to take something: the system throws that away too,
+    /// rather than keep it for minutes, once the socket is closed.
+    fn check_order(&self) -> io::Result<()> {
+        if self.state.order.get() < Order::Abort {
+            return Ok(());
+        }
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
     /// Waits until there is something to read, be it the end.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         if self.read_ahead.is_empty() { self.stream.readable().await } else { Ok(()) }
@@ -406,6 +421,7 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.check_order()?;
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.state.wrote(&written);
         written
@@ -429,6 +445,7 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_order()?;
         let written = if self.state.writes_last() {
             gather::poll_write(Pin::new(&mut BeforeEnd(&self.stream)), cx, bufs)
         } else {

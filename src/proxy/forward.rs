@@ -134,7 +134,7 @@ impl Prepared {
     ) -> Result<Prepared, ProxyError> {
         let table = worker.table();
         let limits = &table.table.server.limits;
-        if !exchange.memory.has_room(limits.max_request_memory) {
+        if !memory::has_room(worker, limits.max_request_memory) {
             return Err(ProxyError::Overloaded);
         }
         let inbound = Inbound::accept(client, &mut request, &table.table.server)?;

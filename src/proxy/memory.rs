@@ -2,59 +2,109 @@
 //! it has more than its share.
 
 use crate::proxy::worker::Worker;
+use bytes::Buf;
+use bytes::Bytes;
 use http::Request;
 use std::rc::Rc;
 
-/// What one request holds; given back when it is dropped.
+/// What is held until this is dropped.
 pub(crate) struct Charge {
     worker: Rc<Worker>,
     bytes: usize,
-    /// How much of that is a piece of the response that the client has yet to take.
-    response: usize,
 }
 
 impl Charge {
     /// Nothing is held yet.
     pub(crate) fn new(worker: &Rc<Worker>) -> Charge {
-        Charge { worker: Rc::clone(worker), bytes: 0, response: 0 }
+        Charge { worker: Rc::clone(worker), bytes: 0 }
     }
 
-    /// Whether requests hold so little of the `max` bytes that there is room for another one. What those that are under
-    /// way take more has the last tenth.
-    pub(crate) fn has_room(&self, max: usize) -> bool {
-        let all = self.worker.all_stats();
-        let most = i64::try_from(max / 10 * 9).unwrap_or(i64::MAX);
-        let share = most / i64::try_from(all.stripes.count()).unwrap_or(i64::MAX);
-        let own = self.worker.stats().request_bytes.get();
-        own <= share || all.stripes.level(|stripe| &stripe.request_bytes) <= most
-    }
-
-    /// The request holds so many bytes more until it ends.
+    /// So many bytes more are held.
     pub(crate) fn add(&mut self, bytes: usize) {
         self.bytes += bytes;
-        self.count(bytes, 0);
+        self.worker.stats().request_bytes.add(signed(bytes));
     }
 
-    /// Its client has yet to take so many bytes of the response, in place of those before.
-    pub(crate) fn hold_response(&mut self, bytes: usize) {
-        // Nearly all responses are so small that it makes no difference.
-        let bytes = if bytes < LARGE_BYTES { 0 } else { bytes };
-        let before = std::mem::replace(&mut self.response, bytes);
-        if before != bytes {
-            self.bytes = self.bytes + bytes - before;
-            self.count(bytes, before);
-        }
+    /// A piece of the response, which is held by itself if it is large, for as long as it takes the client.
+    pub(crate) fn piece(&self, bytes: Bytes) -> Piece {
+        let held = (bytes.len() >= LARGE_BYTES).then(|| {
+            let mut held = Charge::new(&self.worker);
+            held.add(bytes.len());
+            held
+        });
+        Piece { bytes, held }
     }
 
-    fn count(&self, more: usize, less: usize) {
-        let signed = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.worker.stats().request_bytes.add(signed(more) - signed(less));
+    /// So many of the bytes, to be held no longer than what is returned.
+    fn split(&mut self, bytes: usize) -> Charge {
+        self.bytes -= bytes;
+        Charge { worker: Rc::clone(&self.worker), bytes }
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.count(0, self.bytes);
+        self.worker.stats().request_bytes.add(-signed(self.bytes));
+    }
+}
+
+/// Whether requests hold so little of the `max` bytes that there is room for another one. What those that are under way
+/// take more has the last tenth.
+pub(crate) fn has_room(worker: &Worker, max: usize) -> bool {
+    let all = &worker.all_stats().stripes;
+    let most = signed(max / 10 * 9);
+    let share = most / signed(all.count());
+    worker.stats().request_bytes.get() <= share || all.level(|stripe| &stripe.request_bytes) <= most
+}
+
+/// Bytes of a response on their way to the client; hyper drops them when they are written, or never will be.
+#[derive(Default)]
+pub(crate) struct Piece {
+    bytes: Bytes,
+    held: Option<Charge>,
+}
+
+impl Piece {
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Takes so many bytes from the beginning, or all there are.
+    pub(crate) fn split_to(&mut self, length: usize) -> Piece {
+        let bytes = self.bytes.split_to(length.min(self.bytes.len()));
+        let held = self.held.as_mut().map(|held| held.split(bytes.len()));
+        Piece { bytes, held }
+    }
+}
+
+impl From<Bytes> for Piece {
+    /// One that was made here, and is small.
+    fn from(bytes: Bytes) -> Piece {
+        Piece { bytes, held: None }
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, length: usize) {
+        self.bytes.advance(length);
+    }
+
+    fn copy_to_bytes(&mut self, length: usize) -> Bytes {
+        self.bytes.copy_to_bytes(length)
     }
 }
 
@@ -67,11 +117,15 @@ pub(crate) fn head_bytes<B>(request: &Request<B>) -> usize {
     REQUEST_BYTES + 3 * (target + text) + fields.len() * FIELD_BYTES
 }
 
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 /// Tasks, timers and what is decided about a request.
 const REQUEST_BYTES: usize = 4096;
 
 /// An entry of a header map with its share of the index.
 const FIELD_BYTES: usize = 128;
 
-/// Pieces of responses that are smaller count for nothing.
+/// Pieces of responses that are smaller count for nothing: nearly all are so small that it makes no difference.
 const LARGE_BYTES: usize = 16 << 10;

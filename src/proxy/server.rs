@@ -1,5 +1,6 @@
 //! Serves one client connection: finds out its protocol, then lets hyper speak it under the configured limits.
 
+use crate::metrics::limit::Limit;
 use crate::proxy::access_log::Entry;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::client::ClientState;
@@ -244,8 +245,12 @@ async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
 
 /// Counts and logs a request whose head hyper refused, so that this proxy has seen nothing of it.
 fn note_refusal(worker: &Worker, client: &Client, error: &hyper::Error) {
-    let too_large = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    let status = if error.is_parse_too_large() { too_large } else { StatusCode::BAD_REQUEST };
+    let status = if error.is_parse_too_large() {
+        worker.stats().limit_hits.hit(Limit::MaxHeaderBytes);
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    } else {
+        StatusCode::BAD_REQUEST
+    };
     worker.stats().requests_without_pool.count(status.as_u16());
     if worker.logs_access() {
         worker.write_log(&Entry { status: status.as_u16(), ..Entry::now(client.peer) });

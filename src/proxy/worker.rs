@@ -1,5 +1,7 @@
 //! One data-plane thread: its runtime, its share of the clients, its own connections to nodes.
 
+mod sweep;
+
 pub use crate::proxy::phase::Phase;
 
 use crate::cluster::health::Note;
@@ -10,13 +12,11 @@ use crate::metrics::stats::ServerStripe;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::access_log::Entry;
 use crate::proxy::addresses::Counted;
-use crate::proxy::client;
 use crate::proxy::client::ClientState;
 use crate::proxy::contain;
 use crate::proxy::files;
 use crate::proxy::files::Files;
 use crate::proxy::health_report::HealthReport;
-use crate::proxy::limits::Limits;
 use crate::proxy::local::LocalPool;
 use crate::proxy::local::LocalTable;
 use crate::proxy::phase::until;
@@ -365,20 +365,10 @@ impl Worker {
             }
             if is_full {
                 self.spread.files.note_shortage();
-                self.make_room();
+                self.close_idle_clients();
             }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
-    }
-
-    /// Closes connections to nodes that are idle, and if there are none, those to clients that were so for longest.
-    /// Returns whether any were to nodes, whose files are free at once.
-    pub(crate) fn make_room(&self) -> bool {
-        let closed: usize = self.nodes.borrow().values().map(|node| node.close_idle()).sum();
-        if closed == 0 {
-            client::close_longest_idle(self.clients.borrow().iter().map(|(_, client)| &**client), Instant::now());
-        }
-        closed > 0
     }
 
     /// Serves a new client here, or hands it to a worker that has fewer, so that few long connections spread evenly.
@@ -423,32 +413,6 @@ impl Worker {
             self.stats.pulses.beat(self.id);
             if is_sweep {
                 contain::survive(|| self.sweep());
-            }
-        }
-    }
-
-    /// Looks for connections that overstayed and for nodes that leave.
-    fn sweep(&self) {
-        let table = self.table();
-        self.sweep_clients(&table.table.server.limits);
-        table.pools().iter().for_each(|pool| pool.sample(self.id, self.started.elapsed()));
-        let mut nodes = self.nodes.borrow_mut();
-        nodes.values().for_each(|node| node.sweep());
-        nodes.retain(|_, node| !node.upstream.is_retired() || node.is_connected());
-        drop(nodes);
-        let shortages = self.spread.files.shortages();
-        if self.shortages.replace(shortages) != shortages {
-            self.make_room();
-        }
-    }
-
-    fn sweep_clients(&self, limits: &Limits) {
-        for (_, client) in self.clients.borrow().iter() {
-            if let Some((order, limit)) = client.overstayed(limits, self.phase())
-                && client.order(order)
-                && let Some(limit) = limit
-            {
-                self.stats().limit_hits.hit(limit);
             }
         }
     }

@@ -1,10 +1,13 @@
 //! What requests hold in memory, in all, and what becomes of those that come when it is too much.
 
 use crate::harness::eventually;
+use crate::harness::frames;
+use crate::harness::frames::frame;
 use crate::harness::node::Node;
 use crate::harness::proxy::Proxy;
 use crate::harness::proxy::Setup;
 use crate::harness::proxy::get;
+use crate::harness::wire::End;
 use crate::harness::wire::Wire;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -95,4 +98,27 @@ async fn bodies_that_may_be_sent_again_and_responses_that_nobody_takes_count() {
     eventually("a piece counts", || held(&proxy) > 16_384.0).await;
     drop(client);
     proxy.metric_is("ringway_request_memory_bytes", &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn clients_who_take_nothing_of_what_is_held_for_them_are_cut_when_it_is_too_much() {
+    const STREAMS: u32 = 20;
+    let release = Arc::new(Semaphore::new(STREAMS as usize));
+    let node = patient(&release).await;
+    let limits = "write-timeout = \"1h\"\nmax-request-memory = \"1MiB\"";
+    let proxy = Setup::of(&[&node]).limits(limits).start();
+    let mut client = proxy.connect().await;
+    client.shrink_buffers();
+    // Windows as wide as can be, of which nothing is read.
+    let most = 0x7fff_ffff_u32.to_be_bytes();
+    let wide = frame(frames::SETTINGS, 0, 0, &[&[0, 4][..], &most].concat());
+    let connection = frame(frames::WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes());
+    let streams = (0..STREAMS).map(|number| frames::get(2 * number + 1, "/long"));
+    client.write([vec![frames::PREFACE.to_vec(), wide, connection], streams.collect()].concat().concat()).await;
+    eventually("it is too much", || held(&proxy) > LIMIT).await;
+    proxy.metric_is("ringway_connections", &[], 0.0).await;
+    assert!(proxy.metric("ringway_limit_hits_total", &["limit=\"max-request-memory\""]) > 0.5);
+    assert_eq!(client.rest().await.1, End::Reset);
+    proxy.metric_is("ringway_request_memory_bytes", &[], 0.0).await;
+    proxy.metric_is("ringway_upstream_connections", &[], 0.0).await;
 }

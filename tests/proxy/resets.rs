@@ -1,5 +1,7 @@
 //! Clients of HTTP/2 that ask and take it back at once, which costs them less than it costs others.
 
+use crate::harness::frames;
+use crate::harness::frames::frame;
 use crate::harness::h2;
 use crate::harness::h2::H2;
 use crate::harness::node::Node;
@@ -73,4 +75,26 @@ async fn what_a_node_breaks_off_is_not_held_against_the_client() {
         assert!(h2::read(response).await.is_err());
     }
     assert!(cut(&proxy) < 0.5);
+}
+
+const ENHANCE_YOUR_CALM: u32 = 0xb;
+
+#[tokio::test]
+async fn a_client_that_makes_the_proxy_reset_its_streams_is_cut_too() {
+    let node = node().await;
+    let proxy = Setup::of(&[&node]).limits("max-resets = 5").start();
+    let mut client = proxy.connect().await;
+    client.write([frames::PREFACE, &frame(frames::SETTINGS, 0, 0, &[])].concat()).await;
+    for number in 0..20 {
+        let stream = 2 * number + 1;
+        // More than a window can be, which is an error of the stream alone (RFC 9113 section 6.9.1).
+        let too_much = frame(frames::WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes());
+        let sent = [frames::get(stream, "/hang"), too_much].concat();
+        // It is cut somewhere on the way.
+        client.try_write(&sent).await.unwrap_or_default();
+    }
+    let (came, _) = client.rest().await;
+    assert_eq!(frames::farewells(&came), [ENHANCE_YOUR_CALM]);
+    proxy.metric_is("ringway_inflight_requests", &[], 0.0).await;
+    assert_eq!(proxy.connect_h2().await.ask(h2::get("http://a.test/")).await.body, b"ok");
 }

@@ -5,6 +5,7 @@ use crate::harness::h2;
 use crate::harness::node::Node;
 use crate::harness::proxy::Setup;
 use crate::harness::proxy::get;
+use crate::harness::wire::End;
 use crate::harness::within;
 use http_body_util::BodyExt;
 use std::time::Duration;
@@ -51,6 +52,8 @@ async fn a_client_that_takes_a_byte_now_and_then_is_cut_like_one_that_takes_noth
         }
     };
     within("the node is let go", drip).await;
+    // What the system would still have for it is thrown away.
+    assert_eq!(client.rest().await.1, End::Reset);
     proxy.metric_is("ringway_limit_hits_total", &["limit=\"write-timeout\""], 1.0).await;
     proxy.metric_is("ringway_connections", &[], 0.0).await;
     proxy.metric_is("ringway_node_failures_total", &[], 0.0).await;
