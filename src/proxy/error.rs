@@ -259,6 +259,8 @@ impl ProxyError {
             Self::ClientBody
                 | Self::ClientBodyTimeout
                 | Self::BadRequest(_)
+                // What follows may be meant for the tunnel.
+                | Self::ConnectMethod
                 | Self::KeyBodyTooLarge { .. }
                 | Self::Loop
                 | Self::Panicked
