@@ -63,6 +63,12 @@ impl Node {
         Node::serve(name, address, Either::Right(listener), |seen| move |wire| echo(name, wire, Arc::clone(&seen)))
     }
 
+    /// A node that is served by somebody else.
+    #[allow(dead_code, reason = "the nodes of tests/wire are its own")]
+    pub(crate) fn elsewhere(name: &'static str, address: SocketAddr) -> Node {
+        Node { name, address: address.to_string(), seen: Arc::default(), task: None, held: Vec::new() }
+    }
+
     /// Refuses every connection until it is made to [`Node::rise`].
     pub(crate) fn refusing(name: &'static str) -> Node {
         Node::unheard(name, None)

@@ -1,0 +1,105 @@
+//! A client of HTTP/2 that sends the frames of its row, then asks once more over the same connection.
+
+use crate::suite::client::End;
+use crate::suite::client::Wire;
+use crate::suite::frames;
+use crate::suite::frames::DATA;
+use crate::suite::frames::END_HEADERS;
+use crate::suite::frames::END_STREAM;
+use crate::suite::frames::Frame;
+use crate::suite::frames::GOAWAY;
+use crate::suite::frames::HEADERS;
+use crate::suite::frames::RST_STREAM;
+use crate::suite::frames::SETTINGS;
+use crate::suite::http1::Got;
+use crate::suite::message::Message;
+use crate::suite::node::AFTER;
+use crate::suite::node::body_for;
+use crate::suite::row::Row;
+use crate::suite::row::Step;
+use std::net::SocketAddr;
+
+/// Goes through a row; `release` is called when the client has its responses.
+pub(crate) fn ask(row: &Row, proxy: SocketAddr, release: impl FnOnce()) -> Option<Got> {
+    let mut wire = Wire::connect(proxy);
+    wire.send(&frames::preface());
+    for step in &row.steps {
+        match step {
+            Step::Send(bytes) => wire.send(bytes),
+            Step::Await => wire.read_until(|bytes| is_over(bytes) || response(bytes, 1).is_some()),
+            Step::Finish => wire.finish(),
+            Step::Reset => {
+                wire.reset();
+                release();
+                return None;
+            }
+        }
+    }
+    wire.read_until(|bytes| is_over(bytes) || has_settings(bytes));
+    wire.send(&frames::settings_ack());
+    if !row.right.answers.is_empty() {
+        wire.read_until(|bytes| is_over(bytes) || has_ended(bytes, 1));
+    }
+    release();
+    let silent = wire.end == End::Silent;
+    wire.send(&request(AFTER_STREAM, b"GET", AFTER.as_bytes()));
+    wire.read_until(|bytes| is_over(bytes) || has_ended(bytes, AFTER_STREAM));
+    let after = response(&wire.bytes, AFTER_STREAM);
+    let is_usable = after.is_some_and(|after| after.is_whole && after.body == body_for(AFTER).as_bytes());
+    let end = match wire.end {
+        _ if silent => End::Silent,
+        End::Open if is_over(&wire.bytes) => End::Closed,
+        end => end,
+    };
+    let answers = response(&wire.bytes, 1).into_iter().collect();
+    Some(Got { answers, end, is_usable, rest: Vec::new(), bytes: wire.bytes })
+}
+
+/// A plain request without a body.
+pub(crate) fn request(stream: u32, method: &[u8], target: &[u8]) -> Vec<u8> {
+    let fields: [(&[u8], &[u8]); 4] =
+        [(b":method", method), (b":scheme", b"http"), (b":path", target), (b":authority", b"a")];
+    frames::headers(stream, END_STREAM | END_HEADERS, &fields)
+}
+
+/// A stream that no row uses.
+const AFTER_STREAM: u32 = 100_001;
+
+/// Whether the server has said that it ends the connection.
+fn is_over(bytes: &[u8]) -> bool {
+    frames::frames(bytes).iter().any(|frame| frame.kind == GOAWAY)
+}
+
+fn has_settings(bytes: &[u8]) -> bool {
+    frames::frames(bytes).iter().any(|frame| frame.kind == SETTINGS && frame.flags == 0)
+}
+
+fn has_ended(bytes: &[u8], stream: u32) -> bool {
+    let frames = frames::frames(bytes);
+    let mut frames = frames.iter().filter(|frame| frame.stream == stream);
+    frames.any(|frame| frame.kind == RST_STREAM || is_last(frame))
+}
+
+fn is_last(frame: &Frame<'_>) -> bool {
+    matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0
+}
+
+/// The final response on a stream, as far as it came.
+fn response(bytes: &[u8], stream: u32) -> Option<Message> {
+    let mut response: Option<Message> = None;
+    for frame in frames::frames(bytes).iter().filter(|frame| frame.stream == stream) {
+        let status = if frame.kind == HEADERS { frames::status(frame.payload).unwrap_or(0) } else { 0 };
+        match &mut response {
+            Some(response) if frame.kind == DATA => response.body.extend_from_slice(frame.payload),
+            None if frame.kind == HEADERS && !(100..200).contains(&status) => {
+                response = Some(Message { line: format!("HTTP/2 {status}"), ..Message::default() });
+            }
+            _ => {}
+        }
+        if let Some(response) = &mut response {
+            response.is_whole |= is_last(frame);
+            response.length = bytes.len();
+        }
+    }
+    response
+}
