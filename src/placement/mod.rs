@@ -224,8 +224,8 @@ impl Placement {
         }
     }
 
-    /// What makes positions of keys: a dialect, or else Ringway's own kinds, by a seed or without. Placements of the same
-    /// have every key at the same position.
+    /// What makes positions of keys: a dialect, or else Ringway's own kinds, by a seed or without. Placements of the
+    /// same have every key at the same position.
     fn key_space(&self) -> (Option<dialect::KeySpace>, Option<Seed>) {
         match self {
             Placement::Dialect(_, dialect) => (Some(dialect.key_space()), None),

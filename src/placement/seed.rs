@@ -13,8 +13,8 @@ use std::fmt;
 pub struct Seed([u8; 16]);
 
 impl Seed {
-    /// Reads 32 hex digits, white space around them aside. The error is a sentence for the user, which does not show what
-    /// was read.
+    /// Reads 32 hex digits, white space around them aside. The error is a sentence for the user, which does not show
+    /// what was read.
     pub fn parse(text: &str) -> Result<Seed, String> {
         let digits = text.trim_ascii();
         let length = digits.chars().count();
@@ -45,8 +45,8 @@ impl Seed {
         Fingerprint(self.position(DIGESTED))
     }
 
-    /// Stands for the seed of another proxy, of which only the digest is known: that it differs can be told by it, where
-    /// the keys are cannot.
+    /// Stands for the seed of another proxy, of which only the digest is known: that it differs can be told by it,
+    /// where the keys are cannot.
     pub fn standing_in_for(digest: Fingerprint) -> Seed {
         let half = digest.0.to_le_bytes();
         let mut seed = [0; SEED_BYTES];

@@ -1,5 +1,5 @@
-//! Keeps a panic to the request, or the client, in which it happens. A panic is a bug, which one of many may have met; the
-//! others go on. `metrics::panics` counts and logs it.
+//! Keeps a panic to the request, or the client, in which it happens. A panic is a bug, which one of many may have met;
+//! the others go on. `metrics::panics` counts and logs it.
 //!
 //! What may have been left in the middle is what a worker has beside the request: its lists of clients, nodes and
 //! connections. Each is changed by single calls of the standard library, and who holds a `RefCell` gives it back.

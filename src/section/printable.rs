@@ -13,7 +13,7 @@ pub fn printable(text: &str, chars_max: usize) -> String {
     for character in text.chars().take(chars_max) {
         match is_printable(character) {
             true => shown.push(character),
-            false => shown.extend(character.escape_unicode()),
+            false => shown.extend(character.escape_debug()),
         }
     }
     shown
@@ -29,7 +29,7 @@ mod tests {
             ("plain text, 'quoted' \"twice\" \\", "plain text, 'quoted' \"twice\" \\"),
             ("Zürich 部屋 🦀", "Zürich 部屋 🦀"),
             ("\u{1b}[31mred", "\\u{1b}[31mred"),
-            ("line\r\nbreak", "line\\u{d}\\u{a}break"),
+            ("line\r\nbreak", "line\\r\\nbreak"),
             ("del\u{7f} c1\u{9b}31m", "del\\u{7f} c1\\u{9b}31m"),
             ("\u{2028}\u{2029}\u{85}", "\\u{2028}\\u{2029}\\u{85}"),
             ("\u{202e}gpj.exe\u{2066}", "\\u{202e}gpj.exe\\u{2066}"),

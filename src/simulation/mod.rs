@@ -45,7 +45,8 @@ pub struct Contender {
     /// What the weights of all nodes are multiplied by, for this placement only. HAProxy has 16 points for each unit of
     /// weight, and is often run with higher weights for that reason.
     pub weights_times: u32,
-    /// The secret seed of a pool that has one (`seed-file`). It is no part of the text that this is read from, but shows.
+    /// The secret seed of a pool that has one (`seed-file`). It is no part of the text that this is read from; that
+    /// there is one shows.
     pub seed: Option<Seed>,
 }
 

@@ -1,5 +1,5 @@
-//! Stories of the audit: every write, and every one that was not made, leaves one line that says who, what, why and what
-//! came of it.
+//! Stories of the audit: every write, and every one that was not made, leaves one line that says who, what, why and
+//! what came of it.
 
 use crate::ONE_POOL;
 use crate::client::Call;

@@ -393,13 +393,13 @@ async fn a_pool_with_a_secret_seed_shows_its_digest_and_keeps_to_placements_that
     let client = proxy.client();
     let pool = client.get("/v1/pools/rooms").await;
     assert_eq!(pool["seed_digest"].as_str().map(str::len), Some(16), "{pool}");
-    let to = |placement: &str| json!({ "changes": [{ "placement": { "kind": placement } }], "force": true });
+    let to = |placement: &str| json!({ "changes": [{ "placement": { "kind": placement } }] });
     for target in [APPLY, "/v1/pools/rooms/plan"] {
         let refused = client.call("POST", target).json(&to("nginx-modulo")).send().await;
         assert_eq!(refused.problem(), "refused", "{target}");
         assert!(refused.text.contains("`seed-file`") && !refused.text.contains(SEED), "{}", refused.text);
     }
-    client.post(APPLY, to("table")).await;
+    client.post(APPLY, json!({ "changes": to("table")["changes"], "force": true })).await;
     let located = client.get("/v1/pools/rooms/locate?key=k").await;
     let without = Proxy::start(ONE_POOL).await;
     let unseeded = without.client().get("/v1/pools/rooms/locate?key=k").await;

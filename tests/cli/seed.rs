@@ -50,7 +50,7 @@ fn a_plan_shows_what_giving_changing_or_taking_a_seed_moves() {
         assert_ne!(plan["fingerprint_before"], plan["fingerprint_after"], "{plan}");
     }
     let same = ringway(["plan", "-c", &first, "--against", &first]).ok();
-    assert!(same.contains("moves 0%") && same.contains("nothing to do"), "{same}");
+    assert!(same.contains("moves 0 %") && same.contains("nothing to do"), "{same}");
 }
 
 #[test]

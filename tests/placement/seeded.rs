@@ -108,7 +108,7 @@ fn placements_of_other_programs_take_none() {
 proptest! {
     #[test]
     fn a_seed_only_decides_where_keys_are(digits in any::<u128>(), key in ".{0,40}", count in 1..8u32) {
-        let (plain, secret) = (seeded("ring vnodes=8", &equal_nodes(count), None), seeded("ring vnodes=8", &equal_nodes(count), Some(seed(digits))));
+        let [plain, secret] = [None, Some(seed(digits))].map(|seed| seeded("ring vnodes=8", &equal_nodes(count), seed));
         prop_assert_eq!(plain.arcs(), secret.arcs());
         let position = secret.position(key.as_bytes());
         prop_assert_eq!(names(&plain, position), names(&secret, position));

@@ -1,7 +1,7 @@
 //! What goes wrong in the proxy itself: a panic costs one request, and a stuck worker only its own clients.
 //!
-//! A worker that reports a failure of a node wakes whoever listens to reports, so that a listener of the story's own has
-//! a worker do what it likes, in the middle of a request.
+//! A worker that reports a failure of a node wakes whoever listens to reports, so that a listener of the story's own
+//! has a worker do what it likes, in the middle of a request.
 
 use crate::harness::h2;
 use crate::harness::h2::Piped;
