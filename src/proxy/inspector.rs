@@ -268,15 +268,15 @@ fn number(value: &[u8]) -> Option<u64> {
     is_number.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
 }
 
-/// Where a byte is first, looked for in eight bytes at a time. Lines are so short that calling a vectorised search takes
-/// longer than this does.
+/// Where a byte is first, looked for in eight bytes at a time. Lines are so short that calling a vectorised search
+/// takes longer than this does.
 fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
     const LOWEST: u64 = u64::from_le_bytes([0x01; 8]);
     const HIGHEST: u64 = u64::from_le_bytes([0x80; 8]);
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
-        // Where the byte is, this has a zero: taking one away from it borrows the highest bit. Behind the first zero the
-        // borrow may go on, which makes no difference.
+        // Where the byte is, this has a zero, of which taking one away sets the highest bit. Behind the first zero other
+        // bytes may look like one, which makes no difference.
         let zero = u64::from_le_bytes(*word) ^ u64::from_le_bytes([byte; 8]);
         let found = zero.wrapping_sub(LOWEST) & !zero & HIGHEST;
         if found != 0 {
