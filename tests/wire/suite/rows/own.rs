@@ -22,7 +22,7 @@ pub(crate) fn rows() -> Vec<Row> {
     .collect()
 }
 
-/// Requests that Ringway answers itself because of how it is set up: `SETUP` in `tests/wire/main.rs`.
+/// Requests that Ringway answers itself because of the pools that `tests/wire/main.rs` gives it, one for each host.
 pub(crate) fn ringways_rows() -> Vec<Row> {
     let silent = Reply::of("").then(Then::Stop).always();
     let mut rows: Vec<Row> = [
