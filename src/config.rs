@@ -12,10 +12,10 @@ use crate::control::settings::parse_node_argument;
 use crate::control::settings::print_node;
 use crate::handover::settings::HandoverSettings;
 use crate::placement::BuildError;
+use crate::proxy::listen::parse_listen;
 use crate::proxy::settings::AccessLogSettings;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
-use crate::proxy::settings::parse_listen;
 use crate::routing::key::KeyRule;
 use crate::routing::pool_match::PoolMatch;
 use crate::section;
@@ -133,6 +133,7 @@ impl Config {
         self.server.print(&mut printer);
         self.handover.print(&mut printer);
         self.server.limits.print(&mut printer);
+        self.server.tls.print(&mut printer);
         self.admin.print(&mut printer);
         self.access_log.print(&mut printer);
         self.store.print(&mut printer);
@@ -210,7 +211,7 @@ fn own_addresses(
     admin: &AdminSettings,
     handover: &HandoverSettings,
 ) -> Vec<NodeAddress> {
-    let clients = server.into_iter().flat_map(|server| server.listen.iter().copied());
+    let clients = server.into_iter().flat_map(|server| server.listen.iter().map(|listen| listen.address));
     let tcp = clients.chain(admin.metrics_listen).map(NodeAddress::Ip);
     let api = match &admin.listen {
         ListenAddress::Tcp(address) => NodeAddress::Ip(*address),
@@ -280,12 +281,13 @@ fn describe(host: Option<&str>, path: Option<&str>) -> String {
 }
 
 /// Has one of each list and optional table, so that reading it asks for every setting there is.
-const EVERY_LIST_AND_TABLE: &str = "[[pool]]\nplacement = {}\nnodes = [{}]\ninitial-nodes = [{}]";
+const EVERY_LIST_AND_TABLE: &str =
+    "listen = [{}]\n[[tls.certificate]]\n[[pool]]\nplacement = {}\nnodes = [{}]\ninitial-nodes = [{}]";
 
 const NOT_YET: &str = "is not available yet; remove it";
 
 /// Settings that have a name already and come later: refused as such rather than as unknown.
-const TOP_LATER: [&str; 4] = ["fleet", "forwarded", "tls", "tracing"];
+const TOP_LATER: [&str; 3] = ["fleet", "forwarded", "tracing"];
 
 const POOL_LATER: [&str; 9] =
     ["fallback", "linger", "min-epoch", "moved-connections", "protocol", "replicas", "tls", "transition", "warm-up"];

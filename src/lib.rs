@@ -19,6 +19,8 @@ pub mod metrics;
 
 pub mod store;
 
+pub mod tls;
+
 pub mod proxy;
 
 pub mod control;

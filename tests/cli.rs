@@ -257,6 +257,22 @@ fn check_warns_of_more_connections_than_files() {
 }
 
 #[test]
+fn check_reads_certificates_and_says_which_file_is_wrong() {
+    let directory = program::Directory::new("check-tls");
+    let key = directory.file("site.key", "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n");
+    let certificate = format!("[[tls.certificate]]\ncertificate = '{key}'\nkey = '{key}'\n");
+    let text = format!("listen = {{ address = ':0', tls = true }}\n{certificate}[[pool]]\nname = 'p'\nkey = 'path'\n");
+    let file = directory.file("tls.toml", &(text + "nodes = [{ name = 'a', address = 'a:80' }]"));
+    let expected = format!("error: {file}: the certificate `{key}` has no certificate; one begins with");
+    for arguments in [&["check", "-c", &file][..], &["check", "-c", &file, "--json"]] {
+        let checked = ringway(arguments.iter().copied());
+        assert!(checked.stderr.starts_with(&expected) && !checked.stderr.contains("c2VjcmV0"), "{checked:?}");
+        assert_eq!(checked.code, Some(2), "{checked:?}");
+        assert_eq!(checked.stdout.contains("\"ok\":false"), arguments.len() == 4, "{checked:?}");
+    }
+}
+
+#[test]
 fn check_tells_programs_what_it_tells_people() {
     let checked: serde_json::Value = serde_json::from_str(&ringway(["check", "-c", CONFIG, "--json"]).ok()).unwrap();
     assert_eq!((&checked["ok"], &checked["pools"][0]["pool"]), (&true.into(), &"rooms".into()), "{checked}");

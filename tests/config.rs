@@ -119,7 +119,7 @@ fn the_owner_follows_from_the_setting_that_lists_the_nodes() {
 #[test]
 fn flags_make_a_config_in_memory() {
     let config = from_flags(&["header:x-room"], &["a=10.0.0.10:3000", "b=10.0.0.11:3000,weight=2,zone=b"]).unwrap();
-    assert_eq!(config.server.listen, ["0.0.0.0:8080".parse().unwrap()]);
+    assert_eq!(config.server.listen[0].address, "0.0.0.0:8080".parse().unwrap());
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9080");
     assert_eq!(config.store.kind, StoreKind::Memory);
     let pool = config.pool("default").unwrap();

@@ -132,7 +132,7 @@ pub(crate) fn rewrite_request(fields: &mut HeaderMap) {
     headers::strip_hop_by_hop(fields, found);
     headers::strip_impostors(fields, found, false);
     headers::join_cookies(fields);
-    headers::add_forwarded(fields, &Forwarded { peer: &peer, host: &host }, false);
+    headers::add_forwarded(fields, &Forwarded { peer: &peer, host: &host, is_encrypted: false }, false);
     VIA.with(|via| via.add(fields, Version::HTTP_11));
 }
 

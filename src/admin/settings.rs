@@ -1,11 +1,11 @@
 //! `[admin]` and `[metrics]` of the config file.
 
-use crate::proxy::settings::parse_listen;
+use crate::proxy::listen::parse_listen;
 use crate::proxy::settings::parse_match_host;
-use crate::proxy::settings::parse_path;
 use crate::section::Mistake;
 use crate::section::Printer;
 use crate::section::Section;
+use crate::section::parse_path;
 use crate::sockets::address::ListenAddress;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -196,7 +196,7 @@ impl Listening {
 
     /// Listens wherever the config says, on the sockets that were passed in where they suit.
     async fn on(config: &Config, mut inherited: Inherited) -> Result<Listening, StartError> {
-        let clients = config.server.listen.iter().map(|address| sockets::bind(address, &mut inherited));
+        let clients = config.server.listen.iter().map(|listen| sockets::bind(&listen.address, &mut inherited));
         let clients = clients.collect::<Result<Vec<_>, _>>()?;
         let operators = admin::bind(&config.admin, &mut inherited).await.map_err(StartError::Admin)?;
         inherited.close_rest()?;
@@ -216,8 +216,8 @@ impl Listening {
 
 /// Every listening socket once more, for the process after this one.
 fn duplicates(config: &Config, clients: &[TcpListener], operators: &Listeners) -> io::Result<Vec<(Label, OwnedFd)>> {
-    let clients = config.server.listen.iter().zip(clients).map(|(address, listener)| {
-        let configured = ListenAddress::Tcp(*address).to_string();
+    let clients = config.server.listen.iter().zip(clients).map(|(listen, listener)| {
+        let configured = ListenAddress::Tcp(listen.address).to_string();
         Ok((Label { role: Role::Http, configured, owns_file: false }, listener.try_clone()?.into()))
     });
     let operators = operators.duplicate()?.into_iter().map(|(role, socket, owns_file)| {

@@ -16,6 +16,7 @@ use crate::proxy::files;
 use crate::section::Report;
 use crate::store;
 use crate::store::StoreError;
+use crate::tls::server::ServerTls;
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -51,6 +52,8 @@ struct Checked {
     file: String,
     ok: bool,
     mistakes: Vec<Report>,
+    /// What is wrong with the files that it names.
+    files: Vec<String>,
     warnings: Vec<String>,
     pools: Vec<Expectation>,
 }
@@ -77,6 +80,14 @@ pub(super) fn run(args: &CheckArgs, out: &mut Output) -> Result<(), Failure> {
             return Err(errors.into());
         }
     };
+    let files = unusable_files(&config);
+    if !files.is_empty() {
+        let message = files.iter().map(|why| format!("error: {file}: {why}\n")).collect();
+        if args.json {
+            out.json(&Checked { file, files, ..Checked::default() })?;
+        }
+        return Err(Failure::Config(message));
+    }
     let warnings = all_warnings(&config)?;
     warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     if args.effective {
@@ -84,11 +95,16 @@ pub(super) fn run(args: &CheckArgs, out: &mut Output) -> Result<(), Failure> {
     }
     let pools = config.pools.iter().map(expectation).collect::<Result<Vec<_>, _>>()?;
     if args.json {
-        return out.json(&Checked { file, ok: true, mistakes: Vec::new(), warnings, pools });
+        return out.json(&Checked { file, ok: true, warnings, pools, ..Checked::default() });
     }
     let nodes: usize = pools.iter().map(|pool| pool.nodes).sum();
     out.line(format_args!("{file}: ok, {}, {}", count(pools.len(), "pool"), count(nodes, "node")))?;
     pools.iter().try_for_each(|pool| out.line(pool))
+}
+
+/// What is wrong with the certificates, keys and CAs that the config names, as its reader would have it too.
+fn unusable_files(config: &Config) -> Vec<String> {
+    ServerTls::load(&config.server.tls, None).err().iter().map(ToString::to_string).collect()
 }
 
 fn all_warnings(config: &Config) -> Result<Vec<String>, Failure> {

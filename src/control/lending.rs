@@ -7,7 +7,6 @@ use crate::control::news::News;
 use crate::control::state::State;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::table::PoolTable;
-use crate::proxy::table::RoutingTable;
 use crate::store::StoreError;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -95,7 +94,7 @@ impl State {
                 Err(error) => tracing::error!(%error, "the store holds what this process cannot serve"),
             }
         }
-        self.publish(RoutingTable::new(Arc::clone(&served.server), tables));
+        self.publish(served.with(tables));
         news.into_iter().for_each(|event| self.shared.teller.tell(|| News::Membership(event)));
     }
 

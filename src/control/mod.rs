@@ -40,6 +40,7 @@ use crate::proxy::table::RoutingTable;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::settings::StoreSettings;
+use crate::tls::TlsError;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::io;
@@ -96,6 +97,9 @@ pub enum ControlError {
     /// The store failed.
     #[error("{0}")]
     Store(Arc<StoreError>),
+    /// A certificate, key or CA cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// The process is ending.
     #[error("this proxy is shutting down")]
     Stopping,
@@ -152,7 +156,7 @@ impl Controller {
             Store::File(_) => histories,
             Store::Memory(_) => start.histories,
         };
-        let empty = RoutingTable::new(Arc::new(start.server.clone()), Vec::new());
+        let empty = RoutingTable::new(Arc::new(start.server.clone()), None, Vec::new());
         let shared = Arc::new(Shared {
             tables: Arc::new(ArcSwap::from_pointee(empty)),
             changed: Arc::default(),

@@ -27,6 +27,7 @@ use crate::proxy::table::PoolParts;
 use crate::proxy::table::PoolTable;
 use crate::proxy::table::RoutingTable;
 use crate::store::Store;
+use crate::tls::server::ServerTls;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -94,6 +95,7 @@ impl State {
         let served = self.shared.tables.load_full();
         let rules = self.shared.gate.rules_of(server.node_networks.as_deref());
         pools.iter().try_for_each(|pool| check_addresses(&rules, pool))?;
+        let tls = ServerTls::load(&server.tls, served.tls.as_ref())?;
         let at_ms = now_ms();
         let (mut events, mut tables, mut records) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut warnings: Vec<String> = pools.iter().filter_map(|pool| pool.settings.warning()).collect();
@@ -113,7 +115,7 @@ impl State {
         warnings.extend(drifts.chain(records.values().flat_map(|record| unreachable(&rules, record))));
         self.shared.gate.set(rules);
         *self.shared.pools.write().unwrap_or_else(PoisonError::into_inner) = records;
-        self.publish(RoutingTable::new(Arc::new(server), tables));
+        self.publish(RoutingTable::new(Arc::new(server), tls, tables));
         events.into_iter().for_each(|event| self.shared.teller.tell(|| News::Membership(event)));
         self.compact();
         Ok(warnings)
@@ -200,7 +202,7 @@ impl State {
             }
         }
         drop(records);
-        let table = self.publish(RoutingTable::new(Arc::clone(&served.server), pools));
+        let table = self.publish(served.with(pools));
         events.into_iter().for_each(|event| self.shared.teller.tell(|| News::Membership(event)));
         table
     }
@@ -412,7 +414,7 @@ mod tests {
     /// A control plane of `pools` without its thread, on a store that keeps 5 events.
     fn state(kind: StoreKind, path: PathBuf, pools: Vec<PoolConfig>) -> State {
         let (store, histories) = Store::open(&StoreSettings { kind, path, keep_events: 5 }).unwrap();
-        let table = RoutingTable::new(Arc::new(server()), Vec::new());
+        let table = RoutingTable::new(Arc::new(server()), None, Vec::new());
         let tables = Arc::new(arc_swap::ArcSwap::from_pointee(table));
         let shared = Arc::new(Shared {
             tables,

@@ -1,8 +1,8 @@
 //! `take-over-socket` of the config file.
 
-use crate::proxy::settings::parse_path;
 use crate::section::Printer;
 use crate::section::Section;
+use crate::section::parse_path;
 use std::path::PathBuf;
 
 /// How another process may take over from this one.

@@ -7,6 +7,8 @@ use crate::metrics::limit::Limit;
 use crate::metrics::panics;
 use crate::metrics::process::Process;
 use crate::metrics::stats::CLASS_NAMES;
+use crate::metrics::stats::Counter;
+use crate::metrics::stats::HandshakeCounts;
 use crate::metrics::stats::HistogramSum;
 use prometheus::core::Desc;
 use prometheus::proto;
@@ -40,6 +42,7 @@ impl prometheus::core::Collector for Collector {
         families.extend(health(&pools));
         families.extend(placement(&pools));
         families.extend(server(&self.shared));
+        families.extend(tls(&self.shared));
         families.extend(process());
         families.into_iter().filter_map(Family::build).collect()
     }
@@ -242,6 +245,30 @@ fn server(shared: &Shared) -> Vec<Family> {
     let mut build = Family::gauge("ringway_build_info", "1, with the version as a label.");
     build.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     vec![connections, resting, dropped, held, hits, successful, seconds, stuck, panicked, build]
+}
+
+fn tls(shared: &Shared) -> Vec<Family> {
+    let sum = |counter: fn(&HandshakeCounts) -> &Counter| {
+        shared.server.stripes.sum(|stripe| counter(&stripe.handshakes)) as f64
+    };
+    let mut completed =
+        Family::counter("ringway_tls_handshakes_total", "Handshakes of TLS with clients that went well.");
+    completed.add(&[("listener", "http")], sum(|counts| &counts.completed));
+    let mut failed = Family::counter(
+        "ringway_tls_handshake_failures_total",
+        "Handshakes of TLS with clients that failed, by reason.",
+    );
+    for (reason, count) in [
+        ("alert", sum(|counts| &counts.alert)),
+        ("certificate", sum(|counts| &counts.certificate)),
+        ("closed", sum(|counts| &counts.closed)),
+        ("crowded", sum(|counts| &counts.crowded)),
+        ("protocol", sum(|counts| &counts.protocol)),
+        ("timeout", sum(|counts| &counts.timeout)),
+    ] {
+        failed.add(&[("listener", "http"), ("reason", reason)], count);
+    }
+    vec![completed, failed]
 }
 
 fn process() -> Vec<Family> {

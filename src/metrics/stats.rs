@@ -291,6 +291,27 @@ pub struct ServerStripe {
     pub request_bytes: Gauge,
     /// How often each limit struck.
     pub limit_hits: LimitHits,
+    /// Handshakes of TLS with clients.
+    pub handshakes: HandshakeCounts,
+}
+
+/// How handshakes of TLS ended.
+#[derive(Debug, Default)]
+pub struct HandshakeCounts {
+    /// Well.
+    pub completed: Counter,
+    /// The client broke it off with an alert, such as for want of trust in the certificate.
+    pub alert: Counter,
+    /// The client showed no certificate, or one that is not accepted.
+    pub certificate: Counter,
+    /// The client left.
+    pub closed: Counter,
+    /// It made room for a later one.
+    pub crowded: Counter,
+    /// What the client sent is no TLS, or none that is spoken here.
+    pub protocol: Counter,
+    /// It took too long.
+    pub timeout: Counter,
 }
 
 /// Counters of a node; they outlive routing tables and address changes.

@@ -240,6 +240,8 @@ pub struct Forwarded<'a> {
     pub peer: &'a HeaderValue,
     /// The Host of the request as it came; empty for none.
     pub host: &'a HeaderValue,
+    /// Whether the client speaks TLS.
+    pub is_encrypted: bool,
 }
 
 /// Writes `X-Forwarded-For`, `-Proto` and `-Host`: appended to or kept from a `trusted` proxy, new for anyone else,
@@ -250,7 +252,8 @@ pub fn add_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, trusted
     } else {
         headers.insert(X_FORWARDED_FOR, forwarded.peer.clone());
     }
-    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    let scheme = if forwarded.is_encrypted { "https" } else { "http" };
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
     if !forwarded.host.is_empty() {
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| forwarded.host.clone());
     }
@@ -396,11 +399,15 @@ mod tests {
     #[test]
     fn a_stranger_cannot_claim_an_address_and_a_trusted_proxy_is_continued() {
         let (peer, host) = (HeaderValue::from_static("192.0.2.7"), HeaderValue::from_static("shop.example"));
-        for (trusted, chain, proto) in [(false, "192.0.2.7", "http"), (true, "10.9.9.9, 192.0.2.7", "https")] {
+        for (trusted, is_encrypted, chain, proto) in [
+            (false, false, "192.0.2.7", "http"),
+            (false, true, "192.0.2.7", "https"),
+            (true, false, "10.9.9.9, 192.0.2.7", "https"),
+        ] {
             let mut headers = map(&[("x-forwarded-for", "10.9.9.9"), ("x-forwarded-proto", "https")]);
             let found = Survey::of(&headers);
             strip_impostors(&mut headers, found, trusted);
-            add_forwarded(&mut headers, &Forwarded { peer: &peer, host: &host }, trusted);
+            add_forwarded(&mut headers, &Forwarded { peer: &peer, host: &host, is_encrypted }, trusted);
             assert_eq!(headers.get("x-forwarded-for").unwrap(), chain, "trusted: {trusted}");
             assert_eq!(headers.get("x-forwarded-proto").unwrap(), proto, "trusted: {trusted}");
             assert_eq!(headers.get("x-forwarded-host").unwrap(), "shop.example");

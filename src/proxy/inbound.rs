@@ -165,7 +165,8 @@ impl Inbound {
         if !self.passes_underscores {
             headers::strip_underscored(fields);
         }
-        let forwarded = Forwarded { peer: &client.forwarded_for, host: &self.host.field };
+        let is_encrypted = client.state.is_encrypted();
+        let forwarded = Forwarded { peer: &client.forwarded_for, host: &self.host.field, is_encrypted };
         headers::add_forwarded(fields, &forwarded, self.is_peer_trusted);
         client.via().add(fields, parts.version);
         if let Some(host) = &pool.host {

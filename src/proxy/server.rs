@@ -6,6 +6,7 @@ use crate::proxy::alarm::Alarm;
 use crate::proxy::client::ClientState;
 use crate::proxy::client::ClientStream;
 use crate::proxy::client::Order;
+use crate::proxy::entrance;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::forward;
 use crate::proxy::inbound::Host;
@@ -13,6 +14,7 @@ use crate::proxy::limits::Limits;
 use crate::proxy::linger;
 use crate::proxy::spread::Place;
 use crate::proxy::streams::StreamExecutor;
+use crate::proxy::transport::Transport;
 use crate::proxy::tunnel::Tunnel;
 use crate::proxy::via::Via;
 use crate::proxy::worker::Worker;
@@ -138,8 +140,16 @@ fn address_text(address: IpAddr) -> Vec<u8> {
     text
 }
 
-/// Serves `stream` in a task of its own on this worker, where it has its `place`.
-pub(crate) fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, place: Place) {
+/// A connection, and where it came from.
+pub(crate) struct Arrival<S> {
+    pub(crate) stream: S,
+    pub(crate) peer: IpAddr,
+    /// Which of the addresses in `listen` it came to.
+    pub(crate) listener: usize,
+}
+
+/// Serves a connection in a task of its own on this worker, where it has its `place`.
+pub(crate) fn spawn(worker: &Rc<Worker>, arrival: Arrival<TcpStream>, place: Place) {
     let worker = Rc::clone(worker);
     let guard = worker.open(place);
     tokio::task::spawn_local(async move {
@@ -147,7 +157,7 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, place:
         let _open = guard;
         let state = ClientState::new();
         let _registered = worker.register(&state);
-        if let Err(error) = serve(&worker, stream, peer, &state).await {
+        if let Err(error) = serve(&worker, arrival, &state).await {
             tracing::debug!(%error, "client connection ended");
         }
     });
@@ -156,13 +166,19 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, place:
 /// Anything that ends a connection early; only debug logs care.
 type ServeError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn serve(
-    worker: &Rc<Worker>,
-    stream: TcpStream,
-    peer: IpAddr,
-    state: &Rc<ClientState>,
-) -> Result<(), ServeError> {
+async fn serve(worker: &Rc<Worker>, arrival: Arrival<TcpStream>, state: &Rc<ClientState>) -> Result<(), ServeError> {
     poll_fn(|cx| state.remember(cx)).await;
+    let Arrival { stream, peer, listener } = arrival;
+    let stream = if worker.table().table.server.listen[listener].is_plain() {
+        Transport::Plain(stream)
+    } else {
+        // In a box, so that a plain connection is without it.
+        let mut admission = Box::pin(entrance::admit(worker, stream, state));
+        match obey(worker, state, admission.as_mut(), |order, _| order < Order::Finish).await.flatten() {
+            Some(stream) => stream,
+            None => return Ok(()),
+        }
+    };
     let mut stream = ClientStream::new(stream, state, &worker.table().table.server.limits);
     let sniffed = obey(worker, state, pin!(stream.speaks_http2()), |order, _| order < Order::Finish).await;
     let Some(is_http2) = sniffed.transpose()? else {

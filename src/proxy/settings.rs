@@ -11,6 +11,7 @@ use crate::cluster::networks::parse_network;
 use crate::proxy::key_settings;
 use crate::proxy::key_settings::WrittenKey;
 use crate::proxy::limits::Limits;
+use crate::proxy::listen::Listen;
 use crate::proxy::seed_file::SeedFile;
 use crate::proxy::timeouts::Timeouts;
 use crate::routing::attempts::BudgetSettings;
@@ -18,21 +19,18 @@ use crate::routing::bound::LoadSettings;
 use crate::routing::key;
 use crate::routing::key::KeyRule;
 use crate::routing::pool_match::PoolMatch;
-use crate::section::Mistake;
 use crate::section::Printer;
 use crate::section::Section;
-use crate::section::Span;
-use crate::section::Value;
+use crate::section::parse_path;
+use crate::tls::settings::TlsSettings;
 use ipnet::IpNet;
-use std::net::Ipv4Addr;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The top level of the file as far as the data plane is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSettings {
     /// `listen`: where clients connect. Required.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     /// `workers`: data-plane threads; 0 (the default) is one per core.
     pub workers: usize,
     /// `trusted-proxies`: networks whose `X-Forwarded-*` headers are believed.
@@ -47,12 +45,14 @@ pub struct ServerSettings {
     pub grace: Duration,
     /// `[limits]`
     pub limits: Limits,
+    /// `[tls]`
+    pub tls: TlsSettings,
 }
 
 impl ServerSettings {
     /// Reads the top level of the file.
     pub fn read(section: &mut Section<'_>) -> Option<ServerSettings> {
-        let listen = read_listen(section);
+        let listen = Listen::read_all(section);
         let workers = section.integer("workers", 0, 0..=1_024);
         let networks = section.value("trusted-proxies").and_then(|list| list.list()).unwrap_or_default();
         let trusted_proxies = networks.iter().filter_map(|network| network.parse(parse_network)).collect();
@@ -63,6 +63,8 @@ impl ServerSettings {
         let drain_delay = section.duration("drain-delay", Duration::ZERO, Duration::ZERO..=DAY);
         let grace = section.duration("grace", Duration::from_secs(30), Duration::ZERO..=DAY);
         let limits = section.section("limits", Limits::read);
+        let needs_certificate = listen.iter().flatten().any(|listen| listen.is_tls);
+        let tls = TlsSettings::read(section, needs_certificate.then(|| section.place_of("listen")));
         Some(ServerSettings {
             listen: listen?,
             workers,
@@ -72,12 +74,13 @@ impl ServerSettings {
             drain_delay,
             grace,
             limits,
+            tls,
         })
     }
 
     /// Writes the settings of the top level.
     pub fn print(&self, printer: &mut Printer) {
-        printer.set("listen", strings(&self.listen));
+        printer.set("listen", self.listen.iter().map(Listen::print).collect::<Vec<_>>());
         printer.set_count("workers", self.workers);
         printer.set("trusted-proxies", strings(&self.trusted_proxies));
         printer.set("underscore-headers", self.underscore_headers.name());
@@ -340,41 +343,6 @@ impl AccessLogSettings {
         printer.table("[access-log]");
         printer.set_some("path", self.path.as_deref());
     }
-}
-
-/// Parses `IP:port`, `[IPv6]:port`, or `:port` for every IPv4 address of the machine.
-pub fn parse_listen(written: &str) -> Result<SocketAddr, String> {
-    if let Some(port) = written.strip_prefix(':').and_then(|port| port.parse().ok()) {
-        return Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
-    }
-    written.parse().map_err(|_| {
-        format!(
-            "`{written}` is not an address to listen on; write IP:port such as \"127.0.0.1:8080\", or \
-             \":8080\""
-        )
-    })
-}
-
-/// A path that is not empty.
-pub fn parse_path(written: &str) -> Result<String, String> {
-    if written.is_empty() {
-        return Err("the path is empty; leave the setting out, or name a file".to_owned());
-    }
-    Ok(written.to_owned())
-}
-
-fn read_listen(section: &mut Section<'_>) -> Option<Vec<SocketAddr>> {
-    let written = section.required("listen", "listen = \":8080\"")?.one_or_more();
-    if written.is_empty() {
-        let message = "`listen` is empty; name an address to listen on, such as \":8080\"";
-        section.report(Mistake::new(section.place_of("listen"), message));
-    }
-    let placed = |value: &Value<'_>| Some((value.parse(parse_listen)?, value.place()));
-    let listen: Vec<(SocketAddr, Span)> = written.iter().filter_map(placed).collect();
-    // Port 0 asks the system for a free port, a new one each time.
-    let fixed: Vec<_> = listen.iter().filter(|(address, _)| address.port() != 0).copied().collect();
-    section.report_repeated(&fixed, |address| format!("`listen` names {address} twice; remove one"));
-    Some(listen.into_iter().map(|(address, _)| address).collect())
 }
 
 /// `None` when a part is given and wrong: without it the rule would match more than was meant.

@@ -4,7 +4,7 @@ use crate::metrics::pulse::Pulses;
 use crate::proxy::addresses::Addresses;
 use crate::proxy::addresses::Counted;
 use crate::proxy::files::Files;
-use std::net::IpAddr;
+use crate::proxy::server::Arrival;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -17,8 +17,7 @@ use tokio::time::Instant;
 
 /// A client on its way from the worker that accepted it to the one that has fewer.
 pub(crate) struct Newcomer {
-    pub(crate) stream: TcpStream,
-    pub(crate) peer: IpAddr,
+    pub(crate) arrival: Arrival<TcpStream>,
     pub(crate) place: Place,
 }
 

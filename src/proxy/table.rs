@@ -20,6 +20,7 @@ use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
 use crate::routing::pool_match::PoolMatch;
 use crate::routing::pool_match::PoolMatcher;
+use crate::tls::server::ServerTls;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,15 +33,22 @@ use std::sync::atomic::Ordering::Relaxed;
 pub struct RoutingTable {
     /// Limits and trusted proxies of the moment.
     pub server: Arc<ServerSettings>,
+    /// The certificates of listeners with TLS.
+    pub tls: Option<Arc<ServerTls>>,
     pools: Vec<Arc<PoolTable>>,
     matcher: PoolMatcher,
 }
 
 impl RoutingTable {
     /// A table of `pools`, in the order of the config.
-    pub fn new(server: Arc<ServerSettings>, pools: Vec<Arc<PoolTable>>) -> RoutingTable {
+    pub fn new(server: Arc<ServerSettings>, tls: Option<Arc<ServerTls>>, pools: Vec<Arc<PoolTable>>) -> RoutingTable {
         let rules: Vec<PoolMatch> = pools.iter().map(|pool| pool.settings.matches.clone()).collect();
-        RoutingTable { server, pools, matcher: PoolMatcher::new(&rules) }
+        RoutingTable { server, tls, pools, matcher: PoolMatcher::new(&rules) }
+    }
+
+    /// The same but for its pools.
+    pub fn with(&self, pools: Vec<Arc<PoolTable>>) -> RoutingTable {
+        RoutingTable::new(Arc::clone(&self.server), self.tls.clone(), pools)
     }
 
     /// The pools in the order of the config.

@@ -14,6 +14,7 @@ use crate::proxy::access_log::Entry;
 use crate::proxy::addresses::Counted;
 use crate::proxy::client::ClientState;
 use crate::proxy::contain;
+use crate::proxy::entrance::Handshakes;
 use crate::proxy::files;
 use crate::proxy::files::Files;
 use crate::proxy::health_report::HealthReport;
@@ -21,6 +22,7 @@ use crate::proxy::local::LocalPool;
 use crate::proxy::local::LocalTable;
 use crate::proxy::phase::until;
 use crate::proxy::server;
+use crate::proxy::server::Arrival;
 use crate::proxy::server::Spares;
 use crate::proxy::spread::Newcomer;
 use crate::proxy::spread::Place;
@@ -145,6 +147,7 @@ pub(crate) struct Worker {
     clients: RefCell<Slab<Rc<ClientState>>>,
     pub(crate) spares: Spares,
     pub(crate) via: Via,
+    pub(crate) handshakes: Handshakes,
     phase: Cell<Phase>,
     spread: Arc<Spread>,
     closed_one: Notify,
@@ -168,6 +171,7 @@ impl Worker {
             clients: RefCell::default(),
             spares: Spares::default(),
             via: Via::new(shared.instance),
+            handshakes: Handshakes::default(),
             phase: Cell::new(Phase::Starting),
             spread,
             closed_one: Notify::new(),
@@ -266,8 +270,8 @@ impl Worker {
         mut phase: watch::Receiver<Phase>,
     ) {
         let mut intake = JoinSet::new();
-        for listener in listeners {
-            intake.spawn_local(Rc::clone(&self).accept_from(listener, phase.clone()));
+        for (index, listener) in listeners.into_iter().enumerate() {
+            intake.spawn_local(Rc::clone(&self).accept_from(index, listener, phase.clone()));
         }
         intake.spawn_local(Rc::clone(&self).take_over(handed_over, phase.clone()));
         tokio::task::spawn_local(Rc::clone(&self).look_after());
@@ -296,7 +300,7 @@ impl Worker {
 
     /// Accepts while the process does. When it closes, so does the socket, which resets what the kernel has connected
     /// already, so that is accepted first; when it hands over, the socket stays open for the process that accepts now.
-    async fn accept_from(self: Rc<Self>, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
+    async fn accept_from(self: Rc<Self>, index: usize, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "a worker cannot listen"),
@@ -320,7 +324,8 @@ impl Worker {
                 Ok((stream, peer)) => {
                     let Some(counted) = self.count_address(peer.ip()) else { continue };
                     self.wait_for_room().await;
-                    contain::survive(|| self.settle(stream, peer.ip(), counted));
+                    let arrival = Arrival { stream, peer: peer.ip(), listener: index };
+                    contain::survive(|| self.settle(arrival, counted));
                 }
                 Err(error) => {
                     // Out of file descriptors or memory: the queue of the kernel holds the client until some are free.
@@ -372,16 +377,17 @@ impl Worker {
     }
 
     /// Serves a new client here, or hands it to a worker that has fewer, so that few long connections spread evenly.
-    fn settle(self: &Rc<Self>, stream: tokio::net::TcpStream, peer: IpAddr, counted: Option<Counted>) {
+    fn settle(self: &Rc<Self>, arrival: Arrival<tokio::net::TcpStream>, counted: Option<Counted>) {
         let taker = self.spread.taker(self.id, &self.stats.pulses);
         // A full queue means that the other is the busier one after all.
         let way = if taker == self.id { None } else { self.spread.way_to(taker) };
         let Some(permit) = way else {
-            return server::spawn(self, stream, peer, self.spread.place(self.id, counted));
+            return server::spawn(self, arrival, self.spread.place(self.id, counted));
         };
         let place = self.spread.place(taker, counted);
+        let Arrival { stream, peer, listener } = arrival;
         match stream.into_std() {
-            Ok(stream) => permit.send(Newcomer { stream, peer, place }),
+            Ok(stream) => permit.send(Newcomer { arrival: Arrival { stream, peer, listener }, place }),
             Err(error) => tracing::warn!(%error, "a connection cannot be handed over"),
         }
     }
@@ -397,9 +403,9 @@ impl Worker {
                     continue;
                 }
             };
-            let Some(Newcomer { stream, peer, place }) = next else { return };
+            let Some(Newcomer { arrival: Arrival { stream, peer, listener }, place }) = next else { return };
             match tokio::net::TcpStream::from_std(stream) {
-                Ok(stream) => contain::survive(|| server::spawn(&self, stream, peer, place)),
+                Ok(stream) => contain::survive(|| server::spawn(&self, Arrival { stream, peer, listener }, place)),
                 Err(error) => tracing::warn!(%error, "a handed-over connection is lost"),
             }
         }

@@ -19,6 +19,7 @@ pub use printable::printable;
 pub use printer::Printer;
 pub(crate) use text::format_decimal;
 pub(crate) use text::parse_decimal;
+pub use text::parse_path;
 pub use value::Value;
 
 use std::cell::RefCell;

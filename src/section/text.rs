@@ -79,6 +79,14 @@ pub(super) fn format_size(bytes: usize) -> String {
     }
 }
 
+/// A path that is not empty.
+pub fn parse_path(written: &str) -> Result<String, String> {
+    if written.is_empty() {
+        return Err("the path is empty; leave the setting out, or name a file".to_owned());
+    }
+    Ok(written.to_owned())
+}
+
 fn look_up(reference: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let (name, default) = match reference.split_once(":-") {
         Some((name, default)) => (name, Some(default)),

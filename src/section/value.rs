@@ -138,6 +138,11 @@ impl<'a> Value<'a> {
         self.value.get_ref().is_str()
     }
 
+    /// Whether a table stands here, likewise.
+    pub fn is_table(&self) -> bool {
+        self.value.get_ref().is_table()
+    }
+
     pub(super) fn table(&self) -> Option<&'a DeTable<'a>> {
         match self.value.get_ref() {
             DeValue::Table(table) => Some(table),

@@ -1,6 +1,6 @@
 //! Where to listen, as it is written and shown.
 
-use crate::proxy::settings::parse_listen;
+use crate::proxy::listen::parse_listen;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;

@@ -24,4 +24,5 @@ mod series;
 mod slow_clients;
 mod stalled_clients;
 mod stopping;
+mod tls_in;
 mod upgrades;

@@ -17,6 +17,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::Context;
 use std::task::Poll;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -43,6 +45,11 @@ impl H2 {
     pub(crate) async fn connect_with_window(address: SocketAddr, window: Option<u32>) -> H2 {
         let stream = within("connecting", TcpStream::connect(address)).await.expect("the proxy accepts");
         stream.set_nodelay(true).expect("an open socket");
+        H2::over(stream, window).await
+    }
+
+    /// Over a connection that is there, such as one in TLS.
+    pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, window: Option<u32>) -> H2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         // Without this the client holds back what the proxy is to refuse.
         builder.initial_max_send_streams(1_000).initial_stream_window_size(window);

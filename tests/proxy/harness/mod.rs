@@ -4,6 +4,7 @@ pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod node;
 pub(crate) mod proxy;
+pub(crate) mod tls;
 pub(crate) mod wire;
 
 use std::future::Future;

@@ -111,8 +111,9 @@ impl Setup {
     fn toml(&self) -> String {
         let key = if self.pool.lines().any(|line| line.starts_with("key = ")) { "" } else { "key = \"header:x-key\"" };
         let Setup { nodes, server, limits, pool, pools, .. } = self;
+        let listen = if server.starts_with("listen = ") { "" } else { "listen = \"127.0.0.1:0\"" };
         format!(
-            "listen = \"127.0.0.1:0\"\n{server}\n[store]\nkind = \"memory\"\n[limits]\n{limits}\n[[pool]]\nname = \
+            "{listen}\n{server}\n[store]\nkind = \"memory\"\n[limits]\n{limits}\n[[pool]]\nname = \
              \"p\"\n{key}\n{pool}\ninitial-nodes = [{nodes}]\n{pools}"
         )
     }
@@ -188,8 +189,14 @@ impl Proxy {
 
     /// Applies another config, as SIGHUP does.
     pub(crate) async fn reload(&self, setup: Setup) {
+        self.try_reload(setup).await.expect("an acceptable config");
+    }
+
+    /// As [`Proxy::reload`], for a config that may not be acceptable; the error is what the log says.
+    pub(crate) async fn try_reload(&self, setup: Setup) -> Result<(), String> {
         let config = Config::parse("story.toml", &setup.toml()).unwrap_or_else(|errors| panic!("{errors}"));
-        self.controller.reload(config.server, config.pools).await.expect("an acceptable config");
+        let reloaded = self.controller.reload(config.server, config.pools).await;
+        reloaded.map(drop).map_err(|error| error.to_string())
     }
 
     /// Removes a node of pool `p`.

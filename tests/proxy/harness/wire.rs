@@ -9,11 +9,12 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
+use tokio_rustls::TlsStream;
 use tokio_util::either::Either;
 
 /// A connection and what was read ahead on it.
 pub(crate) struct Wire {
-    stream: Either<TcpStream, UnixStream>,
+    stream: Either<Either<TcpStream, UnixStream>, Box<TlsStream<TcpStream>>>,
     ahead: Vec<u8>,
 }
 
@@ -48,7 +49,11 @@ impl Wire {
         if let Either::Left(stream) = &stream {
             stream.set_nodelay(true).expect("a fresh socket takes options");
         }
-        Wire { stream, ahead: Vec::new() }
+        Wire { stream: Either::Left(stream), ahead: Vec::new() }
+    }
+
+    pub(crate) fn encrypted(stream: impl Into<TlsStream<TcpStream>>) -> Wire {
+        Wire { stream: Either::Right(Box::new(stream.into())), ahead: Vec::new() }
     }
 
     pub(crate) async fn connect(address: SocketAddr) -> Wire {
@@ -73,14 +78,14 @@ impl Wire {
 
     /// Breaks the connection with a RST.
     pub(crate) fn reset(self) {
-        if let Either::Left(stream) = &self.stream {
+        if let Either::Left(Either::Left(stream)) = &self.stream {
             SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("an open socket");
         }
     }
 
     /// Keeps the socket buffers of this end small.
     pub(crate) fn shrink_buffers(&self) {
-        if let Either::Left(stream) = &self.stream {
+        if let Either::Left(Either::Left(stream)) = &self.stream {
             SockRef::from(stream).set_recv_buffer_size(16 << 10).expect("an open socket");
             SockRef::from(stream).set_send_buffer_size(16 << 10).expect("an open socket");
         }

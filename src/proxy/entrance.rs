@@ -1,0 +1,141 @@
+//! What a connection goes through before it speaks HTTP, where its listener asks for that: the handshake of TLS.
+
+use crate::metrics::stats::HandshakeCounts;
+use crate::proxy::client::ClientState;
+use crate::proxy::client::Order;
+use crate::proxy::transport::Transport;
+use crate::proxy::worker::Worker;
+use rustls::Error;
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::error;
+use std::io;
+use std::io::ErrorKind;
+use std::rc::Rc;
+use tokio::net::TcpStream;
+
+/// Lets a connection in, or says in the log and the counters why not.
+pub(crate) async fn admit(worker: &Worker, stream: TcpStream, state: &Rc<ClientState>) -> Option<Transport> {
+    let table = worker.table();
+    let (settings, tls) = (&table.table.server.tls, table.table.tls.as_ref()?);
+    let counts = &worker.stats().handshakes;
+    let _under_way = worker.handshakes.begin(state, settings.max_handshakes, counts);
+    let handshake = tls.acceptor().accept(stream);
+    let failure = match tokio::time::timeout(settings.handshake_timeout, handshake).await {
+        Ok(Ok(stream)) => {
+            counts.completed.increment();
+            state.encrypted();
+            return Some(Transport::Tls(Box::new(stream)));
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            Failure::of(&error)
+        }
+        Err(_) => Failure::Timeout,
+    };
+    failure.count(counts);
+    None
+}
+
+/// Why a handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// The client broke it off with an alert, such as for want of trust in the certificate.
+    Alert,
+    /// The client has shown no certificate, or one that is not accepted.
+    Certificate,
+    /// The client left.
+    Closed,
+    /// What the client sent is no TLS, or none that is spoken here.
+    Protocol,
+    /// It took longer than `handshake-timeout`.
+    Timeout,
+}
+
+impl Failure {
+    fn of(error: &io::Error) -> Failure {
+        match error.get_ref().and_then(<dyn error::Error + Send + Sync>::downcast_ref::<Error>) {
+            Some(Error::AlertReceived(_)) => Failure::Alert,
+            Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented) => Failure::Certificate,
+            Some(_) => Failure::Protocol,
+            None if error.kind() == ErrorKind::InvalidData => Failure::Protocol,
+            None => Failure::Closed,
+        }
+    }
+
+    fn count(self, counts: &HandshakeCounts) {
+        let counter = match self {
+            Failure::Alert => &counts.alert,
+            Failure::Certificate => &counts.certificate,
+            Failure::Closed => &counts.closed,
+            Failure::Protocol => &counts.protocol,
+            Failure::Timeout => &counts.timeout,
+        };
+        counter.increment();
+    }
+}
+
+/// The handshakes under way at one worker. When there are as many as may be, the oldest makes room: those of honest
+/// clients last milliseconds, so that it is one that somebody stalls.
+#[derive(Default)]
+pub(crate) struct Handshakes {
+    begun: Cell<u64>,
+    under_way: RefCell<BTreeMap<u64, Rc<ClientState>>>,
+}
+
+impl Handshakes {
+    fn begin(&self, client: &Rc<ClientState>, max: usize, counts: &HandshakeCounts) -> UnderWay<'_> {
+        let number = self.begun.get();
+        self.begun.set(number + 1);
+        let mut under_way = self.under_way.borrow_mut();
+        while under_way.len() >= max
+            && let Some((_, oldest)) = under_way.pop_first()
+        {
+            counts.crowded.increment();
+            oldest.order(Order::Abort);
+        }
+        under_way.insert(number, Rc::clone(client));
+        UnderWay { handshakes: self, number }
+    }
+}
+
+/// One of them, until it is dropped.
+struct UnderWay<'a> {
+    handshakes: &'a Handshakes,
+    number: u64,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.handshakes.under_way.borrow_mut().remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_handshake_makes_room_and_those_that_ended_are_not_in_the_way() {
+        let (handshakes, counts) = (Handshakes::default(), HandshakeCounts::default());
+        let clients: Vec<_> = (0..4).map(|_| ClientState::new()).collect();
+        let oldest = handshakes.begin(&clients[0], 2, &counts);
+        drop(handshakes.begin(&clients[1], 2, &counts));
+        let _second = handshakes.begin(&clients[2], 2, &counts);
+        assert_eq!(counts.crowded.get(), 0);
+        let _third = handshakes.begin(&clients[3], 2, &counts);
+        drop(oldest);
+        assert_eq!(counts.crowded.get(), 1);
+        assert_eq!(handshakes.under_way.borrow().len(), 2);
+    }
+
+    #[test]
+    fn a_failure_is_told_by_what_the_client_did() {
+        let told = |error| Failure::of(&io::Error::new(ErrorKind::InvalidData, error));
+        assert_eq!(told(Error::NoCertificatesPresented), Failure::Certificate);
+        assert_eq!(told(Error::AlertReceived(rustls::AlertDescription::UnknownCA)), Failure::Alert);
+        assert_eq!(told(Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)), Failure::Protocol);
+        assert_eq!(Failure::of(&ErrorKind::UnexpectedEof.into()), Failure::Closed);
+    }
+}

@@ -1,0 +1,118 @@
+//! `[tls]` of the config file: what clients are shown, and what is asked of them.
+
+use crate::section::Mistake;
+use crate::section::Printer;
+use crate::section::Section;
+use crate::section::Span;
+use crate::section::parse_path;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// `[tls]`: for listeners with `tls = true`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// `handshake-timeout` 5s: from the connection to the end of its handshake.
+    pub handshake_timeout: Duration,
+    /// `max-handshakes` 1024: handshakes under way at once at each worker; one more ends the oldest.
+    pub max_handshakes: usize,
+    /// `client-ca`: whose certificates clients may show. Without it they are asked for none.
+    pub client_ca: Option<String>,
+    /// `client-auth`: whether they must. Default required.
+    pub client_auth: ClientAuth,
+    /// Each `[[tls.certificate]]`; the first is for clients that name none of their names.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+impl TlsSettings {
+    /// Reads `[tls]`, for a listener at the place `needed`, if there is one.
+    pub fn read(section: &mut Section<'_>, needed: Option<Span>) -> TlsSettings {
+        section.section("tls", |section| {
+            let mut given = 0;
+            let certificates = section.tables("certificate", |section| {
+                given += 1;
+                CertificateFiles::read(section)
+            });
+            if let Some(listener) = needed.filter(|_| given == 0) {
+                section.report(Mistake::new(listener, WITHOUT_CERTIFICATE));
+            }
+            let client_auth = section.parse("client-auth", ClientAuth::parse);
+            if client_auth.is_some() && !section.gives("client-ca") {
+                let message = "`client-auth` has no meaning without `client-ca`; name the file of the CA, or remove it";
+                section.report(Mistake::new(section.place_of_key("client-auth"), message));
+            }
+            TlsSettings {
+                handshake_timeout: section.duration("handshake-timeout", Duration::from_secs(5), TIMEOUTS),
+                max_handshakes: section.integer("max-handshakes", 1024, 1..=1_000_000),
+                client_ca: section.parse("client-ca", parse_path),
+                client_auth: client_auth.unwrap_or(ClientAuth::Required),
+                certificates,
+            }
+        })
+    }
+
+    /// Writes `[tls]`.
+    pub fn print(&self, printer: &mut Printer) {
+        printer.table("[tls]");
+        printer.set_duration("handshake-timeout", self.handshake_timeout);
+        printer.set_count("max-handshakes", self.max_handshakes);
+        if let Some(client_ca) = &self.client_ca {
+            printer.set("client-ca", client_ca.as_str());
+            printer.set("client-auth", self.client_auth.name());
+        }
+        for files in &self.certificates {
+            printer.table("[[tls.certificate]]");
+            printer.set("certificate", files.certificate.as_str());
+            printer.set("key", files.key.as_str());
+        }
+    }
+}
+
+/// Whether clients must show a certificate of `client-ca`. One that they show is always checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Those without one are served too.
+    Optional,
+    /// Those without one are turned away.
+    Required,
+}
+
+impl ClientAuth {
+    fn parse(word: &str) -> Result<ClientAuth, String> {
+        match word {
+            "optional" => Ok(ClientAuth::Optional),
+            "required" => Ok(ClientAuth::Required),
+            _ => Err(format!("unknown `client-auth` `{word}`; write \"required\" or \"optional\"")),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            ClientAuth::Optional => "optional",
+            ClientAuth::Required => "required",
+        }
+    }
+}
+
+/// Who one is to the other side: a certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// `certificate`: a PEM file with the certificate and those of the CAs between it and the root.
+    pub certificate: String,
+    /// `key`: a PEM file with its private key.
+    pub key: String,
+}
+
+impl CertificateFiles {
+    fn read(section: &mut Section<'_>) -> Option<CertificateFiles> {
+        let certificate = section.required("certificate", "certificate = \"/etc/ringway/site.pem\"");
+        let key = section.required("key", "key = \"/etc/ringway/site.key\"");
+        let (certificate, key) =
+            (certificate.map(|file| file.parse(parse_path)), key.map(|file| file.parse(parse_path)));
+        Some(CertificateFiles { certificate: certificate??, key: key?? })
+    }
+}
+
+const WITHOUT_CERTIFICATE: &str =
+    "a listener has `tls = true`, and there is no certificate; add `[[tls.certificate]]` with `certificate` and `key`";
+
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
