@@ -10,6 +10,7 @@ use crate::metrics::stats::CLASS_NAMES;
 use crate::metrics::stats::Counter;
 use crate::metrics::stats::HandshakeCounts;
 use crate::metrics::stats::HistogramSum;
+use crate::metrics::stats::IntroductionCounts;
 use prometheus::core::Desc;
 use prometheus::proto;
 use prometheus::proto::MetricFamily;
@@ -268,7 +269,22 @@ fn tls(shared: &Shared) -> Vec<Family> {
     ] {
         failed.add(&[("listener", "http"), ("reason", reason)], count);
     }
-    vec![completed, failed]
+    let sum = |counter: fn(&IntroductionCounts) -> &Counter| {
+        shared.server.stripes.sum(|stripe| counter(&stripe.introductions)) as f64
+    };
+    let mut unknown = Family::counter(
+        "ringway_proxy_protocol_failures_total",
+        "Connections that were closed for want of a PROXY protocol header of a load balancer, by reason.",
+    );
+    for (reason, count) in [
+        ("closed", sum(|counts| &counts.closed)),
+        ("malformed", sum(|counts| &counts.malformed)),
+        ("timeout", sum(|counts| &counts.timeout)),
+        ("untrusted", sum(|counts| &counts.untrusted)),
+    ] {
+        unknown.add(&[("listener", "http"), ("reason", reason)], count);
+    }
+    vec![completed, failed, unknown]
 }
 
 fn process() -> Vec<Family> {

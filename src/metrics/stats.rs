@@ -293,6 +293,21 @@ pub struct ServerStripe {
     pub limit_hits: LimitHits,
     /// Handshakes of TLS with clients.
     pub handshakes: HandshakeCounts,
+    /// Connections on which nobody said who the client is, and should have.
+    pub introductions: IntroductionCounts,
+}
+
+/// How headers of the PROXY protocol failed.
+#[derive(Debug, Default)]
+pub struct IntroductionCounts {
+    /// The connection ended before it.
+    pub closed: Counter,
+    /// What came is none.
+    pub malformed: Counter,
+    /// It took too long.
+    pub timeout: Counter,
+    /// It is not one of the load balancers that connect.
+    pub untrusted: Counter,
 }
 
 /// How handshakes of TLS ended.

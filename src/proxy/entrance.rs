@@ -1,10 +1,17 @@
-//! What a connection goes through before it speaks HTTP, where its listener asks for that: the handshake of TLS.
+//! What a connection goes through before it speaks HTTP, where its listener asks for that: what a load balancer says of
+//! the client (PROXY protocol), then the handshake of TLS.
 
 use crate::metrics::stats::HandshakeCounts;
+use crate::metrics::stats::IntroductionCounts;
 use crate::proxy::client::ClientState;
 use crate::proxy::client::Order;
+use crate::proxy::proxy_protocol;
+use crate::proxy::proxy_protocol::NoHeader;
+use crate::proxy::proxy_protocol::Source;
+use crate::proxy::server::Arrival;
 use crate::proxy::transport::Transport;
 use crate::proxy::worker::Worker;
+use ipnet::IpNet;
 use rustls::Error;
 use std::cell::Cell;
 use std::cell::RefCell;
@@ -12,11 +19,81 @@ use std::collections::BTreeMap;
 use std::error;
 use std::io;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Lets a connection in, or says in the log and the counters why not.
-pub(crate) async fn admit(worker: &Worker, stream: TcpStream, state: &Rc<ClientState>) -> Option<Transport> {
+/// Lets a connection in, and says where it comes from; or says in the log and the counters why not.
+pub(crate) async fn admit(
+    worker: &Worker,
+    arrival: Arrival<TcpStream>,
+    state: &Rc<ClientState>,
+) -> Option<(Transport, IpAddr)> {
+    let table = worker.table();
+    let listen = &table.table.server.listen[arrival.listener];
+    let Arrival { mut stream, mut peer, .. } = arrival;
+    if let Some(balancers) = &listen.proxy_protocol {
+        let patience = table.table.server.limits.head_timeout;
+        match introduce(&mut stream, peer, balancers, patience).await {
+            Ok(Source::Client(address)) => peer = address,
+            Ok(Source::Balancer) => {}
+            Err(stranger) => {
+                tracing::debug!(%peer, ?stranger, "a connection was closed for want of a PROXY protocol header");
+                stranger.count(&worker.stats().introductions);
+                return None;
+            }
+        }
+    }
+    let transport = if listen.is_tls { encrypt(worker, stream, state).await? } else { Transport::Plain(stream) };
+    Some((transport, peer))
+}
+
+/// Why nobody knows who a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stranger {
+    /// The connection ended before that was said.
+    Closed,
+    /// What came is no header of the PROXY protocol.
+    Malformed,
+    /// Nothing came, or not all of it, for `head-timeout`.
+    Timeout,
+    /// It is not one of the load balancers that connect.
+    Untrusted,
+}
+
+impl Stranger {
+    fn count(self, counts: &IntroductionCounts) {
+        let counter = match self {
+            Stranger::Closed => &counts.closed,
+            Stranger::Malformed => &counts.malformed,
+            Stranger::Timeout => &counts.timeout,
+            Stranger::Untrusted => &counts.untrusted,
+        };
+        counter.increment();
+    }
+}
+
+/// Hears from a load balancer who the client is.
+async fn introduce(
+    stream: &mut TcpStream,
+    peer: IpAddr,
+    balancers: &[IpNet],
+    patience: Duration,
+) -> Result<Source, Stranger> {
+    if !balancers.iter().any(|network| network.contains(&peer.to_canonical())) {
+        return Err(Stranger::Untrusted);
+    }
+    match tokio::time::timeout(patience, proxy_protocol::read(stream)).await {
+        Ok(read) => read.map_err(|error| match error {
+            NoHeader::Malformed => Stranger::Malformed,
+            NoHeader::Io(_) => Stranger::Closed,
+        }),
+        Err(_) => Err(Stranger::Timeout),
+    }
+}
+
+async fn encrypt(worker: &Worker, stream: TcpStream, state: &Rc<ClientState>) -> Option<Transport> {
     let table = worker.table();
     let (settings, tls) = (&table.table.server.tls, table.table.tls.as_ref()?);
     let counts = &worker.stats().handshakes;

@@ -1,9 +1,11 @@
 //! `listen`: where clients connect, and what they speak there before HTTP.
 
+use crate::cluster::networks::parse_network;
 use crate::section::Mistake;
 use crate::section::Section;
 use crate::section::Span;
 use crate::section::Value;
+use ipnet::IpNet;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 
@@ -14,6 +16,9 @@ pub struct Listen {
     pub address: SocketAddr,
     /// `tls`: whether clients speak TLS. Default false.
     pub is_tls: bool,
+    /// `proxy-protocol`: networks of load balancers that say who the client is; nobody else may connect. Default: no
+    /// such thing is spoken.
+    pub proxy_protocol: Option<Vec<IpNet>>,
 }
 
 impl Listen {
@@ -35,12 +40,15 @@ impl Listen {
 
     fn read(value: &Value<'_>) -> Option<Listen> {
         if !value.is_table() {
-            return Some(Listen { address: value.parse(parse_listen)?, is_tls: false });
+            return Some(Listen { address: value.parse(parse_listen)?, is_tls: false, proxy_protocol: None });
         }
         value.section(|section| {
             let address = section.required("address", "address = \":8443\"");
             let is_tls = section.boolean("tls", false);
-            Some(Listen { address: address?.parse(parse_listen)?, is_tls })
+            let balancers = section.value("proxy-protocol").and_then(|list| list.list());
+            let proxy_protocol =
+                balancers.map(|list| list.iter().filter_map(|network| network.parse(parse_network)).collect());
+            Some(Listen { address: address?.parse(parse_listen)?, is_tls, proxy_protocol })
         })?
     }
 
@@ -50,13 +58,15 @@ impl Listen {
         if self.is_plain() {
             return address.into();
         }
-        let settings = [("address", address.into()), ("tls", self.is_tls.into())];
+        let balancers = self.proxy_protocol.iter().map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let balancers = balancers.map(|list| ("proxy-protocol", list.into()));
+        let settings = [("address", address.into()), ("tls", self.is_tls.into())].into_iter().chain(balancers);
         toml::Table::from_iter(settings.map(|(name, value): (&str, toml::Value)| (name.to_owned(), value))).into()
     }
 
     /// Whether HTTP is the first thing that clients speak.
     pub fn is_plain(&self) -> bool {
-        !self.is_tls
+        !self.is_tls && self.proxy_protocol.is_none()
     }
 }
 

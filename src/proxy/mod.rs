@@ -33,6 +33,7 @@ pub mod node_gate;
 mod pace;
 mod phase;
 mod pick;
+mod proxy_protocol;
 mod request_body;
 pub mod resolved;
 pub mod seed_file;

@@ -168,14 +168,13 @@ type ServeError = Box<dyn std::error::Error + Send + Sync>;
 
 async fn serve(worker: &Rc<Worker>, arrival: Arrival<TcpStream>, state: &Rc<ClientState>) -> Result<(), ServeError> {
     poll_fn(|cx| state.remember(cx)).await;
-    let Arrival { stream, peer, listener } = arrival;
-    let stream = if worker.table().table.server.listen[listener].is_plain() {
-        Transport::Plain(stream)
+    let (stream, peer) = if worker.table().table.server.listen[arrival.listener].is_plain() {
+        (Transport::Plain(arrival.stream), arrival.peer)
     } else {
         // In a box, so that a plain connection is without it.
-        let mut admission = Box::pin(entrance::admit(worker, stream, state));
+        let mut admission = Box::pin(entrance::admit(worker, arrival, state));
         match obey(worker, state, admission.as_mut(), |order, _| order < Order::Finish).await.flatten() {
-            Some(stream) => stream,
+            Some(admitted) => admitted,
             None => return Ok(()),
         }
     };

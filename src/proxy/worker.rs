@@ -322,7 +322,7 @@ impl Worker {
             let Some(accepted) = accepted.await else { return };
             match accepted {
                 Ok((stream, peer)) => {
-                    let Some(counted) = self.count_address(peer.ip()) else { continue };
+                    let Some(counted) = self.count_address(peer.ip(), index) else { continue };
                     self.wait_for_room().await;
                     let arrival = Arrival { stream, peer: peer.ip(), listener: index };
                     contain::survive(|| self.settle(arrival, counted));
@@ -345,11 +345,15 @@ impl Worker {
 
     /// Counts a new client for its address, if there is a limit; `None` when that has as many connections as it may.
     /// Whose word is taken for other addresses is no single client.
-    fn count_address(&self, peer: IpAddr) -> Option<Option<Counted>> {
+    fn count_address(&self, peer: IpAddr, listener: usize) -> Option<Option<Counted>> {
         let table = self.table();
         let server = &table.table.server;
         let max = server.limits.max_connections_per_address;
-        if max == 0 || server.trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical())) {
+        let speaks_for_others = server.listen[listener].proxy_protocol.is_some();
+        if max == 0
+            || speaks_for_others
+            || server.trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical()))
+        {
             return Some(None);
         }
         let counted = self.spread.addresses.try_count(peer, max);

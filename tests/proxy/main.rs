@@ -18,6 +18,7 @@ mod limits;
 mod names;
 mod overload;
 mod pressure;
+mod proxy_protocol;
 mod resets;
 mod routing;
 mod series;
