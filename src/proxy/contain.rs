@@ -6,9 +6,11 @@
 
 use crate::proxy::error::ProxyError;
 use std::future::Future;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::pin::Pin;
+use std::pin::pin;
 use std::task::Context;
 use std::task::Poll;
 
@@ -25,6 +27,21 @@ pub(crate) fn poll<T>(
     catch_unwind(AssertUnwindSafe(|| part.poll(cx))).unwrap_or(Poll::Ready(Err(ProxyError::Panicked)))
 }
 
+/// Does a task, and after each panic in it does it anew, until it ends.
+pub(crate) async fn again<F: Future<Output = ()>>(begin: impl Fn() -> F) {
+    loop {
+        let mut task = pin!(begin());
+        let is_over = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(|()| true),
+            // Counted and logged already.
+            Err(_) => Poll::Ready(false),
+        });
+        if is_over.await {
+            return;
+        }
+    }
+}
+
 /// Does what must not end the loop that it is done in.
 pub(crate) fn survive(step: impl FnOnce()) {
     // Counted and logged already.
@@ -34,8 +51,7 @@ pub(crate) fn survive(step: impl FnOnce()) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
-    use std::pin::pin;
+    use std::cell::Cell;
 
     #[test]
     fn a_panic_is_the_failure_of_the_request_it_happens_in() {
@@ -51,6 +67,18 @@ mod tests {
             if true { panic!("met by one request") } else { Ok(()) }
         });
         assert_eq!(poll_fn(|cx| poll(part.as_mut(), cx)).await, Err(ProxyError::Panicked));
+    }
+
+    #[tokio::test]
+    async fn a_task_begins_anew_after_each_panic_until_it_ends() {
+        let begun = Cell::new(0);
+        let task = async || {
+            begun.set(begun.get() + 1);
+            tokio::task::yield_now().await;
+            assert!(begun.get() > 2, "met twice");
+        };
+        again(task).await;
+        assert_eq!(begun.get(), 3);
     }
 
     #[test]

@@ -271,7 +271,7 @@ impl Worker {
     ) {
         let mut intake = JoinSet::new();
         for (index, listener) in listeners.into_iter().enumerate() {
-            intake.spawn_local(Rc::clone(&self).accept_from(index, listener, phase.clone()));
+            intake.spawn_local(Rc::clone(&self).listen(index, listener, phase.clone()));
         }
         intake.spawn_local(Rc::clone(&self).take_over(handed_over, phase.clone()));
         tokio::task::spawn_local(Rc::clone(&self).look_after());
@@ -298,13 +298,22 @@ impl Worker {
         }
     }
 
+    /// Accepts from a socket, also after a panic.
+    async fn listen(self: Rc<Self>, index: usize, listener: TcpListener, phase: watch::Receiver<Phase>) {
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => contain::again(|| self.accept_from(index, &listener, phase.clone())).await,
+            Err(error) => tracing::error!(%error, "a worker cannot listen"),
+        }
+    }
+
     /// Accepts while the process does. When it closes, so does the socket, which resets what the kernel has connected
     /// already, so that is accepted first; when it hands over, the socket stays open for the process that accepts now.
-    async fn accept_from(self: Rc<Self>, index: usize, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => return tracing::error!(%error, "a worker cannot listen"),
-        };
+    async fn accept_from(
+        self: &Rc<Self>,
+        index: usize,
+        listener: &tokio::net::TcpListener,
+        mut phase: watch::Receiver<Phase>,
+    ) {
         if until(Phase::Running, &mut phase).await.is_none() {
             return;
         }
@@ -324,8 +333,7 @@ impl Worker {
                 Ok((stream, peer)) => {
                     let Some(counted) = self.count_address(peer.ip(), index) else { continue };
                     self.wait_for_room().await;
-                    let arrival = Arrival { stream, peer: peer.ip(), listener: index };
-                    contain::survive(|| self.settle(arrival, counted));
+                    self.settle(Arrival { stream, peer: peer.ip(), listener: index }, counted);
                 }
                 Err(error) => {
                     // Out of file descriptors or memory: the queue of the kernel holds the client until some are free.
