@@ -144,6 +144,22 @@ async fn with_a_seed_the_hash_of_a_key_tells_nothing_to_those_without_it() {
 }
 
 #[tokio::test]
+async fn what_clients_make_up_is_logged_in_a_way_that_no_terminal_acts_on() {
+    let (log, node) = (LogFile::new("escapes"), Node::echo("a").await);
+    let proxy = Setup::of(&[&node]).access_log(&log.0).start();
+    let texts = ["\u{202e}gpj\u{2066}", "\u{2028}\u{2029}", "\u{80}\u{9b}31m", "%1b[31m%0d%0a", "Z\u{fc}rich"];
+    for text in texts {
+        proxy.ask(get(&format!("/{text}"), &format!("Traceparent: 00-{text}-{text}-01\r\n"))).await;
+        proxy.ask(format!("GET / HTTP/1.1\r\nHost: {text}\r\n\r\n")).await;
+    }
+    let lines = log.lines(2 * texts.len()).await;
+    let paths: Vec<_> = lines.iter().step_by(2).map(|line| line["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, texts.map(|text| format!("/{text}")), "they read back");
+    let text = log.text();
+    assert!(text.lines().all(|line| line.chars().all(ringway::section::is_printable)), "{text}");
+}
+
+#[tokio::test]
 async fn keys_are_never_written_in_clear() {
     let (log, node) = (LogFile::new("keys"), Node::echo("a").await);
     let rule = "key = [\"header:x-key\", \"cookie:sid\", \"query:room\"]";
