@@ -147,8 +147,10 @@ impl Prepared {
         let upgrade = inbound.upgrade.clone();
         let may_repeat = request.method().is_idempotent() && upgrade.is_none();
         let is_in_body = matches!(choice.aim, Aim::InBody(_));
+        // HTTP/2 finds out by itself whether the client is still there. In HTTP/1 there is no gRPC.
+        let may_be_silent = inbound.trailers == TrailerTerms::Grpc && client.state.is_http2() && !is_in_body;
         let terms = BodyTerms {
-            patience: limits.body_timeout,
+            patience: (!may_be_silent).then_some(limits.body_timeout),
             min_rate: limits.min_body_rate,
             replay_max: if may_repeat { pool.settings.max_replay_body } else { 0 },
             read_ahead_max: if is_in_body { pool.settings.max_key_body } else { 0 },

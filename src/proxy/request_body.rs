@@ -96,10 +96,9 @@ impl From<UploadFailure> for ProxyError {
 /// What is done with the body of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyTerms {
-    /// How long the client may be silent: `limits.body-timeout`.
-    pub(crate) patience: Duration,
-    /// How many bytes it has to send each second, once its patience is over: `limits.min-body-rate`. Streams of gRPC
-    /// may be slow.
+    /// How long the client may be silent: `limits.body-timeout`, or `None` where silence is normal.
+    pub(crate) patience: Option<Duration>,
+    /// How many bytes it has to send each second, once that is over: `limits.min-body-rate`.
     pub(crate) min_rate: u32,
     /// A body of at most so many bytes is held so that it can be sent again.
     pub(crate) replay_max: usize,
@@ -132,7 +131,8 @@ pub(crate) struct ClientBody {
 /// The client's side of a body.
 struct Source {
     incoming: Incoming,
-    pace: Pace,
+    /// Absent where silence is normal.
+    pace: Option<Pace>,
     held: HeldBody,
     /// How much of it may be held at most, before a node is chosen or to be sent again.
     may_hold: usize,
@@ -174,10 +174,9 @@ impl RequestBody {
         let is_too_large = least > terms.replay_max as u64;
         let replay_max = if is_too_large { 0 } else { terms.replay_max };
         let may_hold = replay_max.max(terms.read_ahead_max);
-        let min_rate = if terms.trailers == TrailerTerms::Grpc { 0 } else { terms.min_rate };
         let source = Source {
             incoming,
-            pace: Pace::new(terms.patience, min_rate),
+            pace: terms.patience.map(|patience| Pace::new(patience, terms.min_rate)),
             held: HeldBody::new(replay_max),
             may_hold: usize::try_from(most).unwrap_or(usize::MAX).min(may_hold),
             trailer_terms: terms.trailers,
@@ -316,7 +315,7 @@ impl Source {
         upload.awaits_client.set(polled.is_pending());
         let failure = match polled {
             Poll::Ready(Some(Ok(frame))) => {
-                self.pace.came();
+                self.pace.iter_mut().for_each(Pace::came);
                 match frame.into_data() {
                     Ok(piece) => {
                         upload.bytes.set(upload.bytes.get() + piece.len() as u64);
@@ -335,7 +334,10 @@ impl Source {
                 return Poll::Ready(Ok(None));
             }
             Poll::Ready(Some(Err(_))) => UploadFailure::Broken,
-            Poll::Pending => ready!(self.pace.poll_over(upload.bytes.get(), cx)),
+            Poll::Pending => match &mut self.pace {
+                Some(pace) => ready!(pace.poll_over(upload.bytes.get(), cx)),
+                None => return Poll::Pending,
+            },
         };
         upload.failure.set(Some(failure));
         Poll::Ready(Err(failure))

@@ -6,7 +6,6 @@ use crate::harness::h2::Piped;
 use crate::harness::node::Node;
 use crate::harness::proxy::Proxy;
 use crate::harness::proxy::Setup;
-use crate::harness::proxy::get;
 use crate::harness::wire::Wire;
 use crate::harness::within;
 use http::Request;
@@ -17,7 +16,7 @@ const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// With their pauses these take longer than [`IMPATIENT`] allows in all.
-const PIECES: usize = 60;
+const PIECES: u32 = 60;
 
 /// No silence here is as long as the timeout, but a byte now and then is not enough.
 const IMPATIENT: &str = "body-timeout = \"200ms\"\nmin-body-rate = 1000000";
@@ -102,21 +101,42 @@ async fn a_stream_that_drips_its_body_goes_and_the_others_stay() {
 }
 
 #[tokio::test]
-async fn streams_of_grpc_and_bodies_without_a_rate_may_be_slow() {
-    for (limits, kind) in
-        [(IMPATIENT, "application/grpc+proto"), ("body-timeout = \"200ms\"\nmin-body-rate = 0", "a/b")]
-    {
-        let node = Node::echo("a").await;
-        let proxy = Setup::of(&[&node]).limits(limits).start();
-        let mut client = proxy.connect().await;
-        let fields = format!("Content-Type: {kind}\r\nTransfer-Encoding: chunked\r\n");
-        client.write(get("/", &fields).replace("GET", "POST")).await;
-        for _ in 0..PIECES {
-            client.write("1\r\nx\r\n").await;
-            tokio::time::sleep(PAUSE).await;
-        }
-        client.write("0\r\n\r\n").await;
-        let reply = client.response(true).await;
-        assert_eq!((reply.status(), reply.body.len()), (200, PIECES), "{kind}");
+async fn a_body_without_a_rate_may_be_slow() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).limits("body-timeout = \"200ms\"\nmin-body-rate = 0").start();
+    let mut client = proxy.connect().await;
+    client.write(CHUNKED).await;
+    for _ in 0..PIECES {
+        client.write("1\r\nx\r\n").await;
+        tokio::time::sleep(PAUSE).await;
     }
+    client.write("0\r\n\r\n").await;
+    let reply = client.response(true).await;
+    assert_eq!((reply.status(), reply.body.len()), (200, PIECES as usize));
+}
+
+#[tokio::test]
+async fn streams_of_grpc_may_be_slow_and_silent() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).limits(IMPATIENT).start();
+    let client = proxy.connect_h2().await;
+    let (feed, body) = Piped::new();
+    let request = Request::post("http://a.test/").header("content-type", "application/grpc+proto");
+    let response = client.begin(request.body(body).unwrap());
+    assert!(feed.send("x").await);
+    // A silence, and then a drip.
+    tokio::time::sleep(PAUSE * PIECES).await;
+    for _ in 1..PIECES {
+        assert!(feed.send("x").await);
+        tokio::time::sleep(PAUSE).await;
+    }
+    drop(feed);
+    let response = within("an answer", response).await.unwrap().unwrap();
+    let answered = h2::read(response).await.unwrap();
+    assert_eq!((answered.head.status.as_u16(), answered.body.len()), (200, PIECES as usize));
+    // Whoever speaks HTTP/1 only says that it is gRPC.
+    let mut client = proxy.connect().await;
+    client.write(CHUNKED.replace("Host: a\r\n", "Host: a\r\nContent-Type: application/grpc\r\n")).await;
+    let answer = drip(&mut client, "1\r\nx\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
