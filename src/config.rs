@@ -282,12 +282,12 @@ fn describe(host: Option<&str>, path: Option<&str>) -> String {
 
 /// Has one of each list and optional table, so that reading it asks for every setting there is.
 const EVERY_LIST_AND_TABLE: &str =
-    "listen = [{}]\n[[tls.certificate]]\n[[pool]]\nplacement = {}\nnodes = [{}]\ninitial-nodes = [{}]";
+    "listen = [{}]\n[[tls.certificate]]\n[[pool]]\ntls = {}\nplacement = {}\nnodes = [{}]\ninitial-nodes = [{}]";
 
 const NOT_YET: &str = "is not available yet; remove it";
 
 /// Settings that have a name already and come later: refused as such rather than as unknown.
 const TOP_LATER: [&str; 3] = ["fleet", "forwarded", "tracing"];
 
-const POOL_LATER: [&str; 9] =
-    ["fallback", "linger", "min-epoch", "moved-connections", "protocol", "replicas", "tls", "transition", "warm-up"];
+const POOL_LATER: [&str; 8] =
+    ["fallback", "linger", "min-epoch", "moved-connections", "protocol", "replicas", "transition", "warm-up"];

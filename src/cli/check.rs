@@ -16,6 +16,7 @@ use crate::proxy::files;
 use crate::section::Report;
 use crate::store;
 use crate::store::StoreError;
+use crate::tls::node::NodeTls;
 use crate::tls::server::ServerTls;
 use clap::Args;
 use serde::Serialize;
@@ -104,7 +105,12 @@ pub(super) fn run(args: &CheckArgs, out: &mut Output) -> Result<(), Failure> {
 
 /// What is wrong with the certificates, keys and CAs that the config names, as its reader would have it too.
 fn unusable_files(config: &Config) -> Vec<String> {
-    ServerTls::load(&config.server.tls, None).err().iter().map(ToString::to_string).collect()
+    let of_listeners = ServerTls::load(&config.server.tls, None).err();
+    let of_pools = config.pools.iter().filter_map(|pool| {
+        let name = &pool.settings.name;
+        NodeTls::load(pool.settings.tls.as_ref()?, None).err().map(|why| format!("pool {name}: {why}"))
+    });
+    of_listeners.iter().map(ToString::to_string).chain(of_pools).collect()
 }
 
 fn all_warnings(config: &Config) -> Result<Vec<String>, Failure> {

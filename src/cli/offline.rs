@@ -65,6 +65,7 @@ pub(super) fn table(settings: &PoolSettings, at: PoolAt) -> PoolTable {
         fingerprint: at.fingerprint,
         moved_ratio: 0.0,
         gate: Arc::default(),
+        tls: None,
     };
     PoolTable::next(parts, None, 1)
 }

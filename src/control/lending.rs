@@ -86,7 +86,7 @@ impl State {
             if table.epoch == history.epoch() {
                 continue;
             }
-            match self.pool_table(PoolSettings::clone(&table.settings), &history, Some(table)) {
+            match self.pool_table(PoolSettings::clone(&table.settings), &history, Some(table), table.tls.clone()) {
                 Ok(next) => {
                     news.extend(history.events().filter(|event| event.epoch > table.epoch).cloned());
                     self.adopt_history(table, next, history);

@@ -66,8 +66,10 @@ async fn ask_http(stream: NodeStream, address: &NodeAddress, check: &HttpCheck) 
 fn unconnected(failure: ConnectFailure) -> Option<CheckFailure> {
     match failure {
         ConnectFailure::Limit | ConnectFailure::Local | ConnectFailure::Name => None,
+        ConnectFailure::Certificate => Some(CheckFailure::Certificate),
         ConnectFailure::Forbidden => Some(CheckFailure::Forbidden),
         ConnectFailure::Refused => Some(CheckFailure::Refused),
+        ConnectFailure::Tls => Some(CheckFailure::Tls),
         ConnectFailure::TimedOut => Some(CheckFailure::TimedOut),
         ConnectFailure::Unreachable => Some(CheckFailure::Unreachable),
     }

@@ -27,6 +27,7 @@ use crate::proxy::table::PoolParts;
 use crate::proxy::table::PoolTable;
 use crate::proxy::table::RoutingTable;
 use crate::store::Store;
+use crate::tls::node::NodeTls;
 use crate::tls::server::ServerTls;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,7 +106,10 @@ impl State {
             let (history, event) = followed.map_err(|why| ControlError::Pool { pool: name.clone(), why })?;
             events.extend(event);
             let drift = drift(&pool, &history);
-            let table = self.pool_table(pool.settings, &history, served.pool(&name).map(|pool| &**pool))?;
+            let before = served.pool(&name).map(|pool| &**pool);
+            let of_before = before.and_then(|pool| pool.tls.as_ref());
+            let tls = pool.settings.tls.as_ref().map(|tls| NodeTls::load(tls, of_before)).transpose()?;
+            let table = self.pool_table(pool.settings, &history, before, tls)?;
             tables.push(Arc::new(table));
             records.insert(name, PoolRecord { owner: pool.source.owner, history, drift });
         }
@@ -235,6 +239,7 @@ impl State {
             fingerprint: draft.fingerprint,
             moved_ratio: draft.moved_ratio,
             gate: Arc::clone(&self.shared.gate),
+            tls: pool.tls.clone(),
         };
         PoolTable::next(parts, Some(pool), self.workers)
     }
@@ -244,6 +249,7 @@ impl State {
         settings: PoolSettings,
         history: &History,
         served: Option<&PoolTable>,
+        tls: Option<Arc<NodeTls>>,
     ) -> Result<PoolTable, ControlError> {
         let pool = settings.name.clone();
         let membership = history.membership().clone();
@@ -260,7 +266,7 @@ impl State {
         let fingerprint = placement.fingerprint(&settings.key.describe());
         let (settings, epoch) = (Arc::new(settings), history.epoch());
         let (shares, gate) = (placement.shares(), Arc::clone(&self.shared.gate));
-        let parts = PoolParts { settings, epoch, membership, placement, shares, fingerprint, moved_ratio, gate };
+        let parts = PoolParts { settings, epoch, membership, placement, shares, fingerprint, moved_ratio, gate, tls };
         Ok(PoolTable::next(parts, served, self.workers))
     }
 
@@ -281,6 +287,10 @@ impl State {
     /// Swaps a table in, tells the metrics, and retires the node handles that it no longer names.
     pub(super) fn publish(&mut self, table: RoutingTable) -> Arc<RoutingTable> {
         let table = Arc::new(table);
+        for pool in table.pools() {
+            // Before the table, so that nobody who goes by it speaks to a node with less protection.
+            pool.upstreams().values().for_each(|node| node.speak(pool.tls.as_ref()));
+        }
         let before = self.shared.tables.swap(Arc::clone(&table));
         send_off(&before, &table);
         self.shared.changed.notify_one();

@@ -150,8 +150,10 @@ impl Failed {
     /// more, says nothing of the node.
     fn to_connect(node: String, cause: ConnectFailure) -> Failed {
         let blame = match cause {
-            ConnectFailure::Forbidden
+            ConnectFailure::Certificate
+            | ConnectFailure::Forbidden
             | ConnectFailure::Refused
+            | ConnectFailure::Tls
             | ConnectFailure::TimedOut
             | ConnectFailure::Unreachable => Some(LiveFailure::Connect),
             ConnectFailure::Limit | ConnectFailure::Local | ConnectFailure::Name => None,

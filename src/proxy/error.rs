@@ -2,6 +2,7 @@
 
 use crate::cluster::networks::Forbidden;
 use crate::metrics::limit::Limit;
+use crate::tls::node::NodeTlsFailure;
 use http::StatusCode;
 use std::fmt::Write;
 use std::io;
@@ -124,6 +125,9 @@ pub enum ConnectFailure {
     /// No node may be where it is (`allowed-node-networks`).
     #[error("its address is not allowed")]
     Forbidden,
+    /// Its certificate is not valid for it.
+    #[error("its certificate is not valid for it")]
+    Certificate,
     /// As many connections as may be open to the node are (`max-connections`).
     #[error("too many connections are open to it")]
     Limit,
@@ -139,6 +143,9 @@ pub enum ConnectFailure {
     /// Nothing came back within `timeouts.connect`.
     #[error("connection timed out")]
     TimedOut,
+    /// It does not speak TLS as it should, or refuses this proxy.
+    #[error("the TLS handshake failed")]
+    Tls,
     /// There is no way to the node's network.
     #[error("its network cannot be reached")]
     Unreachable,
@@ -147,6 +154,15 @@ pub enum ConnectFailure {
 impl From<Forbidden> for ConnectFailure {
     fn from(_: Forbidden) -> ConnectFailure {
         Self::Forbidden
+    }
+}
+
+impl From<NodeTlsFailure> for ConnectFailure {
+    fn from(failure: NodeTlsFailure) -> ConnectFailure {
+        match failure {
+            NodeTlsFailure::Certificate => Self::Certificate,
+            NodeTlsFailure::Handshake => Self::Tls,
+        }
     }
 }
 
@@ -202,12 +218,14 @@ impl ProxyError {
             | Self::KeyMissing { .. }
             | Self::TargetTooLong
             | Self::TransferCoding => "http_request_error",
+            Self::Connect { cause: ConnectFailure::Certificate, .. } => "tls_certificate_error",
             Self::Connect { cause: ConnectFailure::Forbidden, .. } => "destination_ip_prohibited",
             Self::Connect { cause: ConnectFailure::Limit, .. } => "connection_limit_reached",
             Self::Connect { cause: ConnectFailure::Local, .. } | Self::Panicked => "proxy_internal_error",
             Self::Connect { cause: ConnectFailure::Name, .. } => "dns_error",
             Self::Connect { cause: ConnectFailure::Refused, .. } => "connection_refused",
             Self::Connect { cause: ConnectFailure::TimedOut, .. } => "connection_timeout",
+            Self::Connect { cause: ConnectFailure::Tls, .. } => "tls_protocol_error",
             Self::Connect { cause: ConnectFailure::Unreachable, .. } => "destination_ip_unroutable",
             Self::HeadTimeout { .. } | Self::TotalTimeout => "http_response_timeout",
             Self::NoNode { .. } | Self::NodeDown { .. } | Self::NodesDown { .. } => "destination_unavailable",

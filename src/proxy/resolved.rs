@@ -61,6 +61,11 @@ impl Resolved {
         }
     }
 
+    /// Connections that were made so far are not used again, although the answer is the same.
+    pub fn renew(&self) {
+        self.generation.fetch_add(1, Release);
+    }
+
     /// Which answer is in force; to be read before the addresses.
     pub fn generation(&self) -> u64 {
         self.generation.load(Acquire)

@@ -22,6 +22,7 @@ use crate::routing::pool_match::PoolMatch;
 use crate::section::Printer;
 use crate::section::Section;
 use crate::section::parse_path;
+use crate::tls::settings::NodeTlsSettings;
 use crate::tls::settings::TlsSettings;
 use ipnet::IpNet;
 use std::time::Duration;
@@ -169,6 +170,8 @@ pub struct PoolSettings {
     pub max_replay_body: usize,
     /// `drain-deadline` 10m: how long what is open at a node may take once that is drained or removed.
     pub drain_deadline: Duration,
+    /// `tls = { ca, name, certificate, key }`: whether nodes are spoken to in TLS. Default: no.
+    pub tls: Option<NodeTlsSettings>,
     /// `resolve = { every }` 30s: how often the host names of nodes are looked up.
     pub resolve_every: Duration,
 }
@@ -197,6 +200,7 @@ impl PoolSettings {
         let ejection = section.section("ejection", EjectionSettings::read);
         let max_replay_body = section.size("max-replay-body", 64 << 10, 0..=(16 << 20));
         let drain_deadline = section.duration("drain-deadline", Duration::from_secs(600), Duration::ZERO..=DAY);
+        let tls = section.value("tls").and_then(|tls| tls.section(NodeTlsSettings::read)?);
         let resolve_every = section.section("resolve", read_resolve_every);
         let WrittenKey { rule, sources, hash_tag, seed_file } = key?;
         Some(PoolSettings {
@@ -223,6 +227,7 @@ impl PoolSettings {
             ejection,
             max_replay_body,
             drain_deadline,
+            tls,
             resolve_every,
         })
     }
@@ -252,6 +257,9 @@ impl PoolSettings {
         self.load.print(printer);
         printer.set_size("max-replay-body", self.max_replay_body);
         printer.set_duration("drain-deadline", self.drain_deadline);
+        if let Some(tls) = &self.tls {
+            printer.set_inline("tls", tls.print());
+        }
     }
 
     /// Writes the sub-tables of a pool, which TOML wants after its other settings.

@@ -20,7 +20,9 @@ use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::ServerSettings;
 use crate::routing::pool_match::PoolMatch;
 use crate::routing::pool_match::PoolMatcher;
+use crate::tls::node::NodeTls;
 use crate::tls::server::ServerTls;
+use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -90,6 +92,8 @@ pub struct PoolTable {
     pub load: Arc<PoolLoad>,
     /// Share of keys the change to this epoch moved, 0 to 1.
     pub moved_ratio: f64,
+    /// How nodes are spoken to, if in TLS.
+    pub tls: Option<Arc<NodeTls>>,
     /// Handles of the placed nodes, by their index in the placement.
     placed: Vec<Arc<Upstream>>,
     /// Handles of all nodes by name, draining ones included.
@@ -119,6 +123,8 @@ pub struct PoolParts {
     pub moved_ratio: f64,
     /// Which addresses may be connected to.
     pub gate: Arc<NodeGate>,
+    /// How nodes are spoken to, if in TLS.
+    pub tls: Option<Arc<NodeTls>>,
 }
 
 impl PoolTable {
@@ -127,7 +133,7 @@ impl PoolTable {
     pub fn next(parts: PoolParts, previous: Option<&PoolTable>, workers: usize) -> PoolTable {
         let placement = parts.placement;
         let load = previous.map_or_else(Arc::default, |pool| Arc::clone(&pool.load));
-        let handles = Handles { previous, load: &load, gate: &parts.gate, workers };
+        let handles = Handles { previous, load: &load, gate: &parts.gate, tls: &parts.tls, workers };
         let upstreams = handles.of(&parts.membership);
         let placed = placement.nodes().iter().map(|node| Arc::clone(&upstreams[&node.name])).collect();
         let mut total = 0;
@@ -143,6 +149,7 @@ impl PoolTable {
             vital: previous.map_or_else(Arc::default, |pool| Arc::clone(&pool.vital)),
             load,
             moved_ratio: parts.moved_ratio,
+            tls: parts.tls,
             weight_sums: weight_sums.collect(),
             placed,
             upstreams,
@@ -220,6 +227,7 @@ struct Handles<'a> {
     previous: Option<&'a PoolTable>,
     load: &'a Arc<PoolLoad>,
     gate: &'a Arc<NodeGate>,
+    tls: &'a Option<Arc<NodeTls>>,
     workers: usize,
 }
 
@@ -229,7 +237,7 @@ impl Handles<'_> {
         let known = |name: &str| self.previous.and_then(|pool| pool.upstreams.get(name));
         let handles = membership.nodes().iter().map(|node| {
             let load = || NodeLoad::new(Arc::clone(self.load));
-            let new = |stats| Arc::new(Upstream::new(node, stats, load(), Arc::clone(self.gate)));
+            let new = |stats| Arc::new(Upstream::new(node, stats, load(), Arc::clone(self.gate), self.tls.clone()));
             let handle = match known(node.name.as_str()) {
                 Some(known) if known.address == node.address => Arc::clone(known),
                 Some(known) => new(Arc::clone(&known.stats)),
@@ -264,11 +272,18 @@ pub struct Upstream {
     pub refused: Refused,
     /// Which addresses may be connected to.
     pub gate: Arc<NodeGate>,
+    tls: ArcSwapOption<NodeTls>,
     retired: AtomicBool,
 }
 
 impl Upstream {
-    fn new(node: &Node, stats: Arc<NodeStats>, load: NodeLoad, gate: Arc<NodeGate>) -> Upstream {
+    fn new(
+        node: &Node,
+        stats: Arc<NodeStats>,
+        load: NodeLoad,
+        gate: Arc<NodeGate>,
+        tls: Option<Arc<NodeTls>>,
+    ) -> Upstream {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Upstream {
             id: NEXT_ID.fetch_add(1, Relaxed),
@@ -281,7 +296,21 @@ impl Upstream {
             load,
             refused: Refused::default(),
             gate,
+            tls: ArcSwapOption::new(tls),
             retired: AtomicBool::new(false),
+        }
+    }
+
+    /// How the node is spoken to at the moment, if in TLS; to be asked after the generation of its address.
+    pub fn tls(&self) -> Option<Arc<NodeTls>> {
+        self.tls.load_full()
+    }
+
+    /// From now on the node is spoken to in this way; connections of another are not used again.
+    pub fn speak(&self, tls: Option<&Arc<NodeTls>>) {
+        if self.tls.load().as_ref().map(Arc::as_ptr) != tls.map(Arc::as_ptr) {
+            self.tls.store(tls.cloned());
+            self.resolved.renew();
         }
     }
 

@@ -43,6 +43,7 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
 /// What is read from a node ahead of its client, a response head or a part of a body, is at most this many bytes. hyper
@@ -72,8 +73,11 @@ impl Idle {
     }
 }
 
-/// A stream to a node.
-pub(crate) type NodeStream = Either<TcpStream, UnixStream>;
+/// A socket that leads to a node.
+type NodeSocket = Either<TcpStream, UnixStream>;
+
+/// A stream to a node, in TLS where its pool says so.
+pub(crate) type NodeStream = Either<NodeSocket, Box<TlsStream<NodeSocket>>>;
 
 /// The stream under a connection. hyper tries to read from it several times for every request; once nothing was there,
 /// that is not tried again before there has been a wake-up.
@@ -416,9 +420,20 @@ impl Drop for OpenConnection {
     }
 }
 
+/// Connects to a node, and shakes hands where it is spoken to in TLS.
+pub(crate) async fn open(node: &Upstream) -> Result<NodeStream, ConnectFailure> {
+    let tls = node.tls();
+    let socket = open_socket(node).await?;
+    match tls {
+        None => Ok(Either::Left(socket)),
+        // In a box, because few pools have it.
+        Some(tls) => Ok(Either::Right(Box::new(Box::pin(tls.connect(&node.address, socket)).await?))),
+    }
+}
+
 /// Connects to a node, if it may be where its address or its name leads. Looking a host name up is for the resolver,
 /// whose first answer is waited for.
-pub(crate) async fn open(node: &Upstream) -> Result<NodeStream, ConnectFailure> {
+async fn open_socket(node: &Upstream) -> Result<NodeSocket, ConnectFailure> {
     let tcp = match &node.address {
         NodeAddress::Ip(address) => {
             node.gate.check(&node.address)?;

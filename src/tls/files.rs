@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::sign::CertifiedKey;
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use xxhash_rust::xxh3::Xxh3;
 
 /// What is wrong with a file. It tells nothing of what is in a key.
@@ -66,6 +67,18 @@ impl Files {
         Ok(roots)
     }
 
+    /// The CAs that the system trusts. What cannot be read of some is left out, as others leave it out.
+    pub(super) fn system_roots(&mut self) -> Result<RootCertStore, TlsError> {
+        let file = SYSTEM_CAS.into_iter().find(|file| Path::new(file).exists()).unwrap_or(SYSTEM_CAS[0]);
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(self.certificates(CA, file)?);
+        if roots.is_empty() {
+            let why = "has no certificate of a CA".to_owned();
+            return Err(TlsError { what: CA, file: file.to_owned(), why });
+        }
+        Ok(roots)
+    }
+
     fn certificates(&mut self, what: &'static str, file: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let text = self.read(what, file)?;
         let wrong = |why: String| TlsError { what, file: file.to_owned(), why };
@@ -90,6 +103,14 @@ impl Files {
         Ok(text)
     }
 }
+
+/// Where systems keep the CAs that they trust: Debian and its heirs, Fedora and its heirs, openSUSE, Alpine.
+const SYSTEM_CAS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 const CERTIFICATE: &str = "the certificate";
 const KEY: &str = "the key";

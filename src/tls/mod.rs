@@ -4,6 +4,7 @@
 //! empty or wrong is an error and never less protection.
 
 mod files;
+pub mod node;
 pub mod server;
 pub mod settings;
 

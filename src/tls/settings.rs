@@ -1,10 +1,12 @@
-//! `[tls]` of the config file: what clients are shown, and what is asked of them.
+//! `[tls]` of the config file, what clients are shown and what is asked of them; and `tls` of a pool, the same for its
+//! nodes.
 
 use crate::section::Mistake;
 use crate::section::Printer;
 use crate::section::Section;
 use crate::section::Span;
 use crate::section::parse_path;
+use rustls::pki_types::ServerName;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -103,12 +105,74 @@ pub struct CertificateFiles {
 }
 
 impl CertificateFiles {
+    /// Both, or neither.
+    fn read_optional(section: &mut Section<'_>) -> Option<CertificateFiles> {
+        match (section.value("certificate"), section.value("key")) {
+            (None, None) => None,
+            _ => CertificateFiles::read(section),
+        }
+    }
+
     fn read(section: &mut Section<'_>) -> Option<CertificateFiles> {
         let certificate = section.required("certificate", "certificate = \"/etc/ringway/site.pem\"");
         let key = section.required("key", "key = \"/etc/ringway/site.key\"");
         let (certificate, key) =
             (certificate.map(|file| file.parse(parse_path)), key.map(|file| file.parse(parse_path)));
         Some(CertificateFiles { certificate: certificate??, key: key?? })
+    }
+}
+
+/// `tls` of a pool: its nodes are spoken to in TLS, and must prove who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeTlsSettings {
+    /// `ca`: whose certificates they must show. Required.
+    pub ca: Authority,
+    /// `name`: the name that their certificates must be for. Default: the host of each node's address.
+    pub name: Option<String>,
+    /// `certificate` and `key`: what this proxy shows them, if they ask.
+    pub identity: Option<CertificateFiles>,
+}
+
+/// Whose certificates are trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// Those of the CAs in a PEM file.
+    File(String),
+    /// Those of the CAs that the system trusts.
+    System,
+}
+
+impl NodeTlsSettings {
+    /// Reads `tls` of a pool.
+    pub fn read(section: &mut Section<'_>) -> Option<NodeTlsSettings> {
+        let ca = section.required("ca", "ca = \"/etc/ringway/ca.pem\"").and_then(|ca| ca.parse(parse_path));
+        let name = section.parse("name", parse_server_name);
+        let identity = CertificateFiles::read_optional(section);
+        let ca = if ca.as_deref() == Some("system") { Authority::System } else { Authority::File(ca?) };
+        Some(NodeTlsSettings { ca, name, identity })
+    }
+
+    /// As the settings of an inline table.
+    pub fn print(&self) -> Vec<(&'static str, toml::Value)> {
+        let ca = match &self.ca {
+            Authority::File(file) => file.as_str(),
+            Authority::System => "system",
+        };
+        let mut settings: Vec<(&'static str, toml::Value)> = vec![("ca", ca.into())];
+        settings.extend(self.name.as_deref().map(|name| ("name", name.into())));
+        if let Some(files) = &self.identity {
+            settings.extend([("certificate", files.certificate.as_str().into()), ("key", files.key.as_str().into())]);
+        }
+        settings
+    }
+}
+
+fn parse_server_name(written: &str) -> Result<String, String> {
+    match ServerName::try_from(written) {
+        Ok(_) => Ok(written.to_owned()),
+        Err(_) => {
+            Err(format!("`{written}` is not a name that a certificate is for; write it such as \"app.internal\""))
+        }
     }
 }
 

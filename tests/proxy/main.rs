@@ -26,4 +26,5 @@ mod slow_clients;
 mod stalled_clients;
 mod stopping;
 mod tls_in;
+mod tls_out;
 mod upgrades;

@@ -47,6 +47,8 @@ pub enum Note {
 /// How a check failed, by the node's own fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckFailure {
+    /// Its certificate is not valid for it.
+    Certificate,
     /// The node closed the connection before it had answered.
     Closed,
     /// No node may be where it is.
@@ -59,6 +61,8 @@ pub enum CheckFailure {
     Status(u16),
     /// It did not answer in time.
     TimedOut,
+    /// It does not speak TLS as it should.
+    Tls,
     /// There is no way to its network.
     Unreachable,
 }
@@ -66,12 +70,14 @@ pub enum CheckFailure {
 impl fmt::Display for CheckFailure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            CheckFailure::Certificate => write!(out, "check: certificate not valid for it"),
             CheckFailure::Closed => write!(out, "check: connection closed"),
             CheckFailure::Forbidden => write!(out, "check: address not allowed"),
             CheckFailure::NotHttp => write!(out, "check: answer is not HTTP"),
             CheckFailure::Refused => write!(out, "check: connection refused"),
             CheckFailure::Status(status) => write!(out, "check: status {status}"),
             CheckFailure::TimedOut => write!(out, "check: timed out"),
+            CheckFailure::Tls => write!(out, "check: TLS handshake failed"),
             CheckFailure::Unreachable => write!(out, "check: network unreachable"),
         }
     }

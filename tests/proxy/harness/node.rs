@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 
 /// A node; it ends with its value.
@@ -54,6 +55,15 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket").to_string();
         Node::serve(name, address, Either::Left(listener), |seen| move |wire| echo(name, wire, Arc::clone(&seen)))
+    }
+
+    /// As [`Node::echo`], in TLS.
+    pub(crate) async fn echo_in(name: &'static str, tls: TlsAcceptor) -> Node {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket").to_string();
+        Node::serve(name, address, Either::Left(listener), |seen| {
+            move |wire| echo_encrypted(name, wire, tls.clone(), Arc::clone(&seen))
+        })
     }
 
     /// As [`Node::echo`], on a Unix socket.
@@ -170,6 +180,12 @@ impl Drop for Node {
 
 /// Longer than connecting on one machine takes, shorter than the second after which a SYN is sent again.
 const PROBE: Duration = Duration::from_millis(100);
+
+async fn echo_encrypted(name: &'static str, wire: Wire, tls: TlsAcceptor, seen: Arc<Seen>) {
+    if let Ok(stream) = tls.accept(wire.into_tcp()).await {
+        echo(name, Wire::encrypted(stream), seen).await;
+    }
+}
 
 async fn echo(name: &'static str, mut wire: Wire, seen: Arc<Seen>) {
     while let Some(request) = wire.try_request().await {

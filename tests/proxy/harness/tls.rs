@@ -10,11 +10,13 @@ use rcgen::Issuer;
 use rcgen::KeyPair;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
+use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
+use rustls::server::WebPkiClientVerifier;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -37,6 +40,14 @@ pub(crate) struct Ca {
 pub(crate) struct Identity {
     pub(crate) certificate: String,
     pub(crate) key: String,
+}
+
+impl Identity {
+    fn parse(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<_, _>>();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes());
+        (chain.expect("certificates"), key.expect("a key"))
+    }
 }
 
 impl Ca {
@@ -110,13 +121,30 @@ pub(crate) fn client(trusts: &Ca, identity: Option<&Identity>, protocols: &[&str
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect::<Result<_, _>>();
-            let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
-            builder.with_client_auth_cert(chain.expect("certificates"), key).expect("they belong together")
+            let (chain, key) = identity.parse();
+            builder.with_client_auth_cert(chain, key).expect("they belong together")
         }
     };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Arc::new(config)
+}
+
+/// A server that shows this certificate, and asks for one of `clients` if there are any.
+pub(crate) fn server(identity: &Identity, clients: Option<&Ca>) -> TlsAcceptor {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_safe_default_protocol_versions().expect("versions");
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(clients.certificate.der().clone()).expect("a CA");
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.expect("a CA"))
+        }
+    };
+    let (chain, key) = identity.parse();
+    TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).expect("they belong together")))
 }
 
 /// Connects and asks for the certificate of `name`.

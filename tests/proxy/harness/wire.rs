@@ -61,6 +61,14 @@ impl Wire {
         Wire::new(Either::Left(stream))
     }
 
+    /// The socket under it, on which nothing was read yet.
+    pub(crate) fn into_tcp(self) -> TcpStream {
+        match self.stream {
+            Either::Left(Either::Left(stream)) => stream,
+            _ => panic!("it is no plain TCP connection"),
+        }
+    }
+
     /// Writes all of it.
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         within("writing", self.stream.write_all(bytes.as_ref())).await.expect("the other end reads");
