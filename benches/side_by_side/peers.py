@@ -50,6 +50,8 @@ class Task:
     workers: int = 1
     one_process: bool = False
     http2: bool = False
+    # Whether a node that fails is asked again at once, as far as that is not how a peer does it anyway.
+    forgiving: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ def write_nginx_config(task: Task, place: Place) -> Path:
 
 
 def _nginx_config(task: Task, place: Place) -> str:
-    servers = "\n".join(f"    server {node};" for node in task.nodes)
+    fails = " max_fails=0" if task.forgiving else ""
+    servers = "\n".join(f"    server {node}{fails};" for node in task.nodes)
     return f"""\
 master_process {"off" if task.one_process else "on"};
 {nginx_head(place.folder, task.workers)}

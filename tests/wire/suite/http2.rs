@@ -84,20 +84,23 @@ fn is_last(frame: &Frame<'_>) -> bool {
     matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0
 }
 
-/// The final response on a stream, as far as it came.
+/// The final response on a stream, as far as it came. One that is shorter than it says is not whole: clients count.
 fn response(bytes: &[u8], stream: u32) -> Option<Message> {
     let mut response: Option<Message> = None;
+    let mut length = None;
     for frame in frames::frames(bytes).iter().filter(|frame| frame.stream == stream) {
-        let status = if frame.kind == HEADERS { frames::status(frame.payload).unwrap_or(0) } else { 0 };
+        let head = if frame.kind == HEADERS { frames::status_and_length(frame.payload) } else { (None, None) };
+        let status = head.0.unwrap_or(0);
         match &mut response {
             Some(response) if frame.kind == DATA => response.body.extend_from_slice(frame.payload),
             None if frame.kind == HEADERS && !(100..200).contains(&status) => {
                 response = Some(Message { line: format!("HTTP/2 {status}"), ..Message::default() });
+                length = head.1.filter(|_| frame.flags & END_STREAM == 0);
             }
             _ => {}
         }
         if let Some(response) = &mut response {
-            response.is_whole |= is_last(frame);
+            response.is_whole |= is_last(frame) && length.is_none_or(|length| length == response.body.len());
             response.length = bytes.len();
         }
     }

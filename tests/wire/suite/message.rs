@@ -104,8 +104,10 @@ impl Message {
         let Some((name, value)) = text.split_once(':') else {
             return self.hard(format!("a line without a colon: {text:?}"));
         };
-        if name.is_empty() || !name.bytes().all(is_token_byte) {
-            self.hard(format!("{name:?} is no name of a field"));
+        if name.is_empty() || name.ends_with([' ', '\t']) {
+            self.hard(format!("{name:?} before a colon"));
+        } else if !name.bytes().all(is_token_byte) {
+            self.findings.push(Finding::lenient(format!("{name:?} is no name of a field")));
         }
         self.fields.push((name.trim().to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()));
     }
@@ -125,9 +127,11 @@ impl Message {
 
     fn check_status_line(&mut self) {
         let version = self.line.split(' ').next().unwrap_or_default();
-        let is_plain = matches!(version, "HTTP/1.1" | "HTTP/1.0") && (100..1_000).contains(&self.status());
-        if !is_plain || self.line.contains(['\r', '\n', '\0']) {
-            self.hard(format!("{:?} is no status line", self.line));
+        let what = format!("{:?} is no status line", self.line);
+        if !matches!(version, "HTTP/1.1" | "HTTP/1.0") || self.line.contains(['\r', '\n', '\0']) {
+            self.hard(what);
+        } else if !(100..1_000).contains(&self.status()) {
+            self.findings.push(Finding::lenient(what));
         }
     }
 

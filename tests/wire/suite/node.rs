@@ -273,10 +273,11 @@ impl State {
     }
 }
 
-/// What a request is answered that nothing is wrong with: 200, and a body that names its target.
+/// What a request is answered that nothing is wrong with: 200, and a body that names its target. There are no tunnels.
 fn honest(request: &Message) -> Reply {
     let body = body_for(request.target());
-    let head = format!("HTTP/1.1 200 OK^Content-Length: {}^^", body.len());
+    let status = if request.method() == "CONNECT" { "405 Method Not Allowed" } else { "200 OK" };
+    let head = format!("HTTP/1.1 {status}^Content-Length: {}^^", body.len());
     let body = if request.method() == "HEAD" { "" } else { &body };
     Reply { when: When::Whole, bytes: [&bytes(head), body.as_bytes()].concat(), then: Then::Keep, late: Vec::new() }
 }

@@ -72,7 +72,8 @@ fn hidden_codings() -> Vec<Row> {
     vec![
         row(b"Transfer-Encoding : chunked"),
         row(b"Transfer-Encoding\t: chunked"),
-        row(b"Transfer-Encoding:^ chunked"),
+        // RFC 9112 section 5.2 lets a recipient take a blank for it.
+        row(b"Transfer-Encoding:^ chunked").most(2),
         row(b"X: X\rTransfer-Encoding: chunked"),
         row(b" Transfer-Encoding: chunked"),
         row(b"Transfer-Encoding^ : chunked"),
@@ -164,7 +165,7 @@ fn chunk_lines() -> Vec<Row> {
         ("a last chunk ended by LF", b"5^hello^0\n^"),
     ];
     let large = [b"5;", &[b'x'; 70_000][..], b"^hello^0^^"].concat();
-    let large = row("an extension of 70 kB", &large).too_much();
+    let large = row("an extension of 70 kB", &large).most(2).too_much();
     // All who take these agree on where the body ends.
     let unusual: [(&str, &[u8]); 4] = [
         ("a body ended by LF", b"5^hello^0^\n"),
