@@ -275,8 +275,8 @@ fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
     const HIGHEST: u64 = u64::from_le_bytes([0x80; 8]);
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
-        // Where the byte is, this has a zero, of which taking one away sets the highest bit. Behind the first zero other
-        // bytes may look like one, which makes no difference.
+        // Where the byte is, this has a zero, of which taking one away sets the highest bit. Behind the first zero
+        // other bytes may look like one, which makes no difference.
         let zero = u64::from_le_bytes(*word) ^ u64::from_le_bytes([byte; 8]);
         let found = zero.wrapping_sub(LOWEST) & !zero & HIGHEST;
         if found != 0 {
