@@ -3,6 +3,7 @@
 
 use crate::metrics::stats::HandshakeCounts;
 use crate::metrics::stats::IntroductionCounts;
+use crate::proxy::addresses::Counted;
 use crate::proxy::client::ClientState;
 use crate::proxy::client::Order;
 use crate::proxy::proxy_protocol;
@@ -24,19 +25,25 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Lets a connection in, and says where it comes from; or says in the log and the counters why not.
-pub(crate) async fn admit(
-    worker: &Worker,
-    arrival: Arrival<TcpStream>,
-    state: &Rc<ClientState>,
-) -> Option<(Transport, IpAddr)> {
+/// A connection that may speak HTTP.
+pub(crate) struct Admitted {
+    pub(crate) transport: Transport,
+    /// Where it comes from.
+    pub(crate) peer: IpAddr,
+    /// Counts it for that address, where only a load balancer could say that.
+    pub(crate) counted: Option<Counted>,
+}
+
+/// Lets a connection in; or says in the log and the counters why not.
+pub(crate) async fn admit(worker: &Worker, arrival: Arrival<TcpStream>, state: &Rc<ClientState>) -> Option<Admitted> {
     let table = worker.table();
     let listen = &table.table.server.listen[arrival.listener];
     let Arrival { mut stream, mut peer, .. } = arrival;
+    let mut counted = None;
     if let Some(balancers) = &listen.proxy_protocol {
         let patience = table.table.server.limits.head_timeout;
         match introduce(&mut stream, peer, balancers, patience).await {
-            Ok(Source::Client(address)) => peer = address,
+            Ok(Source::Client(address)) => (peer, counted) = (address, worker.count_client(address)?),
             Ok(Source::Balancer) => {}
             Err(stranger) => {
                 tracing::debug!(%peer, ?stranger, "a connection was closed for want of a PROXY protocol header");
@@ -46,7 +53,7 @@ pub(crate) async fn admit(
         }
     }
     let transport = if listen.is_tls { encrypt(worker, stream, state).await? } else { Transport::Plain(stream) };
-    Some((transport, peer))
+    Some(Admitted { transport, peer, counted })
 }
 
 /// Why nobody knows who a client is.

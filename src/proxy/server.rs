@@ -7,6 +7,7 @@ use crate::proxy::client::ClientState;
 use crate::proxy::client::ClientStream;
 use crate::proxy::client::Order;
 use crate::proxy::entrance;
+use crate::proxy::entrance::Admitted;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::forward;
 use crate::proxy::inbound::Host;
@@ -168,8 +169,9 @@ type ServeError = Box<dyn std::error::Error + Send + Sync>;
 
 async fn serve(worker: &Rc<Worker>, arrival: Arrival<TcpStream>, state: &Rc<ClientState>) -> Result<(), ServeError> {
     poll_fn(|cx| state.remember(cx)).await;
-    let (stream, peer) = if worker.table().table.server.listen[arrival.listener].is_plain() {
-        (Transport::Plain(arrival.stream), arrival.peer)
+    let is_plain = worker.table().table.server.listen[arrival.listener].is_plain();
+    let admitted = if is_plain {
+        Admitted { transport: Transport::Plain(arrival.stream), peer: arrival.peer, counted: None }
     } else {
         // In a box, so that a plain connection is without it.
         let mut admission = Box::pin(entrance::admit(worker, arrival, state));
@@ -178,7 +180,8 @@ async fn serve(worker: &Rc<Worker>, arrival: Arrival<TcpStream>, state: &Rc<Clie
             None => return Ok(()),
         }
     };
-    let mut stream = ClientStream::new(stream, state, &worker.table().table.server.limits);
+    let Admitted { transport, peer, counted: _counted } = admitted;
+    let mut stream = ClientStream::new(transport, state, &worker.table().table.server.limits);
     let sniffed = obey(worker, state, pin!(stream.speaks_http2()), |order, _| order < Order::Finish).await;
     let Some(is_http2) = sniffed.transpose()? else {
         return Ok(());

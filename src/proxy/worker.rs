@@ -351,20 +351,22 @@ impl Worker {
         }
     }
 
+    /// As [`Worker::count_client`], unless it has yet to be said who the client is.
+    fn count_address(&self, peer: IpAddr, listener: usize) -> Option<Option<Counted>> {
+        let is_introduced = self.table().table.server.listen[listener].proxy_protocol.is_some();
+        if is_introduced { Some(None) } else { self.count_client(peer) }
+    }
+
     /// Counts a new client for its address, if there is a limit; `None` when that has as many connections as it may.
     /// Whose word is taken for other addresses is no single client.
-    fn count_address(&self, peer: IpAddr, listener: usize) -> Option<Option<Counted>> {
+    pub(crate) fn count_client(&self, address: IpAddr) -> Option<Option<Counted>> {
         let table = self.table();
         let server = &table.table.server;
         let max = server.limits.max_connections_per_address;
-        let speaks_for_others = server.listen[listener].proxy_protocol.is_some();
-        if max == 0
-            || speaks_for_others
-            || server.trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical()))
-        {
+        if max == 0 || server.trusted_proxies.iter().any(|network| network.contains(&address.to_canonical())) {
             return Some(None);
         }
-        let counted = self.spread.addresses.try_count(peer, max);
+        let counted = self.spread.addresses.try_count(address, max);
         if counted.is_none() {
             self.stats().limit_hits.hit(Limit::MaxConnectionsPerAddress);
         }

@@ -69,6 +69,27 @@ async fn who_says_nothing_or_is_not_trusted_is_closed_and_counted() {
 }
 
 #[tokio::test]
+async fn clients_count_for_the_address_that_is_said_and_balancers_for_none() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).server(LISTEN).limits("max-connections-per-address = 1").start();
+    let ask = |header: &[u8]| [header, get("/", "").as_bytes()].concat();
+    let mut clients = Vec::new();
+    // Two clients, and a balancer that speaks for itself as often as it likes.
+    for header in [V1, V2, LOCAL, LOCAL] {
+        let mut client = proxy.connect().await;
+        assert_eq!(client.ask(ask(header)).await.status(), 200);
+        clients.push(client);
+    }
+    let mut again = proxy.connect().await;
+    again.write(ask(V1)).await;
+    assert!(again.rest().await.0.is_empty());
+    proxy.metric_is("ringway_limit_hits_total", &["limit=\"max-connections-per-address\""], 1.0).await;
+    drop(clients);
+    proxy.metric_is("ringway_connections", &[], 0.0).await;
+    assert_eq!(proxy.ask(ask(V1)).await.status(), 200);
+}
+
+#[tokio::test]
 async fn it_is_said_before_tls() {
     let (node, files, ca) = (Node::echo("a").await, Files::new(), Ca::new());
     let certificate = files.identity("site", &ca.issue(&["a.test"]));
