@@ -142,7 +142,8 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Digits in Huffman's code (RFC 7541 appendix B): 0 to 2 take five bits, 3 to 9 take six. Bits of 1 fill the last byte.
+/// Digits in Huffman's code (RFC 7541 appendix B): 0 to 2 take five bits, 3 to 9 take six. Bits of 1 fill the last
+/// byte.
 fn huffman_digits(bytes: &[u8]) -> String {
     let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
     let value = |bits: &[u8]| bits.iter().fold(0, |value, bit| value << 1 | u32::from(*bit));
