@@ -15,6 +15,8 @@ pub enum Limit {
     MaxConnections,
     /// A client had too many connections.
     MaxConnectionsPerAddress,
+    /// A client of HTTP/2 sent too many frames that ask for nothing.
+    MaxControlFrames,
     /// The head of an HTTP/1 request was too large, or had so many fields that it was not read to its end.
     MaxHeaderBytes,
     /// A request had too many fields.
@@ -33,12 +35,13 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Limit; 12] = [
+    pub const ALL: [Limit; 13] = [
         Limit::BodyTimeout,
         Limit::Files,
         Limit::HeadTimeout,
         Limit::MaxConnections,
         Limit::MaxConnectionsPerAddress,
+        Limit::MaxControlFrames,
         Limit::MaxHeaderBytes,
         Limit::MaxHeaders,
         Limit::MaxRequestMemory,
@@ -56,6 +59,7 @@ impl Limit {
             Limit::HeadTimeout => "head-timeout",
             Limit::MaxConnections => "max-connections",
             Limit::MaxConnectionsPerAddress => "max-connections-per-address",
+            Limit::MaxControlFrames => "max-control-frames",
             Limit::MaxHeaderBytes => "max-header-bytes",
             Limit::MaxHeaders => "max-headers",
             Limit::MaxRequestMemory => "max-request-memory",

@@ -1,6 +1,7 @@
 //! A client's connection: which protocol it speaks, whether it dawdles, and how it is told to leave.
 
 use crate::metrics::limit::Limit;
+use crate::proxy::frame_meter::FrameMeter;
 use crate::proxy::gather;
 use crate::proxy::inspector::Inspector;
 use crate::proxy::limits::Limits;
@@ -52,6 +53,8 @@ pub(crate) struct ClientState {
     idle_since: Cell<Instant>,
     /// Since when the client takes none of what is written to it.
     stalled_since: Cell<Option<Instant>>,
+    /// Whether it sent too many frames that ask for nothing.
+    pub(crate) has_flooded: Cell<bool>,
     /// Whether nothing is read until the request of the moment is answered.
     is_reading_held: Cell<bool>,
     /// Whose turn it is in the stream that is polled, once that is known.
@@ -94,6 +97,7 @@ impl ClientState {
             head_since: Cell::new(None),
             idle_since: Cell::new(Instant::now()),
             stalled_since: Cell::new(None),
+            has_flooded: Cell::new(false),
             is_reading_held: Cell::new(false),
             turn: Cell::new(None),
             resets: Resets::default(),
@@ -281,8 +285,9 @@ pub(crate) struct ClientStream {
     read_ahead: Bytes,
     /// What follows a request that asks for another protocol, until it is clear which one that is in.
     held: BytesMut,
-    /// Absent where HTTP/2 is spoken.
+    /// Absent where HTTP/2 is spoken, of which the frames are counted.
     inspector: Option<Inspector>,
+    meter: FrameMeter,
     state: Rc<ClientState>,
 }
 
@@ -293,7 +298,9 @@ impl ClientStream {
     /// A stream on which nothing was read yet.
     pub(crate) fn new(stream: Transport, state: &Rc<ClientState>, limits: &Limits) -> ClientStream {
         let inspector = Some(Inspector::new(limits.max_chunk_extension_bytes));
-        ClientStream { stream, read_ahead: Bytes::new(), held: BytesMut::new(), inspector, state: Rc::clone(state) }
+        let meter = FrameMeter::new(HTTP2_PREFACE.len(), limits.max_control_frames);
+        let (read_ahead, held, state) = (Bytes::new(), BytesMut::new(), Rc::clone(state));
+        ClientStream { stream, read_ahead, held, inspector, meter, state }
     }
 
     /// The stream, and what was read from it ahead, once no HTTP is spoken any more.
@@ -359,6 +366,7 @@ impl ClientStream {
         self.read_ahead = read_ahead.freeze();
         if is_http2 {
             self.inspector = None;
+            self.meter.allows(&self.read_ahead);
             self.state.has_begun.set(false);
             self.state.head_since.set(None);
         }
@@ -376,13 +384,20 @@ impl ClientStream {
     }
 
     /// Looks at what was read into `buf` behind `begin`, and takes back what may be in another protocol.
-    fn inspect(&mut self, buf: &mut ReadBuf<'_>, begin: usize) {
+    ///
+    /// # Errors
+    /// When a client of HTTP/2 has sent too much for nothing.
+    fn inspect(&mut self, buf: &mut ReadBuf<'_>, begin: usize) -> io::Result<()> {
+        let read = &mut buf.filled_mut()[begin..];
         if let Some(inspector) = &mut self.inspector {
-            let read = &mut buf.filled_mut()[begin..];
             let taken = inspector.inspect(read);
             self.held.extend_from_slice(&read[taken..]);
             buf.set_filled(begin + taken);
+        } else if !self.meter.allows(read) {
+            self.state.has_flooded.set(true);
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
+        Ok(())
     }
 
     /// Ready once the request that asks for another protocol is answered in this one, and with whether the client has
@@ -429,7 +444,7 @@ impl AsyncRead for ClientStream {
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             this.state.bytes_came();
-            this.inspect(buf, before);
+            this.inspect(buf, before)?;
         }
         Poll::Ready(Ok(()))
     }

@@ -35,6 +35,8 @@ pub struct Limits {
     pub max_trailer_bytes: usize,
     /// `max-streams` 100: concurrent streams per HTTP/2 connection.
     pub max_streams: u32,
+    /// `max-control-frames` 1000: frames of one HTTP/2 connection in 10 s that move no request forward.
+    pub max_control_frames: u32,
     /// `max-resets` 200: streams of an HTTP/2 connection that are reset within 30 seconds.
     pub max_resets: u32,
     /// `max-header-list-bytes` 16KiB: a head of HTTP/2 as RFC 9113 section 6.5.2 counts it, 32 bytes more a field.
@@ -71,6 +73,7 @@ impl Limits {
             max_trailers: section.integer("max-trailers", 16, 1..=100),
             max_trailer_bytes: section.size("max-trailer-bytes", 4 << 10, (1 << 10)..=(64 << 10)),
             max_streams: section.integer("max-streams", 100, 1..=10_000),
+            max_control_frames: section.integer("max-control-frames", 1_000, 100..=1_000_000),
             max_resets: section.integer("max-resets", 200, 1..=1_000_000),
             max_header_list_bytes: size(section, "max-header-list-bytes", 16 << 10, (8 << 10)..=(1 << 20)),
             stream_window: size(section, "stream-window", 64 << 10, (16 << 10)..=(16 << 20)),
@@ -97,6 +100,7 @@ impl Limits {
         printer.set_count("max-trailers", self.max_trailers);
         printer.set_size("max-trailer-bytes", self.max_trailer_bytes);
         printer.set("max-streams", self.max_streams);
+        printer.set("max-control-frames", self.max_control_frames);
         printer.set("max-resets", self.max_resets);
         printer.set_size("max-header-list-bytes", self.max_header_list_bytes as usize);
         printer.set_size("stream-window", self.stream_window as usize);

@@ -14,6 +14,7 @@ pub mod error;
 mod exchange;
 pub mod files;
 mod forward;
+mod frame_meter;
 mod framing;
 mod gather;
 pub mod headers;

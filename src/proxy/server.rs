@@ -289,7 +289,11 @@ async fn serve_http2(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
         }
         Order::Abort => false,
     };
-    obey(worker, &state, connection, follow).await.transpose()?;
+    let ended = obey(worker, &state, connection, follow).await.transpose();
+    if state.has_flooded.get() {
+        worker.stats().limit_hits.hit(Limit::MaxControlFrames);
+    }
+    ended?;
     Ok(())
 }
 

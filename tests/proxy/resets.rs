@@ -98,3 +98,19 @@ async fn a_client_that_makes_the_proxy_reset_its_streams_is_cut_too() {
     proxy.metric_is("ringway_inflight_requests", &[], 0.0).await;
     assert_eq!(proxy.connect_h2().await.ask(h2::get("http://a.test/")).await.body, b"ok");
 }
+
+#[tokio::test]
+async fn a_client_that_says_much_and_asks_nothing_is_cut() {
+    const PING: u8 = 6;
+    let node = node().await;
+    let proxy = Setup::of(&[&node]).limits("max-control-frames = 100").start();
+    let mut client = proxy.connect().await;
+    client.write([frames::PREFACE, &frame(frames::SETTINGS, 0, 0, &[])].concat()).await;
+    for _ in 0..100 {
+        // What is written once the connection is closed goes nowhere.
+        drop(client.try_write(&frame(PING, 0, 0, &[0; 8])).await);
+    }
+    client.rest().await;
+    proxy.metric_is("ringway_limit_hits_total", &["limit=\"max-control-frames\""], 1.0).await;
+    assert_eq!(proxy.connect_h2().await.ask(h2::get("http://a.test/")).await.body, b"ok");
+}
