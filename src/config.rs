@@ -289,5 +289,5 @@ const NOT_YET: &str = "is not available yet; remove it";
 /// Settings that have a name already and come later: refused as such rather than as unknown.
 const TOP_LATER: [&str; 3] = ["fleet", "forwarded", "tracing"];
 
-const POOL_LATER: [&str; 8] =
-    ["fallback", "linger", "min-epoch", "moved-connections", "protocol", "replicas", "transition", "warm-up"];
+const POOL_LATER: [&str; 7] =
+    ["fallback", "linger", "min-epoch", "moved-connections", "replicas", "transition", "warm-up"];

@@ -108,7 +108,9 @@ fn unusable_files(config: &Config) -> Vec<String> {
     let of_listeners = ServerTls::load(&config.server.tls, None).err();
     let of_pools = config.pools.iter().filter_map(|pool| {
         let name = &pool.settings.name;
-        NodeTls::load(pool.settings.tls.as_ref()?, None).err().map(|why| format!("pool {name}: {why}"))
+        NodeTls::load(pool.settings.tls.as_ref()?, pool.settings.protocol.alpn(), None)
+            .err()
+            .map(|why| format!("pool {name}: {why}"))
     });
     of_listeners.iter().map(ToString::to_string).chain(of_pools).collect()
 }

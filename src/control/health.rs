@@ -209,12 +209,13 @@ impl Health {
         let settings = &self.pools[&node.pool].table.settings.health;
         node.is_checked = settings.check.is_some();
         let Some(check) = settings.check.clone() else { return };
+        let protocol = self.pools[&node.pool].table.settings.protocol;
         let (upstream, timeout, slots) = (Arc::clone(&node.upstream), settings.timeout, Arc::clone(&self.slots));
         self.checks.spawn_local(async move {
             tokio::time::sleep(wait).await;
             // The semaphore is never closed; without a slot the check would only come too early.
             let _slot = slots.acquire().await;
-            let outcome = probe::probe(&upstream, &check, timeout).await;
+            let outcome = probe::probe(&upstream, &check, protocol, timeout).await;
             Checked { node: id, check, outcome }
         });
     }

@@ -108,7 +108,8 @@ impl State {
             let drift = drift(&pool, &history);
             let before = served.pool(&name).map(|pool| &**pool);
             let of_before = before.and_then(|pool| pool.tls.as_ref());
-            let tls = pool.settings.tls.as_ref().map(|tls| NodeTls::load(tls, of_before)).transpose()?;
+            let alpn = pool.settings.protocol.alpn();
+            let tls = pool.settings.tls.as_ref().map(|tls| NodeTls::load(tls, alpn, of_before)).transpose()?;
             let table = self.pool_table(pool.settings, &history, before, tls)?;
             tables.push(Arc::new(table));
             records.insert(name, PoolRecord { owner: pool.source.owner, history, drift });

@@ -9,6 +9,7 @@ use crate::proxy::error::ConnectFailure;
 use crate::proxy::error::ProxyError;
 use crate::proxy::error::RetryReason;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::lane::Lane;
 use crate::proxy::pick;
 use crate::proxy::pick::Chosen;
 use crate::proxy::pick::Order;
@@ -17,9 +18,10 @@ use crate::proxy::request_body::ClientBody;
 use crate::proxy::request_body::RequestBody;
 use crate::proxy::request_body::Upload;
 use crate::proxy::settings::PoolSettings;
+use crate::proxy::settings::Protocol;
 use crate::proxy::table::PoolTable;
-use crate::proxy::upstream::Connection;
 use crate::proxy::upstream::LocalNode;
+use crate::proxy::upstream_h2::is_refusal;
 use crate::proxy::worker::Worker;
 use crate::routing::attempts::Attempts;
 use crate::routing::attempts::Failure;
@@ -36,13 +38,10 @@ use http::header;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use std::future::Future;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Context;
 use std::task::Poll;
-use std::task::Waker;
 use tokio::time::Instant;
 
 /// A request that is bound for a node, and is sent as often as it must and may be.
@@ -163,12 +162,12 @@ impl Failed {
 
     /// The connection ended before an answer came.
     fn to_answer(
-        connection: &Connection,
+        lane: &Lane,
         mut error: TrySendError<Request<RequestBody>>,
         outbound: &mut Outbound,
         upload: Option<&Upload>,
     ) -> Failed {
-        let (node, is_reused) = (connection.node_name().to_owned(), connection.is_reused);
+        let (node, is_reused) = (lane.node_name().to_owned(), lane.is_reused());
         let unsent = error.take_message();
         let is_unsent = unsent.is_some();
         outbound.failed(unsent);
@@ -177,9 +176,10 @@ impl Failed {
         let closed = ProxyError::NodeClosed { node: node.clone() };
         let (failure, error, blame) = match client {
             _ if is_unsent && is_reused => (Failure::UnsentOnKept, closed, None),
-            _ if is_unsent => (Failure::Unsent, closed, Some(LiveFailure::Closed).filter(|_| !connection.is_cut())),
+            _ if is_refusal(error.error()) => (Failure::Unsent, closed, None),
+            _ if is_unsent => (Failure::Unsent, closed, Some(LiveFailure::Closed).filter(|_| !lane.is_cut())),
             // The node had all its time for it, which another one is not given again.
-            _ if connection.is_cut() => {
+            _ if lane.is_cut() => {
                 outbound.give_up();
                 (Failure::Lost, closed, None)
             }
@@ -352,14 +352,15 @@ async fn send(
     let timeouts = &settings.timeouts;
     let name = || node.upstream.name.clone();
     let mut now = exchange.entered();
-    let kept = if turn.may_reuse { node.ready_connection(now) } else { None };
-    let mut connection = match kept {
-        Some(connection) => connection,
+    let is_shared = settings.protocol == Protocol::H2;
+    let kept = if turn.may_reuse && !is_shared { node.ready_connection(now) } else { None };
+    let mut lane = match kept {
+        Some(connection) => Lane::Own(connection),
         None => {
             // In a box, because few requests need what that takes.
-            let mut connected = Box::pin(node.connection(settings, turn.may_reuse)).await;
+            let mut connected = Box::pin(lane_to(node, settings, turn.may_reuse)).await;
             if matches!(connected, Err(ConnectFailure::Local)) && exchange.makes_room() {
-                connected = Box::pin(node.connection(settings, false)).await;
+                connected = Box::pin(lane_to(node, settings, false)).await;
             }
             now = Instant::now();
             connected.map_err(|cause| Failed::to_connect(name(), cause))?
@@ -367,27 +368,31 @@ async fn send(
     };
     (turn.queued, turn.waiting) = (None, None);
     let request = outbound.take().expect("a request is only sent while it is held");
-    let mut answer = pin!(connection.send(request));
+    let mut answer = pin!(lane.send(request));
     let mut since = now;
     let answered = poll_fn(|cx| {
-        // The answer only ever comes while the connection is driven, so that it need wake nobody.
-        connection.drive(cx);
-        if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            connection.wake_nobody();
+        if let Poll::Ready(answer) = lane.poll_answer(answer.as_mut(), cx) {
             return Poll::Ready(Some(answer));
         }
         exchange.poll_silent(&mut since, timeouts.head, cx).map(|()| None)
     });
     match answered.await {
         Some(Ok(response)) => {
-            exchange.answered(connection, response.status().as_u16(), now.elapsed());
+            exchange.answered(lane, response.status().as_u16(), now.elapsed());
             let is_open_ended = response.body().size_hint().exact().is_none();
             exchange
                 .judge(is_any(&settings.ejection.statuses, response.status()), is_open_ended || is_switch(&response));
             Ok(response)
         }
-        Some(Err(error)) => Err(Failed::to_answer(&connection, error, outbound, exchange.upload.as_deref())),
+        Some(Err(error)) => Err(Failed::to_answer(&lane, error, outbound, exchange.upload.as_deref())),
         None => Err(Failed::in_time(name(), outbound)),
+    }
+}
+
+async fn lane_to(node: &Rc<LocalNode>, settings: &PoolSettings, may_reuse: bool) -> Result<Lane, ConnectFailure> {
+    match settings.protocol {
+        Protocol::H1 => node.connection(settings, may_reuse).await.map(Lane::Own),
+        Protocol::H2 => node.shared.lease(node, settings, may_reuse).await.map(Lane::Shared),
     }
 }
 

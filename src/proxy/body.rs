@@ -134,8 +134,11 @@ impl NodeBody {
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let mut nobody = Context::from_waker(Waker::noop());
         let polled = Pin::new(&mut self.incoming).poll_frame(&mut nobody);
-        let Some(connection) = self.exchange.connection().filter(|_| polled.is_pending()) else {
+        let Some(lane) = self.exchange.connection().filter(|_| polled.is_pending()) else {
             return polled;
+        };
+        let Some(connection) = lane.as_own() else {
+            return Pin::new(&mut self.incoming).poll_frame(cx);
         };
         connection.drive(cx);
         connection.wake_nobody();

@@ -207,6 +207,16 @@ impl ProxyError {
     }
 
     /// The error type of RFC 9209 section 2.3, for the `Proxy-Status` field.
+    /// The status of gRPC that says the same, by its table for HTTP statuses ("HTTP to gRPC Status Code Mapping").
+    pub fn grpc_status(&self) -> u16 {
+        match self.status() {
+            StatusCode::BAD_REQUEST => GRPC_INTERNAL,
+            StatusCode::NOT_FOUND => GRPC_UNIMPLEMENTED,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => GRPC_UNAVAILABLE,
+            _ => GRPC_UNKNOWN,
+        }
+    }
+
     fn proxy_status_type(&self) -> &'static str {
         match self {
             Self::BadRequest(_)
@@ -286,6 +296,11 @@ impl ProxyError {
         )
     }
 }
+
+const GRPC_UNKNOWN: u16 = 2;
+const GRPC_UNIMPLEMENTED: u16 = 12;
+const GRPC_INTERNAL: u16 = 13;
+const GRPC_UNAVAILABLE: u16 = 14;
 
 /// Why another attempt was made; the label `reason` of `ringway_retries_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

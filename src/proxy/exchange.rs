@@ -10,6 +10,7 @@ use crate::proxy::client::Order;
 use crate::proxy::decision::Decision;
 use crate::proxy::error::ProxyError;
 use crate::proxy::error::RetryReason;
+use crate::proxy::lane::Lane;
 use crate::proxy::local::LocalPool;
 use crate::proxy::memory::Charge;
 use crate::proxy::pick::Chosen;
@@ -70,7 +71,7 @@ pub(crate) struct Exchange {
 /// The node that answers, and the connection it answers on.
 struct AtNode {
     node: Rc<LocalNode>,
-    connection: Option<Box<Connection>>,
+    connection: Option<Lane>,
     /// When the request came to it.
     since: Instant,
     /// Whether this request is to find out if the node is well again.
@@ -323,7 +324,7 @@ impl Exchange {
     }
 
     /// The node answered: remembers the connection, which is kept once both bodies are complete.
-    pub(crate) fn answered(&mut self, connection: Box<Connection>, status: u16, after: Duration) {
+    pub(crate) fn answered(&mut self, lane: Lane, status: u16, after: Duration) {
         self.status = status;
         self.upstream_duration = Some(after);
         if let Some(upload) = &self.upload {
@@ -331,7 +332,7 @@ impl Exchange {
         }
         if let Some(at) = &mut self.node {
             at.node.stats().upstream_duration.observe(after);
-            at.connection = Some(connection);
+            at.connection = Some(lane);
         }
     }
 
@@ -349,8 +350,8 @@ impl Exchange {
     }
 
     /// The connection that the response comes over, until that is complete.
-    pub(crate) fn connection(&mut self) -> Option<&mut Connection> {
-        self.node.as_mut().and_then(|at| at.connection.as_deref_mut())
+    pub(crate) fn connection(&mut self) -> Option<&mut Lane> {
+        self.node.as_mut().and_then(|at| at.connection.as_mut())
     }
 
     /// Whether the response goes over HTTP/2.
@@ -374,6 +375,7 @@ impl Exchange {
         let Some(at) = &mut self.node else { return };
         let Some(connection) = at.connection.take() else { return };
         at.succeeded();
+        let Lane::Own(connection) = connection else { return };
         match &self.upload {
             Some(upload) if !upload.complete.get() => connection.linger(Rc::clone(upload)),
             _ => at.node.keep(connection, at.max_idle, at.idle_for),
@@ -384,8 +386,9 @@ impl Exchange {
     pub(crate) fn switch(&mut self) -> Option<Box<Connection>> {
         self.is_tunnel = true;
         let at = self.node.as_mut()?;
+        let Some(Lane::Own(connection)) = at.connection.take() else { return None };
         at.node.stats().tunnels.add(1);
-        at.connection.take()
+        Some(connection)
     }
 
     /// Whether it ends before its response is complete, and that is not the fault of the node.

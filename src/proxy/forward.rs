@@ -24,6 +24,7 @@ use crate::proxy::server::Client;
 use crate::proxy::settings::NoKey;
 use crate::proxy::streams::Turn;
 use crate::proxy::table::PoolTable;
+use crate::proxy::trailers;
 use crate::proxy::trailers::TrailerTerms;
 use crate::proxy::worker::Phase;
 use crate::proxy::worker::Worker;
@@ -61,6 +62,7 @@ pub(crate) fn serve(
     let version = request.version();
     let log = worker.logs_access().then(|| Box::new(inbound::log_entry(client, &request)));
     client.state.leaves_unread(!request.body().is_end_stream());
+    let is_grpc = trailers::is_grpc(request.headers());
     let mut exchange = Exchange::begin(worker, client, log);
     let mut prepared = contain::call(|| Prepared::new(worker, client, request, &mut exchange));
     let (worker, client) = (Rc::clone(worker), Rc::clone(client));
@@ -73,10 +75,10 @@ pub(crate) fn serve(
                 };
                 match carried {
                     Ok(carried) => carried.deliver(&client, exchange),
-                    Err(error) => refuse(&error, &mut exchange),
+                    Err(error) => refuse(&error, is_grpc, &mut exchange),
                 }
             }
-            Err(error) => refuse(error, &mut exchange),
+            Err(error) => refuse(error, is_grpc, &mut exchange),
         };
         // HTTP/1 clients are told to leave response by response; HTTP/2 has GOAWAY.
         if version == Version::HTTP_2 {
@@ -89,9 +91,28 @@ pub(crate) fn serve(
     }
 }
 
-fn refuse(error: &ProxyError, exchange: &mut Exchange) -> Response<ResponseBody> {
+fn refuse(error: &ProxyError, is_grpc: bool, exchange: &mut Exchange) -> Response<ResponseBody> {
     exchange.refused(error);
-    problem(error)
+    if is_grpc { grpc_problem(error) } else { problem(error) }
+}
+
+/// An error as clients of gRPC understand it: a response that is nothing but its trailers ("Trailers-Only" in gRPC's
+/// protocol over HTTP/2).
+fn grpc_problem(error: &ProxyError) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::local(""));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from(error.grpc_status()));
+    if let Ok(message) = HeaderValue::try_from(error.to_string()) {
+        headers.insert("grpc-message", message);
+    }
+    if let Ok(value) = HeaderValue::try_from(error.proxy_status()) {
+        headers.insert("proxy-status", value);
+    }
+    if error.poisons_client_connection() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// What a node answered, made fit for the client.

@@ -22,6 +22,8 @@ use crate::routing::pool_match::PoolMatch;
 use crate::section::Printer;
 use crate::section::Section;
 use crate::section::parse_path;
+use crate::tls::server::ALPN_HTTP1;
+use crate::tls::server::ALPN_HTTP2;
 use crate::tls::settings::NodeTlsSettings;
 use crate::tls::settings::TlsSettings;
 use ipnet::IpNet;
@@ -121,6 +123,40 @@ impl UnderscoreHeaders {
     }
 }
 
+/// What nodes speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2: of TLS by ALPN, else with prior knowledge (RFC 9113 section 3).
+    H2,
+}
+
+impl Protocol {
+    fn parse(word: &str) -> Result<Protocol, String> {
+        match word {
+            "h1" => Ok(Protocol::H1),
+            "h2" => Ok(Protocol::H2),
+            _ => Err(format!("unknown `protocol` `{word}`; write \"h1\" or \"h2\"")),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Protocol::H1 => "h1",
+            Protocol::H2 => "h2",
+        }
+    }
+
+    /// What it is called in a handshake of TLS.
+    pub fn alpn(self) -> &'static [u8] {
+        match self {
+            Protocol::H1 => ALPN_HTTP1,
+            Protocol::H2 => ALPN_HTTP2,
+        }
+    }
+}
+
 /// What one pool does with its requests (not who its nodes are).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
@@ -170,6 +206,8 @@ pub struct PoolSettings {
     pub max_replay_body: usize,
     /// `drain-deadline` 10m: how long what is open at a node may take once that is drained or removed.
     pub drain_deadline: Duration,
+    /// `protocol`: what nodes speak. Default h1.
+    pub protocol: Protocol,
     /// `tls = { ca, name, certificate, key }`: whether nodes are spoken to in TLS. Default: no.
     pub tls: Option<NodeTlsSettings>,
     /// `resolve = { every }` 30s: how often the host names of nodes are looked up.
@@ -200,6 +238,7 @@ impl PoolSettings {
         let ejection = section.section("ejection", EjectionSettings::read);
         let max_replay_body = section.size("max-replay-body", 64 << 10, 0..=(16 << 20));
         let drain_deadline = section.duration("drain-deadline", Duration::from_secs(600), Duration::ZERO..=DAY);
+        let protocol = section.parse("protocol", Protocol::parse).unwrap_or(Protocol::H1);
         let tls = section.value("tls").and_then(|tls| tls.section(NodeTlsSettings::read)?);
         let resolve_every = section.section("resolve", read_resolve_every);
         let WrittenKey { rule, sources, hash_tag, seed_file } = key?;
@@ -227,6 +266,7 @@ impl PoolSettings {
             ejection,
             max_replay_body,
             drain_deadline,
+            protocol,
             tls,
             resolve_every,
         })
@@ -257,6 +297,7 @@ impl PoolSettings {
         self.load.print(printer);
         printer.set_size("max-replay-body", self.max_replay_body);
         printer.set_duration("drain-deadline", self.drain_deadline);
+        printer.set("protocol", self.protocol.name());
         if let Some(tls) = &self.tls {
             printer.set_inline("tls", tls.print());
         }

@@ -84,7 +84,7 @@ impl TrailerTerms {
 }
 
 /// Whether a message is one of gRPC, by its content type.
-fn is_grpc(head: &HeaderMap) -> bool {
+pub(crate) fn is_grpc(head: &HeaderMap) -> bool {
     head.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 

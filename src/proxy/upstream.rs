@@ -12,6 +12,7 @@ use crate::proxy::request_body::RequestBody;
 use crate::proxy::request_body::Upload;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::table::Upstream;
+use crate::proxy::upstream_h2::SharedConnections;
 use crate::proxy::waiting::Waiting;
 use bytes::Bytes;
 use http::Request;
@@ -57,6 +58,8 @@ pub(crate) struct LocalNode {
     worker: usize,
     files: Arc<Files>,
     idle: RefCell<Vec<Idle>>,
+    /// Those of HTTP/2.
+    pub(super) shared: SharedConnections,
     /// All connections, in use or idle.
     open: RefCell<Slab<Arc<Waiting>>>,
 }
@@ -113,14 +116,14 @@ pub(crate) struct OpenConnection {
 }
 
 /// One of the connections that may be open to a node, from before it is opened.
-struct Slot {
+pub(super) struct Slot {
     node: Rc<LocalNode>,
     _file: NodeFile,
 }
 
 impl Slot {
     /// One more, unless `max` are taken or there are no files left.
-    fn take(node: &Rc<LocalNode>, max: Option<u32>) -> Result<Slot, ConnectFailure> {
+    pub(super) fn take(node: &Rc<LocalNode>, max: Option<u32>) -> Result<Slot, ConnectFailure> {
         let upstream = &node.upstream;
         let file = node.files.for_node().ok_or(ConnectFailure::Local)?;
         if upstream.load.try_connect(max.map_or(u64::MAX, u64::from)) {
@@ -143,7 +146,14 @@ pub(crate) type Answer = Result<Response<Incoming>, TrySendError<Request<Request
 impl LocalNode {
     /// No connections yet.
     pub(crate) fn new(upstream: Arc<Upstream>, worker: usize, files: &Arc<Files>) -> LocalNode {
-        LocalNode { upstream, worker, files: Arc::clone(files), idle: RefCell::default(), open: RefCell::default() }
+        LocalNode {
+            upstream,
+            worker,
+            files: Arc::clone(files),
+            idle: RefCell::default(),
+            shared: SharedConnections::default(),
+            open: RefCell::default(),
+        }
     }
 
     /// This worker's counters of the node.
@@ -238,6 +248,7 @@ impl LocalNode {
     pub(crate) fn sweep(&self) {
         let (now, leave) = (Instant::now(), self.upstream.leaving.get());
         self.sweep_idle(now, leave.is_some());
+        self.shared.sweep(leave.is_some());
         if leave.is_some_and(|leave| leave.is_over(now)) {
             self.cut();
         }
@@ -401,7 +412,8 @@ impl AsyncWrite for DrivenStream {
 }
 
 impl OpenConnection {
-    fn new(slot: Slot, waiting: Arc<Waiting>) -> OpenConnection {
+    /// Counts it from now on.
+    pub(super) fn new(slot: Slot, waiting: Arc<Waiting>) -> OpenConnection {
         slot.node.stats().connections.add(1);
         let id = slot.node.open.borrow_mut().insert(Arc::clone(&waiting));
         OpenConnection { slot, waiting, id }
@@ -418,6 +430,11 @@ impl Drop for OpenConnection {
         self.slot.node.open.borrow_mut().remove(self.id);
         self.slot.node.stats().connections.add(-1);
     }
+}
+
+/// Whether a stream is in TLS.
+pub(crate) fn is_encrypted(stream: &NodeStream) -> bool {
+    matches!(stream, Either::Right(_))
 }
 
 /// Connects to a node, and shakes hands where it is spoken to in TLS.

@@ -22,6 +22,8 @@ use tokio_rustls::client::TlsStream;
 /// How the nodes of a pool are spoken to, read and ready.
 pub struct NodeTls {
     settings: NodeTlsSettings,
+    /// The only protocol that is spoken (ALPN).
+    protocol: &'static [u8],
     digest: u128,
     config: Arc<ClientConfig>,
 }
@@ -36,11 +38,16 @@ pub enum NodeTlsFailure {
 }
 
 impl NodeTls {
-    /// Reads all files. Where nothing has changed since `before`, that goes on, so that connections do.
+    /// Reads all files, for nodes that speak the `protocol` of this name in ALPN. Where nothing has changed since
+    /// `before`, that goes on, so that connections do.
     ///
     /// # Errors
     /// For the first file that cannot be used.
-    pub fn load(settings: &NodeTlsSettings, before: Option<&Arc<NodeTls>>) -> Result<Arc<NodeTls>, TlsError> {
+    pub fn load(
+        settings: &NodeTlsSettings,
+        protocol: &'static [u8],
+        before: Option<&Arc<NodeTls>>,
+    ) -> Result<Arc<NodeTls>, TlsError> {
         let mut files = Files::default();
         let roots = match &settings.ca {
             Authority::File(file) => files.roots(file)?,
@@ -49,7 +56,9 @@ impl NodeTls {
         let identity = settings.identity.as_ref().map(|identity| Ok((identity, files.certified_key(identity)?)));
         let identity = identity.transpose()?;
         let digest = files.digest();
-        if let Some(before) = before.filter(|before| before.settings == *settings && before.digest == digest) {
+        let is_same =
+            |before: &&Arc<NodeTls>| (&before.settings, before.protocol, before.digest) == (settings, protocol, digest);
+        if let Some(before) = before.filter(is_same) {
             return Ok(Arc::clone(before));
         }
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
@@ -58,8 +67,8 @@ impl NodeTls {
             None => builder.with_no_client_auth(),
             Some((_, key)) => builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key))),
         };
-        config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
-        Ok(Arc::new(NodeTls { settings: settings.clone(), digest, config: Arc::new(config) }))
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Ok(Arc::new(NodeTls { settings: settings.clone(), protocol, digest, config: Arc::new(config) }))
     }
 
     /// Shakes hands with the node at `address`, which must prove to be `name` of the settings, or the host of the
@@ -73,10 +82,13 @@ impl NodeTls {
     {
         let name = self.name_of(address).ok_or(NodeTlsFailure::Certificate)?;
         let connected = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await;
-        connected.map_err(|error| {
+        let stream = connected.map_err(|error| {
             tracing::debug!(%address, %error, "a TLS handshake with a node failed");
             NodeTlsFailure::of(&error)
-        })
+        })?;
+        // Servers of HTTP/1.1 may know nothing of ALPN; HTTP/2 has to be agreed on (RFC 9113 section 3.2).
+        let agreed = stream.get_ref().1.alpn_protocol().unwrap_or(ALPN_HTTP1);
+        if agreed == self.protocol { Ok(stream) } else { Err(NodeTlsFailure::Handshake) }
     }
 
     fn name_of(&self, address: &NodeAddress) -> Option<ServerName<'static>> {

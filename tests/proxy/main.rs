@@ -16,6 +16,7 @@ mod harness;
 mod leftovers;
 mod limits;
 mod names;
+mod nodes_h2;
 mod overload;
 mod pressure;
 mod proxy_protocol;

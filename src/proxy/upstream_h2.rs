@@ -1,0 +1,279 @@
+//! One worker's HTTP/2 connections to one node, each shared by many requests (RFC 9113).
+//!
+//! A connection has a task of its own here: its streams belong to requests that come and go, and its flow control has
+//! to go on while any of them waits. A piece is taken from the other side only as it is taken here, in both directions.
+
+use crate::proxy::error::ConnectFailure;
+use crate::proxy::request_body::RequestBody;
+use crate::proxy::settings::PoolSettings;
+use crate::proxy::upstream;
+use crate::proxy::upstream::Answer;
+use crate::proxy::upstream::LocalNode;
+use crate::proxy::upstream::Slot;
+use crate::proxy::waiting::Waiting;
+use http::HeaderMap;
+use http::HeaderValue;
+use http::Request;
+use http::Uri;
+use http::Version;
+use http::header;
+use http::uri::Authority;
+use http::uri::Parts;
+use http::uri::Scheme;
+use hyper::client::conn::http2;
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::error;
+use std::future::Future;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// The connections of one worker to one node.
+#[derive(Default)]
+pub(crate) struct SharedConnections {
+    all: RefCell<Vec<Rc<SharedConnection>>>,
+    /// Held by the one request that connects, so that those behind it find its connection.
+    connecting: Mutex<()>,
+}
+
+/// A connection that carries many requests.
+struct SharedConnection {
+    sender: SendRequest<RequestBody>,
+    /// Streams now open.
+    streams: Cell<usize>,
+    /// How many there may be: the node's word, bounded by [`STREAMS_MAX`].
+    max_streams: Cell<usize>,
+    /// Whether it carried a request before.
+    has_served: Cell<bool>,
+    /// Whether it takes no more requests.
+    is_over: Cell<bool>,
+    idle_since: Cell<Instant>,
+    idle_max: Duration,
+    /// Which answer of the resolver it was made by.
+    generation: u64,
+    is_encrypted: bool,
+    waiting: Arc<Waiting>,
+    node: Rc<LocalNode>,
+}
+
+/// The place of one request on a connection, until it is dropped.
+pub(crate) struct NodeStreamLease {
+    connection: Rc<SharedConnection>,
+    is_reused: bool,
+}
+
+impl SharedConnections {
+    /// A place for one more request: on a connection that has one, else on a new one, unless there are
+    /// `max-connections`.
+    pub(crate) async fn lease(
+        &self,
+        node: &Rc<LocalNode>,
+        settings: &PoolSettings,
+        may_reuse: bool,
+    ) -> Result<NodeStreamLease, ConnectFailure> {
+        let found = || self.all.borrow().iter().find(|one| one.has_room()).map(NodeStreamLease::take);
+        if let Some(lease) = may_reuse.then(found).flatten() {
+            return Ok(lease);
+        }
+        let _connecting = self.connecting.lock().await;
+        if let Some(lease) = may_reuse.then(found).flatten() {
+            return Ok(lease);
+        }
+        let connection = connect(node, settings).await?;
+        let lease = NodeStreamLease::take(&connection);
+        self.all.borrow_mut().push(connection);
+        Ok(lease)
+    }
+
+    /// Lets go of connections that are over, lead elsewhere by now or were idle for too long, or of all of them: each
+    /// ends with its last stream.
+    pub(crate) fn sweep(&self, is_leaving: bool) {
+        let now = Instant::now();
+        self.all.borrow_mut().retain(|one| !is_leaving && one.is_of_use(now));
+    }
+}
+
+impl SharedConnection {
+    fn is_of_use(&self, now: Instant) -> bool {
+        let is_idle = self.streams.get() == 0 && now.saturating_duration_since(self.idle_since.get()) > self.idle_max;
+        let leads_to_node = self.generation == self.node.upstream.resolved.generation();
+        !self.is_over.get() && !self.sender.is_closed() && leads_to_node && !is_idle
+    }
+
+    fn has_room(&self) -> bool {
+        self.streams.get() < self.max_streams.get() && self.is_of_use(self.idle_since.get())
+    }
+}
+
+impl NodeStreamLease {
+    fn take(connection: &Rc<SharedConnection>) -> NodeStreamLease {
+        connection.streams.set(connection.streams.get() + 1);
+        let is_reused = connection.has_served.get();
+        NodeStreamLease { connection: Rc::clone(connection), is_reused }
+    }
+
+    /// Sends one request. An error holds the request if nothing of it was sent.
+    pub(crate) fn send(&self, mut request: Request<RequestBody>) -> impl Future<Output = Answer> + use<> {
+        to_http2(&mut request, &self.connection);
+        let connection = Rc::clone(&self.connection);
+        let answer = self.connection.sender.clone().try_send_request(request);
+        async move {
+            let answer = answer.await;
+            connection.has_served.set(true);
+            if answer.as_ref().is_err_and(|error| is_refusal(error.error())) {
+                connection.is_over.set(true);
+            }
+            answer
+        }
+    }
+
+    /// Whether the connection carried a request before.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// The node that it leads to.
+    pub(crate) fn node_name(&self) -> &str {
+        &self.connection.node.upstream.name
+    }
+
+    /// Whether it was cut because the time of its node was over.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.connection.waiting.is_cut()
+    }
+}
+
+impl Drop for NodeStreamLease {
+    fn drop(&mut self) {
+        self.connection.streams.set(self.connection.streams.get() - 1);
+        self.connection.idle_since.set(Instant::now());
+    }
+}
+
+/// Whether the node has said that it did not look at the request (RFC 9113 section 8.7), so that it is as good as
+/// unsent.
+pub(crate) fn is_refusal(error: &hyper::Error) -> bool {
+    let mut cause: Option<&(dyn error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let is_goodbye = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            return error.is_remote() && (is_goodbye || error.reason() == Some(h2::Reason::REFUSED_STREAM));
+        }
+        cause = error.source();
+    }
+    false
+}
+
+async fn connect(node: &Rc<LocalNode>, settings: &PoolSettings) -> Result<Rc<SharedConnection>, ConnectFailure> {
+    let slot = Slot::take(node, settings.load.max_connections)?;
+    let generation = node.upstream.resolved.generation();
+    let opened = tokio::time::timeout(settings.timeouts.connect, upstream::open(&node.upstream)).await;
+    let stream = opened.unwrap_or(Err(ConnectFailure::TimedOut))?;
+    let is_encrypted = upstream::is_encrypted(&stream);
+    let (sender, mut driver) =
+        http2_settings().handshake(TokioIo::new(stream)).await.map_err(|_| ConnectFailure::Refused)?;
+    let waiting = Arc::<Waiting>::default();
+    let open = upstream::OpenConnection::new(slot, Arc::clone(&waiting));
+    let connection = Rc::new(SharedConnection {
+        sender,
+        streams: Cell::new(0),
+        max_streams: Cell::new(STREAMS_MAX),
+        has_served: Cell::new(false),
+        is_over: Cell::new(false),
+        idle_since: Cell::new(Instant::now()),
+        idle_max: settings.timeouts.idle_connection,
+        generation,
+        is_encrypted,
+        waiting,
+        node: Rc::clone(node),
+    });
+    let driven = Rc::downgrade(&connection);
+    tokio::task::spawn_local(async move {
+        let mut cut = pin!(open.cut());
+        poll_fn(|cx| {
+            if cut.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let polled = pin!(&mut driver).poll(cx);
+            if let Some(connection) = driven.upgrade() {
+                connection.max_streams.set(driver.current_max_send_streams().min(STREAMS_MAX));
+                connection.is_over.set(connection.is_over.get() || polled.is_ready());
+            }
+            polled.map(drop)
+        })
+        .await;
+    });
+    Ok(connection)
+}
+
+fn http2_settings() -> http2::Builder<LocalExecutor> {
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(STREAM_SEND_BYTES)
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_PATIENCE);
+    builder
+}
+
+/// Rewrites the head of an HTTP/1.1 request: scheme and authority stand before the path, and nothing is said of the
+/// connection (RFC 9113 sections 8.2.2 and 8.3.1).
+fn to_http2(request: &mut Request<RequestBody>, connection: &SharedConnection) {
+    let headers = request.headers_mut();
+    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+        headers.remove(name);
+    }
+    let authority = authority_of(headers, connection);
+    headers.remove(header::HOST);
+    *request.version_mut() = Version::HTTP_2;
+    let mut parts = Parts::default();
+    parts.scheme = Some(if connection.is_encrypted { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = Some(authority);
+    parts.path_and_query = request.uri().path_and_query().cloned();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+}
+
+/// What the request is for; of a client of HTTP/1.0 that did not say, the node itself.
+fn authority_of(headers: &HeaderMap, connection: &SharedConnection) -> Authority {
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let named = host.and_then(|host| Authority::try_from(host).ok());
+    let address = || Authority::try_from(connection.node.upstream.address.to_string()).ok();
+    named.or_else(address).unwrap_or(Authority::from_static("localhost"))
+}
+
+/// Runs hyper's tasks on this thread.
+#[derive(Clone, Copy)]
+pub(crate) struct LocalExecutor;
+
+impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// Streams open at once on one connection, whatever more the node allows: one connection is one core's work there.
+const STREAMS_MAX: usize = 100;
+/// What a node may send ahead of its clients, on one stream and on one connection.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes of one request that may wait to be sent.
+const STREAM_SEND_BYTES: usize = 256 << 10;
+/// A response head, as long as one of HTTP/1.1 may be.
+const HEAD_BYTES_MAX: u32 = 256 << 10;
+/// A node that leaves a ping unanswered for this long while requests are open is gone.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_PATIENCE: Duration = Duration::from_secs(20);
