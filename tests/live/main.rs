@@ -26,4 +26,5 @@ mod restart;
 mod scrape;
 mod service_manager;
 mod stop;
+mod tls;
 mod two_processes;
