@@ -62,7 +62,8 @@ pub(crate) fn serve(
     let version = request.version();
     let log = worker.logs_access().then(|| Box::new(inbound::log_entry(client, &request)));
     client.state.leaves_unread(!request.body().is_end_stream());
-    let is_grpc = trailers::is_grpc(request.headers());
+    // Whoever speaks HTTP/1 only says that it is gRPC.
+    let is_grpc = version == Version::HTTP_2 && trailers::is_grpc(request.headers());
     let mut exchange = Exchange::begin(worker, client, log);
     let mut prepared = contain::call(|| Prepared::new(worker, client, request, &mut exchange));
     let (worker, client) = (Rc::clone(worker), Rc::clone(client));
