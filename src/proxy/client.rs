@@ -460,26 +460,22 @@ impl AsyncWrite for ClientStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // TLS takes more than it can send.
         if self.state.is_encrypted() {
-            // TLS takes more than it can send.
             self.state.wrote(&flushed);
         }
         flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.state.writes_last() && !self.state.is_encrypted() {
-            // Closing would drop what is held back, were there anything from the client that nobody reads.
-            return Pin::new(&mut self.stream).poll_shutdown(cx);
+        if !self.state.writes_last() && !self.state.is_encrypted() {
+            // hyper is done with the stream, so that it is closed next, which says the same with one call less.
+            return Poll::Ready(Ok(()));
         }
-        if self.state.is_encrypted() {
-            // The end has to be said, so that nobody can make one before it.
-            let ended = Pin::new(&mut self.stream).poll_shutdown(cx);
-            self.state.wrote(&ended);
-            return ended;
-        }
-        // hyper is done with the stream, so that it is closed next, which says the same with one call less.
-        Poll::Ready(Ok(()))
+        // Closing would drop what is held back, were there anything that nobody reads; and in TLS the end is said.
+        let ended = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.state.wrote(&ended);
+        ended
     }
 
     fn poll_write_vectored(
