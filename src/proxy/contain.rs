@@ -16,7 +16,10 @@ use std::task::Poll;
 
 /// Does a part of a request; a panic is its failure.
 pub(crate) fn call<T>(part: impl FnOnce() -> Result<T, ProxyError>) -> Result<T, ProxyError> {
-    catch_unwind(AssertUnwindSafe(part)).unwrap_or(Err(ProxyError::Panicked))
+    let mut done = Err(ProxyError::Panicked);
+    // What is returned through the catch would be moved three times on its way, which is noticed in every request.
+    survive(|| done = part());
+    done
 }
 
 /// Polls a part of a request; a panic is its failure. It must not be polled again then, as when it is ready.
@@ -24,7 +27,9 @@ pub(crate) fn poll<T>(
     part: Pin<&mut impl Future<Output = Result<T, ProxyError>>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<T, ProxyError>> {
-    catch_unwind(AssertUnwindSafe(|| part.poll(cx))).unwrap_or(Poll::Ready(Err(ProxyError::Panicked)))
+    let mut polled = Poll::Ready(Err(ProxyError::Panicked));
+    survive(|| polled = part.poll(cx));
+    polled
 }
 
 /// Does a task, and after each panic in it does it anew, until it ends.

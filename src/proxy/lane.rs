@@ -25,7 +25,8 @@ impl Lane {
     pub(crate) fn send(&mut self, request: Request<RequestBody>) -> impl Future<Output = Answer> + use<> {
         match self {
             Lane::Own(connection) => Either::Left(connection.send(request)),
-            Lane::Shared(stream) => Either::Right(stream.send(request)),
+            // In a box, so that what requests of HTTP/1.1 carry about is no larger for it.
+            Lane::Shared(stream) => Either::Right(Box::pin(stream.send(request))),
         }
     }
 
