@@ -4,6 +4,7 @@ bytes it sent."""
 from __future__ import annotations
 
 import itertools
+import resource
 import selectors
 import socket
 import subprocess
@@ -155,6 +156,10 @@ def _crowd() -> Moves:
         yield _REQUEST if is_busy else b""
 
 
+# 10,000 that are idle and 1,000 that are busy, where a program may have so many files open. Half of them are for clients,
+# of whom honest ones are a few hundred.
+_CROWD = min(11_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 300)
+
 _FEW_FILES = ("prlimit", "--nofile=256")
 
 _SMALL = frames.literal(b"x", b"y", indexed=True)
@@ -175,7 +180,7 @@ ATTACKS = (
     Attack("slow-head", "heads that go on by a field a second", _slow("-H"), 1_000),
     Attack("slow-body", "bodies that go on by some bytes a second", _slow("-B"), 1_000),
     Attack("slow-read", "responses that are read by a few bytes a second", _slow("-X", "-w", "10", "-y", "20"), 1_000),
-    Attack("crowd", "10,000 idle clients, and 1,000 that ask once a second", _crowd, 11_000, 1.0, ramp_seconds=10.0),
+    Attack("crowd", "clients of which one in eleven asks once a second", _crowd, _CROWD, 1.0, ramp_seconds=10.0),
     Attack("few-files", "more clients than a program may open files, 256", _crowd, 400, 1.0, wrapper=_FEW_FILES),
     Attack("half-hello", "TLS handshakes that stop in the first message", _half_hello, 1_000, 1.0),
 )
@@ -219,6 +224,10 @@ class _Connection:
                 raise OSError("the peer ended the connection")
 
 
+# Clients are spread over each pause, so that they do not come as one burst.
+_PARTS = 20
+
+
 def run(attack: Attack, address: tuple[str, int], seconds: float) -> int:
     """Attacks an address for so long; returns the bytes sent, 0 where nobody counts them."""
     if isinstance(attack.moves, Program):
@@ -231,10 +240,11 @@ def run(attack: Attack, address: tuple[str, int], seconds: float) -> int:
         ramped = (turn - begun) / attack.ramp_seconds if attack.ramp_seconds else 1.0
         wanted = int(attack.connections * min(1.0, ramped))
         connections += [_Connection(attack, address) for _ in range(wanted - len(connections))]
-        for connection in connections:
-            connection.move()
-        if attack.pause_seconds:
-            time.sleep(max(0.0, min(turn + attack.pause_seconds, deadline) - time.monotonic()))
+        for part in range(_PARTS):
+            for connection in connections[part::_PARTS]:
+                connection.move()
+            due = turn + attack.pause_seconds * (part + 1) / _PARTS
+            time.sleep(max(0.0, min(due, deadline) - time.monotonic()))
     sent = sum(connection.sent for connection in connections)
     for connection in connections:
         connection.socket.close()
