@@ -11,10 +11,14 @@ use ringway::proxy::health_report;
 use ringway::proxy::worker::Phase;
 use ringway::proxy::worker::Shared;
 use ringway::proxy::worker::Workers;
+use socket2::Domain;
+use socket2::Socket;
+use socket2::Type;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::net::TcpListener;
@@ -23,6 +27,8 @@ use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -31,9 +37,11 @@ use tokio::sync::watch;
 pub(crate) fn check(data: &[u8]) {
     // One at a time, so that what nodes get is known to be of these bytes.
     let lab = LAB.lock().expect("no check panics while it holds the lab");
-    lab.got().clear();
-    let answered = lab.send(data);
-    let got = std::mem::take(&mut *lab.got());
+    let client = next_client();
+    let answered = lab.send(client, data);
+    // What is left of an earlier client may still arrive; the proxy says who each one was.
+    let is_of = |got: &Got| got.request.as_ref().map_or(true, |request| request.client() == Some(client));
+    let got: Vec<Got> = std::mem::take(&mut *lab.got()).into_iter().filter(is_of).collect();
     let shown = || format!("{:?}\nfrom {:?}", got, String::from_utf8_lossy(data));
     assert!(got.iter().all(|got| got.request.is_ok()), "a node cannot read {}", shown());
     // As many as the client's bytes can hold at most, and as many as were answered, each once.
@@ -45,6 +53,13 @@ pub(crate) fn check(data: &[u8]) {
             assert_eq!(owner.as_ref(), Some(node), "{:?}: {}", String::from_utf8_lossy(&key), shown());
         }
     }
+}
+
+/// An address of the loopback network that no client had lately.
+fn next_client() -> Ipv4Addr {
+    static CLIENTS: AtomicU32 = AtomicU32::new(0);
+    let number = CLIENTS.fetch_add(1, Relaxed) % (1 << 16);
+    Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number)
 }
 
 /// A proxy with nodes that answer what they can read.
@@ -107,9 +122,12 @@ impl Lab {
         self.got.lock().expect("nodes do not panic while they hold it")
     }
 
-    /// Sends bytes and their end; returns how many answers of nodes came back.
-    fn send(&self, data: &[u8]) -> usize {
-        let mut client = TcpStream::connect(self.proxy).expect("the proxy accepts");
+    /// Sends bytes and their end from an address; returns how many answers of nodes came back.
+    fn send(&self, from: Ipv4Addr, data: &[u8]) -> usize {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((from, 0)).into()).expect("the whole network is of this machine");
+        socket.connect(&self.proxy.into()).expect("the proxy accepts");
+        let mut client = TcpStream::from(socket);
         client.set_read_timeout(Some(PATIENCE)).expect("an open socket");
         // A proxy that refuses closes before it has read everything.
         drop(client.write_all(data).and_then(|()| client.shutdown(Shutdown::Write)));
@@ -155,6 +173,11 @@ struct Request {
 }
 
 impl Request {
+    /// Who sent it, as the proxy says.
+    fn client(&self) -> Option<Ipv4Addr> {
+        self.fields.iter().find(|(name, _)| name == "x-forwarded-for")?.1.parse().ok()
+    }
+
     /// The key by which Ringway should have chosen the node; `None` without a host.
     fn key(&self) -> Option<Vec<u8>> {
         let host = self.fields.iter().find(|(name, _)| name == "host").map(|(_, value)| value.to_ascii_lowercase())?;
