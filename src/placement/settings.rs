@@ -357,7 +357,7 @@ impl TryFrom<u32> for Slots {
 
     fn try_from(count: u32) -> Result<Slots, String> {
         let is_fine = count.is_power_of_two() && (SLOTS_MIN..=SLOTS_MAX).contains(&count);
-        is_fine.then_some(Slots(count.ilog2())).ok_or_else(|| wrong_slots(&count.to_string()))
+        is_fine.then(|| Slots(count.ilog2())).ok_or_else(|| wrong_slots(&count.to_string()))
     }
 }
 
@@ -518,6 +518,7 @@ mod tests {
         for (json, expected) in [
             (r#"{"kind":"ring","vnode":1}"#, "vnode"),
             (r#"{"kind":"table","slots":65535}"#, "`slots` is 65535; it must be a power of two"),
+            (r#"{"kind":"table","slots":0}"#, "`slots` is 0; it must be a power of two"),
             (r#"{"kind":"table","cap":1.0205}"#, "`cap` is 1.0205; it must be 1 to 2"),
             (r#"{"kind":"table","cap":1e300}"#, "it must be 1 to 2"),
             (r#"{"kind":"table","cap":-1.5}"#, "it must be 1 to 2"),
