@@ -188,7 +188,8 @@ impl Request {
         };
         let escaped = |part: &str| part.replace('\\', "\\\\").replace('|', "\\|");
         let parts = [&self.method, name, &self.target].map(escaped);
-        (!name.is_empty()).then(|| parts.join("|").into_bytes())
+        // Each letter stands for a byte here.
+        (!name.is_empty()).then(|| parts.join("|").chars().filter_map(|letter| u8::try_from(letter).ok()).collect())
     }
 }
 
