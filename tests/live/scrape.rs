@@ -111,6 +111,9 @@ fn of_traffic(sent: &Sent) -> Vec<Check> {
         (r#"ringway_retries_refused_total{pool="rooms"}"#, none),
         ("ringway_access_log_dropped_total", none),
         ("sum(ringway_limit_hits_total)", none),
+        ("sum(ringway_tls_handshakes_total)", none),
+        ("sum(ringway_tls_handshake_failures_total)", none),
+        ("sum(ringway_proxy_protocol_failures_total)", none),
         ("ringway_request_memory_bytes", Expected::Between(0.0, 1e6)),
         (r#"sum(ringway_resolve_failures_total{node=~"a|b|dead"})"#, none),
     ])
@@ -218,7 +221,7 @@ fn assert_labels(prometheus: &mut Prometheus) {
 }
 
 /// The labels of each metric that has any, in alphabetical order.
-const LABELS: [(&str, &[&str]); 32] = [
+const LABELS: [(&str, &[&str]); 35] = [
     ("ringway_requests_total", &["code", "node", "pool"]),
     ("ringway_request_duration_seconds_count", &["pool"]),
     ("ringway_request_duration_seconds_bucket", &["le", "pool"]),
@@ -249,6 +252,9 @@ const LABELS: [(&str, &[&str]); 32] = [
     ("ringway_connections", &["listener"]),
     ("ringway_resting_connections", &["listener"]),
     ("ringway_limit_hits_total", &["limit"]),
+    ("ringway_tls_handshakes_total", &["listener"]),
+    ("ringway_tls_handshake_failures_total", &["listener", "reason"]),
+    ("ringway_proxy_protocol_failures_total", &["listener", "reason"]),
     ("ringway_panics_total", &["thread"]),
     ("ringway_build_info", &["version"]),
 ];
