@@ -1,5 +1,5 @@
-"""The attacks. Each runs in a process of its own: `python -m under_attack.attacks NAME HOST PORT SECONDS` prints how many
-bytes it sent."""
+"""The attacks. Each runs in a process of its own: `python -m under_attack.attacks NAME HOST PORT SECONDS` prints how
+many bytes it sent."""
 
 from __future__ import annotations
 
@@ -156,8 +156,8 @@ def _crowd() -> Moves:
         yield _REQUEST if is_busy else b""
 
 
-# 10,000 that are idle and 1,000 that are busy, where a program may have so many files open. Half of them are for clients,
-# of whom honest ones are a few hundred.
+# 10,000 that are idle and 1,000 that are busy, where a program may have so many files open. Half of them are for
+# clients, of whom honest ones are a few hundred.
 _CROWD = min(11_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 300)
 
 _FEW_FILES = ("prlimit", "--nofile=256")

@@ -135,7 +135,7 @@ def _run(arguments: argparse.Namespace) -> list[str]:
                     row = [attack.name, peer.name, reason, *["-"] * (len(HEADINGS) - 3)]
                 rows.append(row)
                 print(" | ".join(row), flush=True)
-    return _page(begun, found, rows, arguments.seconds)
+    return _page(begun, found, rows, arguments)
 
 
 def _measure(bench: Bench, peer: Peer, attack: Attack, seconds: int) -> Finding:
@@ -166,7 +166,8 @@ def _attacked(
     bench: Bench, attack: Attack, target: tuple[str, int], honest: tuple[str, int], seconds: int
 ) -> tuple[Outcome, int]:
     """What the honest client meets with while `target` is attacked, and the bytes the attack sent."""
-    attacker = bench.stage.start("attack", _attacker(attack.name, target[0], str(target[1]), str(seconds)), bench.cpus.rest)
+    arguments = [attack.name, target[0], str(target[1]), str(seconds)]
+    attacker = bench.stage.start("attack", _attacker(*arguments), bench.cpus.rest)
     time.sleep(attack.ramp_seconds)
     outcome = probe(*honest, seconds)
     attacker.wait(seconds + 30)
@@ -198,7 +199,8 @@ class _Watch(threading.Thread):
             self.peak_kib = max(self.peak_kib, self._running.process.memory_kib())
             if self._asks_operator:
                 self.asked += 1
-                with suppress(OSError), urllib.request.urlopen(f"http://{self._running.place.admin}/healthz", timeout=5):
+                url = f"http://{self._running.place.admin}/healthz"
+                with suppress(OSError), urllib.request.urlopen(url, timeout=5):
                     self.answered += 1
 
     def end(self) -> None:
@@ -206,7 +208,17 @@ class _Watch(threading.Thread):
         self.join()
 
 
-def _page(begun: str, found: programs.Programs, rows: list[list[str]], seconds: int) -> list[str]:
+def _command(arguments: argparse.Namespace) -> str:
+    """What was asked for, without where things are on this machine."""
+    chosen = [("--attack", name) for name in arguments.attack or ()]
+    chosen += [("--peer", name) for name in arguments.peer or ()]
+    chosen += [("--seconds", str(arguments.seconds))]
+    return shlex.join(["benches/under-attack", *(word for pair in chosen for word in pair)])
+
+
+def _page(
+    begun: str, found: programs.Programs, rows: list[list[str]], arguments: argparse.Namespace
+) -> list[str]:
     versions = [f"* {peer.name} {peer.version}" for peer in found.peers]
     missing = [f"* {name}: not here: {reason}" for name, reason in found.missing.items()]
     facts = [f"* {name} {value}" for name, value in machine.description().items()]
@@ -216,11 +228,11 @@ def _page(begun: str, found: programs.Programs, rows: list[list[str]], seconds: 
     return [
         "# Under attack",
         "",
-        f"Each attack lasts {seconds} s. Meanwhile an honest client asks {REQUESTS_PER_SECOND} times a second over",
-        "HTTP/1, on kept and new connections in turn. The control is the same attack on an unrelated port of the same",
+        f"Each attack lasts {arguments.seconds} s. Meanwhile an honest client asks {REQUESTS_PER_SECOND} times a second",
+        "over HTTP/1, on kept and new connections in turn. The control is the same attack on an unrelated port of the same",
         "machine. Programs have one worker on a CPU of their own; attacker, honest client and backends share the other.",
         "",
-        f"* {begun}, `{shlex.join(['benches/under-attack', *sys.argv[1:]])}`",
+        f"* {begun}, `{_command(arguments)}`",
         *facts,
         *versions,
         *missing,
