@@ -186,7 +186,10 @@ impl ProxyError {
             Self::ClientBodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::ConnectMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Connect { cause: ConnectFailure::TimedOut, .. } => StatusCode::GATEWAY_TIMEOUT,
-            Self::Connect { cause: ConnectFailure::Limit, .. } => StatusCode::SERVICE_UNAVAILABLE,
+            // What this machine is short of, such as files, it may have again in a moment.
+            Self::Connect { cause: ConnectFailure::Limit | ConnectFailure::Local, .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Connect { .. } | Self::NodeClosed { .. } | Self::NodeProtocol { .. } => StatusCode::BAD_GATEWAY,
             Self::HeadTimeout { .. } | Self::TotalTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::HeadersTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -206,7 +209,6 @@ impl ProxyError {
         }
     }
 
-    /// The error type of RFC 9209 section 2.3, for the `Proxy-Status` field.
     /// The status of gRPC that says the same, by its table for HTTP statuses ("HTTP to gRPC Status Code Mapping").
     pub fn grpc_status(&self) -> u16 {
         match self.status() {
@@ -217,6 +219,7 @@ impl ProxyError {
         }
     }
 
+    /// The error type of RFC 9209 section 2.3, for the `Proxy-Status` field.
     fn proxy_status_type(&self) -> &'static str {
         match self {
             Self::BadRequest(_)
@@ -339,6 +342,8 @@ mod tests {
         ] {
             let error = ProxyError::Connect { node: "b".into(), cause: io::Error::from(kind).into() };
             assert_eq!(error.proxy_status(), format!("ringway; error={name}; next-hop=\"b\""), "{kind:?}");
+            let is_of_the_node = kind != ErrorKind::Other;
+            assert_eq!(error.status() != StatusCode::SERVICE_UNAVAILABLE, is_of_the_node, "{kind:?}");
         }
     }
 
