@@ -323,7 +323,7 @@ impl Source {
                     }
                     Err(frame) => {
                         let trailers = frame.into_trailers().ok();
-                        self.trailers = trailers.and_then(|trailers| self.trailer_terms.pass(trailers));
+                        self.trailers = trailers.and_then(|trailers| self.trailer_terms.pass_to_node(trailers));
                     }
                 }
                 self.is_over = true;

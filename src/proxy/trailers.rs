@@ -65,8 +65,15 @@ impl TrailerTerms {
         }
     }
 
-    /// What goes further of these.
-    pub(crate) fn pass(self, mut trailers: HeaderMap) -> Option<HeaderMap> {
+    /// What nodes get of these. Names with `_`, which some of them take for `-`, never pass.
+    pub(crate) fn pass_to_node(self, trailers: HeaderMap) -> Option<HeaderMap> {
+        let mut passed = self.pass_to_client(trailers)?;
+        headers::strip_underscored(&mut passed);
+        Some(passed)
+    }
+
+    /// What clients get of these.
+    pub(crate) fn pass_to_client(self, mut trailers: HeaderMap) -> Option<HeaderMap> {
         match self {
             TrailerTerms::Never => return None,
             TrailerTerms::UpTo { fields, bytes } => {
@@ -74,7 +81,6 @@ impl TrailerTerms {
                 if trailers.len() > fields || size > bytes {
                     return None;
                 }
-                headers::strip_underscored(&mut trailers);
             }
             TrailerTerms::Grpc => {}
         }
@@ -94,27 +100,34 @@ mod tests {
     use http::HeaderName;
     use http::HeaderValue;
 
-    fn passed(terms: TrailerTerms, names: &[&'static str]) -> Option<Vec<String>> {
+    fn trailers(names: &[&'static str]) -> HeaderMap {
         let field = |name: &&'static str| (HeaderName::from_static(name), HeaderValue::from_static("1"));
-        let passed = terms.pass(names.iter().map(field).collect())?;
-        Some(passed.keys().map(ToString::to_string).collect())
+        names.iter().map(field).collect()
+    }
+
+    fn names(passed: Option<HeaderMap>) -> Option<Vec<String>> {
+        Some(passed?.keys().map(ToString::to_string).collect())
     }
 
     #[test]
     fn they_are_counted_in_fields_and_bytes() {
-        let names = ["x-a", "x-b"];
+        let given = trailers(&["x-a", "x-b"]);
         for (fields, bytes, is_passed) in [(2, 8, true), (1, 8, false), (2, 7, false)] {
-            let passed = passed(TrailerTerms::UpTo { fields, bytes }, &names);
+            let passed = TrailerTerms::UpTo { fields, bytes }.pass_to_client(given.clone());
             assert_eq!(passed.is_some(), is_passed, "{fields} fields, {bytes} bytes: {passed:?}");
         }
-        assert_eq!(passed(TrailerTerms::Never, &names), None);
-        assert_eq!(passed(TrailerTerms::Grpc, &names).map(|names| names.len()), Some(2));
+        assert_eq!(TrailerTerms::Never.pass_to_client(given.clone()), None);
+        assert_eq!(TrailerTerms::Grpc.pass_to_client(given).map(|passed| passed.len()), Some(2));
     }
 
     #[test]
     fn what_heads_are_stripped_of_does_not_come_behind_them() {
-        let terms = TrailerTerms::UpTo { fields: 16, bytes: 4096 };
-        let names = ["x-sum", "x_auth_user", "x-ringway-node", "content-length", "x-forwarded-for"];
-        assert_eq!(passed(terms, &names), Some(vec!["x-sum".to_owned()]));
+        let given = trailers(&["x-sum", "x_auth_user", "x-ringway-node", "content-length", "x-forwarded-for"]);
+        for terms in [TrailerTerms::UpTo { fields: 16, bytes: 4096 }, TrailerTerms::Grpc] {
+            assert_eq!(names(terms.pass_to_node(given.clone())), Some(vec!["x-sum".to_owned()]), "{terms:?}");
+            // Underscores mislead nodes, not clients, and metadata of gRPC may have them.
+            let passed = names(terms.pass_to_client(given.clone())).unwrap_or_default();
+            assert_eq!(passed, ["x-sum", "x_auth_user"], "{terms:?}");
+        }
     }
 }
