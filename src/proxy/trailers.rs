@@ -89,9 +89,11 @@ impl TrailerTerms {
     }
 }
 
-/// Whether a message is one of gRPC, by its content type.
+/// Whether a message is one of gRPC, by its content type: `application/grpc`, with or without a format behind `+` or
+/// parameters (gRPC over HTTP/2). `application/grpc-web` is another protocol, whose trailers are in the body.
 pub(crate) fn is_grpc(head: &HeaderMap) -> bool {
-    head.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    let rest = head.get(header::CONTENT_TYPE).and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 #[cfg(test)]
@@ -107,6 +109,21 @@ mod tests {
 
     fn names(passed: Option<HeaderMap>) -> Option<Vec<String>> {
         Some(passed?.keys().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn grpc_is_known_by_its_whole_content_type() {
+        for (kind, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;charset=utf-8", true),
+            ("application/grpc-web+proto", false),
+            ("application/grpcx", false),
+            ("text/application/grpc", false),
+        ] {
+            let head = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
+            assert_eq!(is_grpc(&head), expected, "{kind}");
+        }
     }
 
     #[test]
