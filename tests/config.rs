@@ -50,12 +50,15 @@ fn the_reference_stands_at_the_defaults() {
     assert_eq!(shown.settings.decision_headers, default.settings.decision_headers);
     assert_eq!(shown.settings.max_idle_connections, default.settings.max_idle_connections);
     assert_eq!(shown.settings.max_attempts, default.settings.max_attempts);
+    assert_eq!(shown.settings.protocol, default.settings.protocol);
+    assert_eq!(shown.settings.retry_budget, default.settings.retry_budget);
     assert_eq!(shown.source.membership.placement, default.source.membership.placement);
     let default_timeouts = default.settings.timeouts;
     let shown_timeouts = shown.settings.timeouts;
     assert_eq!(shown_timeouts.connect, default_timeouts.connect);
     assert_eq!(shown_timeouts.head, default_timeouts.head);
     assert_eq!(shown_timeouts.idle, default_timeouts.idle);
+    assert_eq!(shown_timeouts.idle_connection, default_timeouts.idle_connection);
 }
 
 #[test]
