@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// Nothing takes as long as this unless it hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A connection to the proxy, and all that came over it.
 pub(crate) struct Wire {

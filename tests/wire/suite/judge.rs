@@ -98,7 +98,10 @@ fn judge_answers(row: &Row, got: &Got, findings: &mut Vec<Finding>) {
         findings.push(Finding::lenient("the connection was reset, so that the answer may be lost"));
     }
     match row.right.ends {
-        Some(true) if got.is_usable => findings.push(Finding::lenient("the connection goes on")),
+        // One that is silent was left open.
+        Some(true) if got.is_usable || got.end == End::Silent => {
+            findings.push(Finding::lenient(format!("the connection goes on ({:?})", got.end)));
+        }
         Some(false) if !got.is_usable => {
             findings.push(Finding::lenient(format!("the connection does not go on ({:?})", got.end)));
         }
@@ -120,6 +123,9 @@ fn judge_client(row: &Row, got: &Got, findings: &mut Vec<Finding>) {
         findings.extend(never.map(|line| Finding::hard(format!("the client got {line:?}"))));
         if row.right.is_cut && row.replies.always.is_some() && answer.is_whole && answer.status() == 200 {
             findings.push(Finding::hard("the client took a truncated response for a whole one"));
+        }
+        if !row.right.is_cut && answer.status() == 200 && !answer.is_whole {
+            findings.push(Finding::lenient("the client got a part of its response"));
         }
     }
     if let (Some(body), Some(answer)) = (row.right.client_body, got.answers.first())
