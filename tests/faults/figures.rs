@@ -133,7 +133,8 @@ impl Seen {
         let owners = owners(&self.sent, self.window.begin);
         for sent in &self.sent {
             let Some(answer) = sent.answer() else { continue };
-            let owner = owners.get(&sent.key).expect("every key is requested before the fault");
+            // On a busy machine a key may be asked for in the fault alone: nobody knows where it belongs.
+            let Some(owner) = owners.get(&sent.key) else { continue };
             let is_elsewhere = answer.node != *owner;
             figures.moved += usize::from(is_elsewhere && !self.struck_nodes().contains(owner));
             let decision = if is_elsewhere { "failover" } else { "owner" };

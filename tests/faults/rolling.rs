@@ -45,7 +45,7 @@ impl OnDown {
 
     fn setting(self) -> &'static str {
         match self {
-            OnDown::Hold => "on-down = \"hold 5s\"",
+            OnDown::Hold => "on-down = \"hold 30s\"",
             OnDown::Spill => "on-down = \"spill\"",
         }
     }
@@ -93,7 +93,10 @@ fn judge(
     posts: &BTreeMap<usize, usize>,
 ) -> Result<String, Vec<String>> {
     let owners = owners(sent, begin);
-    let is_elsewhere = |sent: &&Sent| sent.answer().is_some_and(|answer| answer.node != owners[&sent.key]);
+    let is_elsewhere = |sent: &&Sent| {
+        let owner = owners.get(&sent.key);
+        sent.answer().zip(owner).is_some_and(|(answer, owner)| answer.node != *owner)
+    };
     let away = sent.iter().filter(is_elsewhere).count();
     let away_after = sent.iter().filter(|sent| sent.due > end).filter(is_elsewhere).count();
     let away_max = match on_down {

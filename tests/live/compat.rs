@@ -7,6 +7,7 @@ use crate::harness::originals;
 use crate::harness::ringway;
 use crate::harness::story::Story;
 use crate::harness::story::free_ports;
+use crate::harness::story::refusing_port;
 use crate::harness::wait::until_true;
 use serde_json::Value;
 use std::fs;
@@ -57,9 +58,10 @@ fn wait_for_lines(log: &Path) {
 fn a_log_that_nginx_writes_is_alike_line_by_line() {
     let story = Story::begin("compat-nginx");
     let backends = Nginx::start(&story, &["a", "b", "c"]);
-    let ports = free_ports(4);
+    let ports = free_ports(3);
+    let (_held, dead) = refusing_port();
     // Nobody listens there: its requests are sent on, and the log lists both servers.
-    let dead = SocketAddr::from((Ipv4Addr::LOCALHOST, ports[3]));
+    let dead = SocketAddr::from((Ipv4Addr::LOCALHOST, dead));
     let addresses = ["a", "b", "c"].map(|name| (name, backends.address(name)));
     let addresses: Vec<_> = addresses.into_iter().chain([("dead", dead)]).collect();
     let servers: String =

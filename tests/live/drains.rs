@@ -13,7 +13,7 @@ fn clients_who_turn_to_the_other_proxy_in_time_lose_nothing() {
     let story = Story::begin("drains");
     let nodes = format!("initial-nodes = {}", echo::nodes_toml(&echo::start(2)));
     let start = |number: usize| {
-        let top = "drain-delay = \"200ms\"\ngrace = \"20s\"";
+        let top = "drain-delay = \"2s\"\ngrace = \"20s\"";
         let store = story.path(&format!("store-{}", number % 2));
         Ringway::serve(&story, &story.write(&format!("{}.toml", number % 2), &ringway::config(top, &store, &nodes)))
     };

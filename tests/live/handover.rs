@@ -310,7 +310,7 @@ fn the_old_process_keeps_up_with_what_the_new_one_writes_and_finishes_what_it_ha
     until("the old process knows of epoch 2", || {
         let answer =
             kept.pop().expect("a connection to the old process").try_get(&format!("/v1/pools/{POOL}")).unwrap();
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(500));
         (answer.value()["epoch"] == 2).then_some(())
     });
     assert!(old.process.ended().is_none(), "it ended before the upload did");

@@ -8,7 +8,7 @@ use crate::harness::ringway;
 use crate::harness::ringway::Operator;
 use crate::harness::ringway::Ringway;
 use crate::harness::story::Story;
-use crate::harness::story::free_ports;
+use crate::harness::story::refusing_port;
 use crate::harness::wait::until_holds;
 use serde_json::json;
 
@@ -17,7 +17,8 @@ fn prometheus_sees_every_metric_with_a_sensible_value() {
     let story = Story::begin("scrape");
     let nginx = Nginx::start(&story, &["a", "b"]);
     // A node that nothing listens for: its keys fail over.
-    let dead = format!(r#"{{ name = "dead", address = "127.0.0.1:{}" }}"#, free_ports(1)[0]);
+    let (_held, port) = refusing_port();
+    let dead = format!(r#"{{ name = "dead", address = "127.0.0.1:{port}" }}"#);
     let pool = format!("initial-nodes = {}", nginx.nodes_toml().replace("}, ]", &format!("}}, {dead}]")));
     let config = story.write("ringway.toml", &ringway::config("", &story.path("store"), &pool));
     let proxy = Ringway::serve(&story, &config);

@@ -18,23 +18,6 @@ use tokio::sync::Semaphore;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[tokio::test]
-async fn few_long_connections_spread_evenly_over_the_workers() {
-    let node = Node::echo("a").await;
-    let proxy = Setup::of(&[&node]).workers(8).start();
-    let mut clients = Vec::new();
-    for _ in 0..64 {
-        clients.push(proxy.connect().await);
-    }
-    for client in &mut clients {
-        client.ask(get("/", "")).await;
-    }
-    let counts: Vec<i64> = (0..8).map(|worker| proxy.stats.stripes.of(worker).connections.get()).collect();
-    println!("64 clients by worker: {counts:?}");
-    assert_eq!(counts.iter().sum::<i64>(), 64, "{counts:?}");
-    assert!(counts.iter().all(|count| *count <= 10), "no more than 1.25 times the mean: {counts:?}");
-}
-
-#[tokio::test]
 async fn the_last_response_of_a_connection_comes_whole() {
     // With bytes behind the request that nobody reads, the connection ends with a reset.
     for (size, behind) in [(0, 0), (10, 0), (5_000_000, 0), (10, 100_000)] {

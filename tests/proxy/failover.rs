@@ -1,5 +1,6 @@
 //! Nodes that are ill: who notices, who is sent elsewhere, who waits, and who never is to blame.
 
+use crate::harness::PATIENCE;
 use crate::harness::eventually;
 use crate::harness::node::Node;
 use crate::harness::proxy::Proxy;
@@ -9,6 +10,7 @@ use crate::harness::proxy::key_of;
 use crate::harness::proxy::keyed;
 use crate::harness::proxy::post;
 use crate::harness::wire::Message;
+use crate::harness::within;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::AtomicUsize;
@@ -16,8 +18,10 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use std::time::Instant;
 
-/// Settings with which two failures eject a node, for a moment the first time.
+/// Settings with which two failures eject a node for [`EJECTED`].
 const EAGER: &str = "decision-headers = true\nejection = { failures = 2, time = '50ms', max-time = '50ms' }";
+
+const EJECTED: Duration = Duration::from_millis(50);
 
 /// A node that answers with this status, or closes the connection while it is 0.
 async fn moody(name: &'static str, status: &Arc<AtomicU16>) -> Node {
@@ -71,35 +75,51 @@ async fn a_node_that_fails_in_a_row_is_passed_over_until_one_request_finds_it_we
     is_up(&proxy, "a", false).await;
     mood.store(200, SeqCst);
     let mut client = proxy.connect().await;
-    while served(&client.ask(keyed(&key)).await).1 != "a" {}
+    within("one finds it well", async { while served(&client.ask(keyed(&key)).await).1 != "a" {} }).await;
     is_up(&proxy, "a", true).await;
     assert_eq!(served(&client.ask(keyed(&key)).await), (200, "a", "owner"));
     assert_eq!(proxy.metric("ringway_node_falls_total", &["node=\"a\""]), 1.0);
 }
 
 #[tokio::test]
-async fn what_is_sent_to_an_ejected_node_is_one_request_at_a_time() {
-    let asked = Arc::<AtomicUsize>::default();
-    let (a, b) = (silent("a", &asked).await, Node::echo("b").await);
-    let proxy = Setup::of(&[&a, &b]).pool("timeouts = { head = '50ms' }").pool(EAGER).start();
+async fn an_ejected_node_gets_one_request_for_each_time_that_it_was_ejected_for() {
+    let (mood, asked) = (Arc::new(AtomicU16::new(0)), Arc::<AtomicUsize>::default());
+    let (is_well, count) = (Arc::clone(&mood), Arc::clone(&asked));
+    let a = Node::script("a", move |mut wire| {
+        let (is_well, count) = (Arc::clone(&is_well), Arc::clone(&count));
+        async move {
+            // At first it closes the connection, then it is silent.
+            while wire.try_request().await.is_some() && is_well.load(SeqCst) > 0 {
+                count.fetch_add(1, SeqCst);
+            }
+        }
+    })
+    .await;
+    let b = Node::echo("b").await;
+    let proxy = Setup::of(&[&a, &b]).pool(EAGER).start();
     let key = key_of(&proxy, &["a", "b"]);
-    let mut client = proxy.connect().await;
-    while proxy.metric("ringway_node_up", &["node=\"a\""]) == 1.0 {
-        assert_eq!(served(&client.ask(keyed(&key)).await), (200, "b", "failover"));
+    for _ in 0..2 {
+        assert_eq!(served(&proxy.ask(keyed(&key)).await), (200, "b", "failover"));
     }
-    let (before, answered) = (asked.load(SeqCst), 300);
-    for _ in 0..answered {
-        assert_eq!(served(&client.ask(keyed(&key)).await), (200, "b", "failover"));
+    is_up(&proxy, "a", false).await;
+    mood.store(1, SeqCst);
+    let (begun, mut clients) = (Instant::now(), Vec::new());
+    while asked.load(SeqCst) < 3 {
+        assert!(begun.elapsed() < PATIENCE, "nobody found out");
+        let mut client = proxy.connect().await;
+        client.write(keyed(&key)).await;
+        // Whoever finds out waits for ever.
+        clients.push(client);
     }
-    let trials = asked.load(SeqCst) - before;
-    assert!(trials < answered / 20, "{trials} of {answered} requests were spent on finding out");
+    let trials = begun.elapsed().div_duration_f64(EJECTED) + 1.0;
+    assert!(asked.load(SeqCst) as f64 <= trials, "{asked:?} of {} requests, of {trials}", clients.len());
 }
 
 #[tokio::test]
 async fn a_get_goes_on_to_the_next_node_after_a_timeout_and_a_post_does_not() {
     let asked = Arc::<AtomicUsize>::default();
     let (a, b) = (silent("a", &asked).await, Node::echo("b").await);
-    let proxy = Setup::of(&[&a, &b]).pool("decision-headers = true\ntimeouts = { head = '50ms' }").start();
+    let proxy = Setup::of(&[&a, &b]).pool("decision-headers = true\ntimeouts = { head = '1s' }").start();
     let key = key_of(&proxy, &["a", "b"]);
     assert_eq!(served(&proxy.ask(keyed(&key)).await), (200, "b", "failover"));
     let answer = proxy.ask(post("/", &format!("X-Key: {key}\r\n"), "once")).await;
@@ -180,9 +200,12 @@ async fn a_share_of_failures_ejects_a_node_that_never_fails_often_enough_in_a_ro
     let proxy = Setup::of(&[&a, &b]).pool(settings).start();
     let key = key_of(&proxy, &["a", "b"]);
     let mut client = proxy.connect().await;
-    while proxy.metric("ringway_node_up", &["node=\"a\""]) == 1.0 {
-        assert_eq!(client.ask(keyed(&key)).await.status(), 200);
-    }
+    let ask = async {
+        while proxy.metric("ringway_node_up", &["node=\"a\""]) == 1.0 {
+            assert_eq!(client.ask(keyed(&key)).await.status(), 200);
+        }
+    };
+    within("it is ejected", ask).await;
     assert!(turn.load(SeqCst) >= 20, "{turn:?} requests said enough");
 }
 
@@ -297,8 +320,8 @@ async fn keys_that_may_go_nowhere_else_are_refused_while_their_node_is_down() {
 #[tokio::test]
 async fn held_keys_wait_for_their_node_and_are_served_by_it() {
     let (a, b) = (Node::refusing("a"), Node::echo("b").await);
-    let head = Duration::from_millis(100);
-    let settings = "on-down = 'hold 1m'\ntimeouts = { head = '100ms' }";
+    let head = Duration::from_secs(1);
+    let settings = "on-down = 'hold 1m'\ntimeouts = { head = '1s' }";
     let proxy = Setup::of(&[&a, &b]).pool(settings).pool(EAGER).start();
     let key = key_of(&proxy, &["a", "b"]);
     let mut clients = Vec::new();
@@ -311,7 +334,7 @@ async fn held_keys_wait_for_their_node_and_are_served_by_it() {
     }
     proxy.metric_is("ringway_waiting_requests", &[], 4.0).await;
     is_up(&proxy, "a", false).await;
-    eventually("they have waited longer than a node may take", || begun.elapsed() > 2 * head).await;
+    eventually("they have waited longer than a node may take", || begun.elapsed() > head + head / 2).await;
     let a = a.rise().await;
     for mut client in clients {
         assert_eq!(served(&client.response(true).await), (200, "a", "owner"));
@@ -376,9 +399,12 @@ async fn a_panic_ends_with_the_trial_of_a_node_that_is_well_again() {
     proxy.metric_is("ringway_pool_panic", &[], 1.0).await;
     mood.store(200, SeqCst);
     let mut client = proxy.connect().await;
-    while proxy.metric("ringway_pool_panic", &[]) == 1.0 {
-        client.ask(keyed(&key)).await;
-    }
+    let ask = async {
+        while proxy.metric("ringway_pool_panic", &[]) == 1.0 {
+            client.ask(keyed(&key)).await;
+        }
+    };
+    within("the panic is over", ask).await;
     assert_eq!(proxy.metric("ringway_node_up", &["node=\"a\""]), 1.0);
 }
 

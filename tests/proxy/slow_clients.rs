@@ -13,13 +13,13 @@ use std::time::Duration;
 
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// With their pauses these take longer than [`IMPATIENT`] allows in all.
 const PIECES: u32 = 60;
 
 /// No silence here is as long as the timeout, but a byte now and then is not enough.
-const IMPATIENT: &str = "body-timeout = \"200ms\"\nmin-body-rate = 1000000";
+const IMPATIENT: &str = "body-timeout = \"1s\"\nmin-body-rate = 1000000";
 
 /// Writes `piece` again and again, with pauses in between, until the answer comes.
 async fn drip(client: &mut Wire, piece: &str) -> String {
@@ -103,7 +103,7 @@ async fn a_stream_that_drips_its_body_goes_and_the_others_stay() {
 #[tokio::test]
 async fn a_body_without_a_rate_may_be_slow() {
     let node = Node::echo("a").await;
-    let proxy = Setup::of(&[&node]).limits("body-timeout = \"200ms\"\nmin-body-rate = 0").start();
+    let proxy = Setup::of(&[&node]).limits("body-timeout = \"1s\"\nmin-body-rate = 0").start();
     let mut client = proxy.connect().await;
     client.write(CHUNKED).await;
     for _ in 0..PIECES {

@@ -18,7 +18,7 @@ const SHORT: usize = 4 << 10;
 
 const PAUSE: Duration = Duration::from_millis(5);
 
-const IMPATIENT: &str = "write-timeout = \"150ms\"";
+const IMPATIENT: &str = "write-timeout = \"1s\"";
 
 /// A node that answers `/long` with more than is ever taken, and anything else briefly.
 async fn talkative() -> Node {

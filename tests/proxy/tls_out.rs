@@ -55,7 +55,9 @@ async fn nothing_reaches_a_node_that_does_not_prove_who_it_is() {
         (Node::echo("c").await, "", 504, "connection_timeout"),
         (talkative.await, "", 502, "tls_protocol_error"),
     ] {
-        let proxy = Setup::of(&[&node]).pool(&trusting(&files, settings)).start();
+        let patience = if status == 504 { "100ms" } else { "10s" };
+        let timeouts = format!("timeouts = {{ connect = \"{patience}\" }}");
+        let proxy = Setup::of(&[&node]).pool(&trusting(&files, settings)).pool(&timeouts).start();
         let answer = proxy.ask(get("/", "")).await;
         assert_eq!(answer.status(), status, "{}", node.name);
         let expected = format!("ringway; error={error}; next-hop=\"{}\"", node.name);

@@ -1,6 +1,9 @@
 //! One story: a directory of its own, and the machine to itself.
 
 use fastrand::Rng;
+use socket2::Domain;
+use socket2::Socket;
+use socket2::Type;
 use std::fs;
 use std::io;
 use std::io::Write;
@@ -99,4 +102,12 @@ pub(crate) fn free_ports(count: usize) -> Vec<u16> {
         held.extend(TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok());
     }
     held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+/// A port of the loopback interface at which connections are refused for as long as what holds it lives.
+pub(crate) fn refusing_port() -> (Socket, u16) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    (socket, port)
 }

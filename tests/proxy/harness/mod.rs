@@ -11,7 +11,7 @@ use std::future::Future;
 use std::time::Duration;
 
 /// No step of a story takes this long unless something hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits for `step`, and fails the story by name when it does not come.
 pub(crate) async fn within<T>(what: &str, step: impl Future<Output = T>) -> T {
