@@ -17,6 +17,8 @@ use crate::suite::run::run;
 use std::env;
 use std::process::ExitCode;
 
+#[path = "../tests/support/frames.rs"]
+mod frames;
 #[allow(dead_code, reason = "the test uses all of it")]
 #[path = "../tests/wire/suite/mod.rs"]
 mod suite;

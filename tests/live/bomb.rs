@@ -1,13 +1,16 @@
 //! The bomb of HTTP/2: heads that are a byte a field as they come and a hundred as they are held, on streams whose
 //! answers are never taken.
 
+use crate::frames;
 use crate::harness::echo;
-use crate::harness::frames;
-use crate::harness::frames::Frames;
 use crate::harness::ringway;
 use crate::harness::ringway::Ringway;
 use crate::harness::story::Story;
 use crate::harness::wait::until_holds;
+use std::io::Read;
+use std::io::Write;
+use std::net::Shutdown;
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -56,12 +59,12 @@ fn explode(field: (&str, &str), fields: usize) -> (u64, u64) {
     let proxy = Ringway::serve(&story, &config);
     warm_up(&proxy);
     let before = proxy.resident_bytes();
-    let mut bombs: Vec<Frames> = (0..CONNECTIONS).map(|_| throw(&proxy, field, fields)).collect();
+    let mut bombs: Vec<Bomb> = (0..CONNECTIONS).map(|_| Bomb::throw(&proxy, field, fields)).collect();
     let mut most = proxy.resident_bytes();
     // A byte at a time, for longer than anybody may take for a piece.
     for _ in 0..30 {
         thread::sleep(Duration::from_millis(100));
-        bombs.iter_mut().for_each(drip);
+        bombs.iter_mut().for_each(Bomb::drip);
         most = most.max(proxy.resident_bytes());
     }
     let sent = bombs.iter().map(|bomb| bomb.sent).sum();
@@ -83,20 +86,52 @@ fn warm_up(proxy: &Ringway) {
     }
 }
 
-/// Opens a connection and all its streams.
-fn throw(proxy: &Ringway, (name, value): (&str, &str), fields: usize) -> Frames {
-    let mut bomb = Frames::connect(proxy.http, 0);
-    let first = [&frames::GET[..], &frames::remembered(":authority", "a"), &frames::remembered(name, value)].concat();
-    bomb.request(1, &first);
-    let block = [&frames::GET[..], &[frames::BEFORE], &vec![frames::LAST; fields]].concat();
-    for number in 1..STREAMS {
-        bomb.request(2 * number + 1, &block);
-    }
-    bomb
+/// A connection with all its streams; what comes back is thrown away.
+struct Bomb {
+    stream: TcpStream,
+    /// Bytes written so far.
+    sent: u64,
 }
 
-fn drip(bomb: &mut Frames) {
-    for number in 0..STREAMS {
-        bomb.open_window(2 * number + 1, 1);
+/// `GET http /` by numbers of the static table (RFC 7541 appendix A).
+const GET: [u8; 3] = [0x82, 0x86, 0x84];
+
+/// The field that was remembered last, and the one before, by their numbers.
+const LAST: u8 = 0x80 | 62;
+const BEFORE: u8 = 0x80 | 63;
+
+impl Bomb {
+    fn throw(proxy: &Ringway, (name, value): (&str, &str), fields: usize) -> Bomb {
+        let stream = TcpStream::connect(proxy.http).unwrap();
+        let mut reader = stream.try_clone().unwrap();
+        thread::spawn(move || while reader.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {});
+        let mut bomb = Bomb { stream, sent: 0 };
+        bomb.write(&frames::preface(&[(frames::INITIAL_WINDOW_SIZE, 0)]));
+        bomb.ask(1, &[&GET[..], &frames::remembered(":authority", "a"), &frames::remembered(name, value)].concat());
+        let block = [&GET[..], &[BEFORE], &vec![LAST; fields]].concat();
+        (1..STREAMS).for_each(|number| bomb.ask(2 * number + 1, &block));
+        bomb
+    }
+
+    /// Lets a byte more come on each stream.
+    fn drip(&mut self) {
+        (0..STREAMS).for_each(|number| self.write(&frames::window_update(2 * number + 1, 1)));
+    }
+
+    fn ask(&mut self, stream: u32, block: &[u8]) {
+        self.write(&frames::frame(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, stream, block));
+    }
+
+    /// Writes all of it, unless the connection is closed.
+    fn write(&mut self, bytes: &[u8]) {
+        self.sent += bytes.len() as u64;
+        self.stream.write_all(bytes).unwrap_or_default();
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        // The reader has a duplicate of the socket.
+        self.stream.shutdown(Shutdown::Both).unwrap_or_default();
     }
 }

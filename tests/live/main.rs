@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+#[path = "../support/frames.rs"]
+mod frames;
 mod harness;
 
 mod bomb;

@@ -11,6 +11,8 @@ mod containment;
 mod draining;
 mod failover;
 mod forwarding;
+#[path = "../support/frames.rs"]
+mod frames;
 mod framing;
 mod harness;
 mod leftovers;

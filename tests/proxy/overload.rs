@@ -1,8 +1,7 @@
 //! What requests hold in memory, in all, and what becomes of those that come when it is too much.
 
+use crate::frames;
 use crate::harness::eventually;
-use crate::harness::frames;
-use crate::harness::frames::frame;
 use crate::harness::node::Node;
 use crate::harness::proxy::Proxy;
 use crate::harness::proxy::Setup;
@@ -110,11 +109,10 @@ async fn clients_who_take_nothing_of_what_is_held_for_them_are_cut_when_it_is_to
     let mut client = proxy.connect().await;
     client.shrink_buffers();
     // Windows as wide as can be, of which nothing is read.
-    let most = 0x7fff_ffff_u32.to_be_bytes();
-    let wide = frame(frames::SETTINGS, 0, 0, &[&[0, 4][..], &most].concat());
-    let connection = frame(frames::WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes());
-    let streams = (0..STREAMS).map(|number| frames::get(2 * number + 1, "/long"));
-    client.write([vec![frames::PREFACE.to_vec(), wide, connection], streams.collect()].concat().concat()).await;
+    let wide = frames::preface(&[(frames::INITIAL_WINDOW_SIZE, 0x7fff_ffff)]);
+    let connection = frames::window_update(0, 0x7000_0000);
+    let streams = (0..STREAMS).map(|number| frames::request(2 * number + 1, b"GET", b"/long"));
+    client.write([vec![wide, connection], streams.collect()].concat().concat()).await;
     eventually("it is too much", || held(&proxy) > LIMIT).await;
     proxy.metric_is("ringway_connections", &[], 0.0).await;
     assert!(proxy.metric("ringway_limit_hits_total", &["limit=\"max-request-memory\""]) > 0.5);

@@ -1,7 +1,7 @@
 //! Clients of HTTP/2 that ask and take it back at once, which costs them less than it costs others.
 
-use crate::harness::frames;
-use crate::harness::frames::frame;
+use crate::frames;
+use crate::frames::frame;
 use crate::harness::h2;
 use crate::harness::h2::H2;
 use crate::harness::node::Node;
@@ -84,31 +84,33 @@ async fn a_client_that_makes_the_proxy_reset_its_streams_is_cut_too() {
     let node = node().await;
     let proxy = Setup::of(&[&node]).limits("max-resets = 5").start();
     let mut client = proxy.connect().await;
-    client.write([frames::PREFACE, &frame(frames::SETTINGS, 0, 0, &[])].concat()).await;
+    client.write(frames::preface(&[])).await;
     for number in 0..20 {
         let stream = 2 * number + 1;
         // More than a window can be, which is an error of the stream alone (RFC 9113 section 6.9.1).
-        let too_much = frame(frames::WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes());
-        let sent = [frames::get(stream, "/hang"), too_much].concat();
+        let too_much = frames::window_update(stream, 0x7fff_ffff);
+        let sent = [frames::request(stream, b"GET", b"/hang"), too_much].concat();
         // It is cut somewhere on the way.
         client.try_write(&sent).await.unwrap_or_default();
     }
     let (came, _) = client.rest().await;
-    assert_eq!(frames::farewells(&came), [ENHANCE_YOUR_CALM]);
+    let came = frames::frames(&came);
+    let farewells: Vec<_> =
+        came.iter().filter(|frame| frame.kind == frames::GOAWAY).map(|frame| &frame.payload[4..8]).collect();
+    assert_eq!(farewells, [ENHANCE_YOUR_CALM.to_be_bytes()]);
     proxy.metric_is("ringway_inflight_requests", &[], 0.0).await;
     assert_eq!(proxy.connect_h2().await.ask(h2::get("http://a.test/")).await.body, b"ok");
 }
 
 #[tokio::test]
 async fn a_client_that_says_much_and_asks_nothing_is_cut() {
-    const PING: u8 = 6;
     let node = node().await;
     let proxy = Setup::of(&[&node]).limits("max-control-frames = 100").start();
     let mut client = proxy.connect().await;
-    client.write([frames::PREFACE, &frame(frames::SETTINGS, 0, 0, &[])].concat()).await;
+    client.write(frames::preface(&[])).await;
     for _ in 0..100 {
         // What is written once the connection is closed goes nowhere.
-        drop(client.try_write(&frame(PING, 0, 0, &[0; 8])).await);
+        drop(client.try_write(&frame(frames::PING, 0, 0, &[0; 8])).await);
     }
     client.rest().await;
     proxy.metric_is("ringway_limit_hits_total", &["limit=\"max-control-frames\""], 1.0).await;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+#[path = "../support/frames.rs"]
+mod frames;
 #[allow(dead_code, reason = "the data plane's own stories use all of it")]
 #[path = "../proxy/harness/mod.rs"]
 mod harness;

@@ -2,7 +2,6 @@
 
 pub(crate) mod client;
 pub(crate) mod echo;
-pub(crate) mod frames;
 pub(crate) mod imported;
 pub(crate) mod load;
 pub(crate) mod names;

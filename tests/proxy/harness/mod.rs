@@ -1,6 +1,5 @@
 //! What the stories are told with: a proxy, scripted nodes and clients that see every byte.
 
-pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod node;
 pub(crate) mod proxy;

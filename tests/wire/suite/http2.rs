@@ -1,20 +1,20 @@
 //! A client of HTTP/2 that sends the frames of its row, then asks once more over the same connection.
 
+use crate::frames;
+use crate::frames::DATA;
+use crate::frames::END_STREAM;
+use crate::frames::Frame;
+use crate::frames::GOAWAY;
+use crate::frames::HEADERS;
+use crate::frames::RST_STREAM;
+use crate::frames::SETTINGS;
 use crate::suite::client::End;
 use crate::suite::client::Wire;
-use crate::suite::frames;
-use crate::suite::frames::DATA;
-use crate::suite::frames::END_HEADERS;
-use crate::suite::frames::END_STREAM;
-use crate::suite::frames::Frame;
-use crate::suite::frames::GOAWAY;
-use crate::suite::frames::HEADERS;
-use crate::suite::frames::RST_STREAM;
-use crate::suite::frames::SETTINGS;
 use crate::suite::http1::Got;
 use crate::suite::message::Message;
 use crate::suite::node::AFTER;
 use crate::suite::node::body_for;
+use crate::suite::response_head::status_and_length;
 use crate::suite::row::Row;
 use crate::suite::row::Step;
 use std::net::SocketAddr;
@@ -22,7 +22,8 @@ use std::net::SocketAddr;
 /// Goes through a row; `release` is called when the client has its responses.
 pub(crate) fn ask(row: &Row, proxy: SocketAddr, release: impl FnOnce()) -> Option<Got> {
     let mut wire = Wire::connect(proxy);
-    wire.send(&frames::preface());
+    // With a header table of no size, so that no response refers to another one.
+    wire.send(&frames::preface(&[(frames::HEADER_TABLE_SIZE, 0)]));
     for step in &row.steps {
         match step {
             Step::Send(bytes) => wire.send(bytes),
@@ -36,13 +37,13 @@ pub(crate) fn ask(row: &Row, proxy: SocketAddr, release: impl FnOnce()) -> Optio
         }
     }
     wire.read_until(|bytes| is_over(bytes) || has_settings(bytes));
-    wire.send(&frames::settings_ack());
+    wire.send(&frames::frame(SETTINGS, frames::ACK, 0, &[]));
     if !row.right.answers.is_empty() {
         wire.read_until(|bytes| is_over(bytes) || has_ended(bytes, 1));
     }
     release();
     let silent = wire.end == End::Silent;
-    wire.send(&request(AFTER_STREAM, b"GET", AFTER.as_bytes()));
+    wire.send(&frames::request(AFTER_STREAM, b"GET", AFTER.as_bytes()));
     wire.read_until(|bytes| is_over(bytes) || has_ended(bytes, AFTER_STREAM));
     let after = response(&wire.bytes, AFTER_STREAM);
     let is_usable = after.is_some_and(|after| after.is_whole && after.body == body_for(AFTER).as_bytes());
@@ -53,13 +54,6 @@ pub(crate) fn ask(row: &Row, proxy: SocketAddr, release: impl FnOnce()) -> Optio
     };
     let answers = response(&wire.bytes, 1).into_iter().collect();
     Some(Got { answers, end, is_usable, rest: Vec::new(), bytes: wire.bytes })
-}
-
-/// A plain request without a body.
-pub(crate) fn request(stream: u32, method: &[u8], target: &[u8]) -> Vec<u8> {
-    let fields: [(&[u8], &[u8]); 4] =
-        [(b":method", method), (b":scheme", b"http"), (b":path", target), (b":authority", b"a")];
-    frames::headers(stream, END_STREAM | END_HEADERS, &fields)
 }
 
 /// A stream that no row uses.
@@ -89,7 +83,7 @@ fn response(bytes: &[u8], stream: u32) -> Option<Message> {
     let mut response: Option<Message> = None;
     let mut length = None;
     for frame in frames::frames(bytes).iter().filter(|frame| frame.stream == stream) {
-        let head = if frame.kind == HEADERS { frames::status_and_length(frame.payload) } else { (None, None) };
+        let head = if frame.kind == HEADERS { status_and_length(frame.payload) } else { (None, None) };
         let status = head.0.unwrap_or(0);
         match &mut response {
             Some(response) if frame.kind == DATA => response.body.extend_from_slice(frame.payload),

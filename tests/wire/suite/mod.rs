@@ -3,13 +3,13 @@
 
 pub(crate) mod client;
 pub(crate) mod finding;
-pub(crate) mod frames;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod judge;
 pub(crate) mod message;
 pub(crate) mod node;
 pub(crate) mod report;
+pub(crate) mod response_head;
 pub(crate) mod row;
 pub(crate) mod run;
 

@@ -1,14 +1,13 @@
 //! Requests in HTTP/2 that HTTP/1.1 has no words for, or too many: RFC 9113 section 8.
 
+use crate::frames;
+use crate::frames::END_HEADERS;
+use crate::frames::END_STREAM;
+use crate::frames::block;
+use crate::frames::frame;
+use crate::frames::headers;
+use crate::frames::request;
 use crate::suite::finding::Grade;
-use crate::suite::frames::END_HEADERS;
-use crate::suite::frames::END_STREAM;
-use crate::suite::frames::block;
-use crate::suite::frames::cancel;
-use crate::suite::frames::continuation;
-use crate::suite::frames::data;
-use crate::suite::frames::headers;
-use crate::suite::http2::request;
 use crate::suite::message::shown;
 use crate::suite::row::Row;
 use crate::suite::row::Step;
@@ -288,4 +287,18 @@ fn floods() -> Vec<Row> {
         row(class, "50 crumbs of a cookie", crumbs(50)).may_end(),
         row(class, "300 requests that are given up", resets).answers(&[], 0..=300).most(300),
     ]
+}
+
+fn data(stream: u32, flags: u8, bytes: &[u8]) -> Vec<u8> {
+    frame(frames::DATA, flags, stream, bytes)
+}
+
+/// More of a head.
+fn continuation(stream: u32, flags: u8, block: &[u8]) -> Vec<u8> {
+    frame(frames::CONTINUATION, flags, stream, block)
+}
+
+/// Gives a stream up, as one that is no longer wanted.
+fn cancel(stream: u32) -> Vec<u8> {
+    frame(frames::RST_STREAM, 0, stream, &[0, 0, 0, 8])
 }
