@@ -9,7 +9,6 @@ use crate::proxy::decision::Decision;
 use crate::proxy::error::ProxyError;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::framing;
-use crate::proxy::framing::Framing;
 use crate::proxy::headers;
 use crate::proxy::headers::Survey;
 use crate::proxy::inbound;
@@ -313,8 +312,10 @@ fn pass_on(
     let headers = response.headers_mut();
     let found = Survey::of(headers);
     let framing = framing::settle_response(headers, found, status);
+    // A node that says two things may mean the one that does not count.
+    let contradicts_itself = found.transfer_encoding && found.content_length;
     let logs_in = found.authenticate && headers::binds_connection(headers, &header::WWW_AUTHENTICATE);
-    if framing == Ok(Framing::Contradictory) || logs_in {
+    if contradicts_itself || logs_in {
         exchange.trusts_no_more();
     }
     let node = exchange.node_name().unwrap_or_default();

@@ -19,39 +19,29 @@ pub(crate) enum Unclear {
     Length,
 }
 
-/// How sure it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// The head says one thing.
-    Plain,
-    /// It said two things, of which RFC 9112 section 6.3 lets one count. Who sends that may mean the other, so that
-    /// nothing that follows on the connection can be trusted.
-    Contradictory,
-}
-
-/// Makes the head of a request say once how long its body is.
-pub(crate) fn settle_request(headers: &mut HeaderMap, found: Survey) -> Result<Framing, Unclear> {
+/// Makes the head of a request say once how long its body is. Chunks count rather than a length beside them (RFC 9112
+/// section 6.3).
+pub(crate) fn settle_request(headers: &mut HeaderMap, found: Survey) -> Result<(), Unclear> {
     if found.transfer_encoding && !is_chunked(headers) {
         return Err(Unclear::Coding);
     }
     if !found.content_length {
-        return Ok(Framing::Plain);
+        return Ok(());
     }
     if found.transfer_encoding {
         headers.remove(header::CONTENT_LENGTH);
-        return Ok(Framing::Contradictory);
+        return Ok(());
     }
-    settle_length(headers)?;
-    Ok(Framing::Plain)
+    settle_length(headers)
 }
 
 /// The same for that of a response; one with 204 has no length (RFC 9110 section 8.6).
-pub(crate) fn settle_response(headers: &mut HeaderMap, found: Survey, status: StatusCode) -> Result<Framing, Unclear> {
-    let framing = settle_request(headers, found)?;
+pub(crate) fn settle_response(headers: &mut HeaderMap, found: Survey, status: StatusCode) -> Result<(), Unclear> {
+    settle_request(headers, found)?;
     if status == StatusCode::NO_CONTENT || status.is_informational() {
         headers.remove(header::CONTENT_LENGTH);
     }
-    Ok(framing)
+    Ok(())
 }
 
 /// Whether the only transfer coding is one `chunked`.
@@ -110,7 +100,7 @@ mod tests {
         headers
     }
 
-    fn settled(headers: &mut HeaderMap) -> Result<Framing, Unclear> {
+    fn settled(headers: &mut HeaderMap) -> Result<(), Unclear> {
         let found = Survey::of(headers);
         settle_request(headers, found)
     }
@@ -118,8 +108,8 @@ mod tests {
     #[test]
     fn one_chunked_is_the_only_transfer_coding() {
         for (codings, expected) in [
-            (&["Chunked"][..], Ok(Framing::Plain)),
-            (&["\tchunked "], Ok(Framing::Plain)),
+            (&["Chunked"][..], Ok(())),
+            (&["\tchunked "], Ok(())),
             (&["gzip, chunked"], Err(Unclear::Coding)),
             (&["chunked, chunked"], Err(Unclear::Coding)),
             (&["chunked", "chunked"], Err(Unclear::Coding)),
@@ -142,7 +132,7 @@ mod tests {
             (&["18446744073709551615"], "18446744073709551615"),
         ] {
             let mut headers = map(&header::CONTENT_LENGTH, values);
-            assert_eq!(settled(&mut headers), Ok(Framing::Plain), "{values:?}");
+            assert_eq!(settled(&mut headers), Ok(()), "{values:?}");
             assert_eq!(headers.get_all(header::CONTENT_LENGTH).iter().collect::<Vec<_>>(), [expected], "{values:?}");
         }
     }
@@ -173,7 +163,7 @@ mod tests {
     fn chunks_count_and_a_length_beside_them_goes() {
         let mut headers = map(&header::TRANSFER_ENCODING, &["chunked"]);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("zz"));
-        assert_eq!(settled(&mut headers), Ok(Framing::Contradictory));
+        assert_eq!(settled(&mut headers), Ok(()));
         assert!(!headers.contains_key(header::CONTENT_LENGTH), "{headers:?}");
     }
 
@@ -184,7 +174,7 @@ mod tests {
             let found = Survey::of(&headers);
             let settled = settle_response(&mut headers, found, StatusCode::from_u16(status).unwrap());
             let length = headers.get(header::CONTENT_LENGTH).map(|length| length.to_str().unwrap());
-            assert_eq!((settled, length), (Ok(Framing::Plain), expected), "{status}");
+            assert_eq!((settled, length), (Ok(()), expected), "{status}");
         }
     }
 }
