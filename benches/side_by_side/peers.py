@@ -7,6 +7,7 @@ node, and Via both ways, which RFC 9110 section 7.6.3 demands of a proxy.
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,8 @@ class Task:
     http2: bool = False
     # Whether a node that fails is asked again at once, as far as that is not how a peer does it anyway.
     forgiving: bool = False
+    # Whether clients are served in TLS too; Ringway, HAProxy and nginx can be told.
+    tls: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,17 @@ class Place:
     folder: Path
     http1: str
     http2: str
+    tls: str
     admin: str
 
     @property
     def socket(self) -> Path:
         return self.folder / "admin.sock"
+
+    @property
+    def certificate(self) -> Path:
+        """For TLS, with its private key in one file."""
+        return self.folder / "localhost.pem"
 
 
 @dataclass(frozen=True)
@@ -93,16 +102,27 @@ class Running:
 
 def start(stage: Stage, peer: Peer, task: Task, cpus: str, wrapper: tuple[str, ...] = ()) -> Running:
     """Starts a peer, below `wrapper` when there is one, and waits until it answers."""
-    http1_port, http2_port, admin_port = free_ports(3)
-    place = Place(
-        stage.subfolder(peer.name), f"{LOOPBACK}:{http1_port}", f"{LOOPBACK}:{http2_port}", f"{LOOPBACK}:{admin_port}"
-    )
+    place = Place(stage.subfolder(peer.name), *(f"{LOOPBACK}:{port}" for port in free_ports(4)))
+    if task.tls:
+        _certify(place.certificate)
     process = stage.start(peer.name, [*wrapper, *peer.command(peer.program, task, place)], cpus)
     is_relay_to_http2 = task.http2 and peer.name == RELAY
     ready = http1.accepts_before_its_end if is_relay_to_http2 else http1.answers_before_its_end
     if not ready(process, place.http1, http1.START_SECONDS * (10 if wrapper else 1)):
         raise BenchError(process.last_words())
     return Running(peer, process, place, place.http2 if task.http2 and peer.http2_apart else place.http1)
+
+
+def _certify(file: Path) -> None:
+    """Writes a certificate that signs itself, and its key."""
+    of = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost"]
+    command = ["openssl", "req", "-x509", *of, "-keyout", str(file), "-out", f"{file}.part"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchError(f"openssl makes no certificate: {done.stderr.strip()}")
+    # Ringway and nginx look for a certificate among keys too, HAProxy wants them together.
+    with file.open("a") as together:
+        together.write(Path(f"{file}.part").read_text())
 
 
 def relay_command(program: Path, task: Task, place: Place) -> list[str]:
@@ -126,6 +146,10 @@ def write_nginx_config(task: Task, place: Place) -> Path:
 def _nginx_config(task: Task, place: Place) -> str:
     fails = " max_fails=0" if task.forgiving else ""
     servers = "\n".join(f"    server {node}{fails};" for node in task.nodes)
+    tls = f"""\
+    listen {place.tls} ssl backlog=4096;
+    ssl_certificate {place.certificate};
+    ssl_certificate_key {place.certificate};""" if task.tls else ""
     return f"""\
 master_process {"off" if task.one_process else "on"};
 {nginx_head(place.folder, task.workers)}
@@ -141,6 +165,7 @@ master_process {"off" if task.one_process else "on"};
   server {{
     listen {place.http1} backlog=4096;
     listen {place.http2} http2 backlog=4096;
+{tls}
     location / {{
       proxy_pass http://nodes;
       proxy_http_version 1.1;
@@ -163,6 +188,7 @@ master_process {"off" if task.one_process else "on"};
 
 def haproxy_command(program: Path, task: Task, place: Place) -> list[str]:
     servers = "\n".join(f"  server n{index} {node} weight {HAPROXY_WEIGHT}" for index, node in enumerate(task.nodes))
+    tls = f"  bind {place.tls} ssl crt {place.certificate} backlog 4096" if task.tls else ""
     # Each client takes two open files, and HAProxy keeps some for itself.
     clients = min(CLIENTS_MAX, (open_files_max() - 1_000) // 2)
     config = place.folder / "haproxy.cfg"
@@ -183,6 +209,7 @@ defaults
 frontend clients
   bind {place.http1} backlog 4096
   bind {place.http2} proto h2 backlog 4096
+{tls}
   http-request set-header X-Forwarded-Proto http
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
   http-request add-header Via "1.1 haproxy"
@@ -264,9 +291,15 @@ def pingora_command(program: Path, task: Task, place: Place) -> list[str]:
 def ringway_command(program: Path, task: Task, place: Place) -> list[str]:
     nodes = "\n".join(f'  {{ name = "n{index}", address = "{node}" }},' for index, node in enumerate(task.nodes))
     config = place.folder / "ringway.toml"
+    listen, tls = [f'"{place.http1}"'], ""
+    if task.tls:
+        listen.append(f'{{ address = "{place.tls}", tls = true }}')
+        tls = f'[tls]\ncertificate = [{{ certificate = "{place.certificate}", key = "{place.certificate}" }}]\n'
     config.write_text(f"""\
-listen = ["{place.http1}"]
+listen = [{", ".join(listen)}]
 workers = {task.workers}
+
+{tls}
 
 [limits]
 max-connections = {CLIENTS_MAX}

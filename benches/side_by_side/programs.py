@@ -33,6 +33,7 @@ PACKAGES = {
     "h2load": "nghttp2-client",
     "haproxy": "haproxy",
     "nginx": "nginx-light",
+    "openssl": "openssl",
     "slowhttptest": "slowhttptest",
     "taskset": "util-linux",
     "valgrind": "valgrind",

@@ -53,6 +53,8 @@ class Attack:
     ramp_seconds: float = 0.0
     # What the program attacked is started below.
     wrapper: tuple[str, ...] = ()
+    # Whether it aims at where clients speak TLS. Honest ones go on without it.
+    at_tls: bool = False
 
 
 # Streams that a peer is asked for at once.
@@ -182,7 +184,7 @@ ATTACKS = (
     Attack("slow-read", "responses that are read by a few bytes a second", _slow("-X", "-w", "10", "-y", "20"), 1_000),
     Attack("crowd", "clients of which one in eleven asks once a second", _crowd, _CROWD, 1.0, ramp_seconds=10.0),
     Attack("few-files", "more clients than a program may open files, 256", _crowd, 400, 1.0, wrapper=_FEW_FILES),
-    Attack("half-hello", "TLS handshakes that stop in the first message", _half_hello, 1_000, 1.0),
+    Attack("half-hello", "TLS handshakes that stop in the first message", _half_hello, 1_000, 1.0, at_tls=True),
 )
 
 

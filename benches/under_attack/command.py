@@ -11,6 +11,7 @@ import time
 import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from side_by_side import backends
@@ -139,8 +140,8 @@ def _run(arguments: argparse.Namespace) -> list[str]:
 
 
 def _measure(bench: Bench, peer: Peer, attack: Attack, seconds: int) -> Finding:
-    http2 = attack.name.startswith("h2-")
-    with bench.running_below(attack.wrapper, peer, bench.task()) as running:
+    task = replace(bench.task(), tls=attack.at_tls)
+    with bench.running_below(attack.wrapper, peer, task) as running:
         host, _, port = running.address.rpartition(":")
         probe(host, int(port), 1)
         (unrelated,) = machine.free_ports(1)
@@ -148,7 +149,7 @@ def _measure(bench: Bench, peer: Peer, attack: Attack, seconds: int) -> Finding:
         sink = bench.stage.start("sink", _attacker("sink", str(unrelated)), bench.cpus.peer)
         control, _ = _attacked(bench, attack, ("127.0.0.1", unrelated), (host, int(port)), seconds)
         bench.stage.stop(sink)
-        target = running.place.http2 if http2 and peer.http2_apart else running.address
+        target = _target(running, attack)
         before, cpu = running.process.memory_kib(), running.process.cpu()
         watch = _Watch(running, asks_operator=peer.name == "ringway")
         target_host, _, target_port = target.rpartition(":")
@@ -160,6 +161,14 @@ def _measure(bench: Bench, peer: Peer, attack: Attack, seconds: int) -> Finding:
     grown, left = max(0, watch.peak_kib - before), max(0, left - before)
     operator = (watch.answered, watch.asked)
     return Finding(attack.name, peer.name, control, under, sent, grown, left, cpu_percent, operator)
+
+
+def _target(running: Running, attack: Attack) -> str:
+    """The address that an attack aims at."""
+    if attack.at_tls:
+        return running.place.tls
+    is_apart = attack.name.startswith("h2-") and running.peer.http2_apart
+    return running.place.http2 if is_apart else running.address
 
 
 def _attacked(
