@@ -178,6 +178,7 @@ ATTACKS = (
     Attack("h2-settings", "SETTINGS without end", _repeated(frames.settings((frames.INITIAL_WINDOW_SIZE, 65_535))), 10),
     Attack("h2-ping", "PING without end", _repeated(frames.frame(frames.PING, 0, 0, bytes(8))), 10),
     Attack("h2-empty-data", "DATA without bytes, without end", _repeated(frames.frame(frames.DATA, 0, 1)), 10),
+    Attack("h2-window-update", "WINDOW_UPDATE by a byte, without end", _repeated(frames.window_update(0, 1)), 10),
     Attack("silence", "connections that say nothing", _silence, 1_000, 1.0),
     Attack("slow-head", "heads that go on by a field a second", _slow("-H"), 1_000),
     Attack("slow-body", "bodies that go on by some bytes a second", _slow("-B"), 1_000),

@@ -1,4 +1,5 @@
-//! Counts what a client of HTTP/2 sends without asking for anything, which hyper answers for as long as it comes.
+//! Follows the frames that a client of HTTP/2 sends: how many come at a time and how many of them ask for nothing,
+//! because hyper goes on for as long as they come, and whether one is under way that may never be whole.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,24 +12,47 @@ pub(crate) struct FrameMeter {
     head: [u8; HEAD_BYTES],
     /// How much of it has come.
     head_length: usize,
-    count: u32,
-    max: u32,
-    /// Since when frames are counted.
-    since: Option<Instant>,
+    is_data: bool,
+    /// Whether the head of a request goes on in the next frame (RFC 9113 section 4.3).
+    goes_on: bool,
+    allowance: Allowance,
+    /// How much work may still be handed on in this turn, in frames.
+    turn: u32,
 }
 
-/// How long frames are counted together.
-const WINDOW: Duration = Duration::from_secs(10);
+/// What was seen in the bytes that came next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// How many of them are handed on in this turn. The others have to be shown again in another one.
+    pub(crate) taken: usize,
+    /// Whether the head of a request, or another frame, came to its end among those.
+    pub(crate) has_ended: bool,
+}
+
+/// A client has sent too much for nothing.
+#[derive(Debug)]
+pub(crate) struct Flood;
+
+/// Frames that are handed on before others of the worker have their turn: more than requests and bodies come in at a
+/// time. A frame that only opens a window takes hyper a fifth of a microsecond.
+const TURN: u32 = 256;
+
+/// As how many of them one for nothing counts: it takes hyper up to two microseconds, and their answers a write.
+const FOR_NOTHING: u32 = 16;
 
 const HEAD_BYTES: usize = 9;
 
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
+const SETTINGS: u8 = 0x4;
+const PING: u8 = 0x6;
 const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
 
 const END_STREAM: u8 = 0x1;
+const ACK: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 
 /// A frame of padding alone is no longer.
@@ -37,44 +61,85 @@ const PADDING_BYTES_MAX: usize = 256;
 impl FrameMeter {
     /// One for a connection that begins with so many other bytes, and may send `max` such frames in ten seconds.
     pub(crate) fn new(before: usize, max: u32) -> FrameMeter {
-        FrameMeter { left: before, head: [0; HEAD_BYTES], head_length: 0, count: 0, max, since: None }
+        FrameMeter {
+            left: before,
+            head: [0; HEAD_BYTES],
+            head_length: 0,
+            is_data: false,
+            goes_on: false,
+            allowance: Allowance::new(max),
+            turn: TURN,
+        }
     }
 
-    /// Looks at the bytes that came next, and says whether they are still bearable.
-    pub(crate) fn allows(&mut self, mut bytes: &[u8]) -> bool {
-        while !bytes.is_empty() {
-            let skipped = self.left.min(bytes.len());
-            self.left -= skipped;
-            bytes = &bytes[skipped..];
-            let taken = (HEAD_BYTES - self.head_length).min(bytes.len());
-            self.head[self.head_length..][..taken].copy_from_slice(&bytes[..taken]);
-            self.head_length += taken;
-            bytes = &bytes[taken..];
-            if self.head_length == HEAD_BYTES && !self.begin_frame() {
-                return false;
-            }
+    /// Looks at the bytes that came next, until the turn is over.
+    ///
+    /// # Errors
+    /// When more of them ask for nothing than is bearable.
+    pub(crate) fn look(&mut self, bytes: &[u8]) -> Result<Look, Flood> {
+        let mut look = Look { taken: 0, has_ended: false };
+        while look.taken < bytes.len() && self.has_turn() {
+            let rest = &bytes[look.taken..];
+            look.taken += if self.left > 0 { self.skip(rest) } else { self.head(rest)? };
+            look.has_ended |= self.left == 0 && self.head_length == 0 && !self.goes_on;
         }
-        true
+        Ok(look)
+    }
+
+    /// Whether more may be handed on before others have their turn.
+    pub(crate) fn has_turn(&self) -> bool {
+        self.turn > 0
+    }
+
+    /// Others have had their turn, or nothing more has come.
+    pub(crate) fn begin_turn(&mut self) {
+        self.turn = TURN;
+    }
+
+    /// Whether the head of a request has begun and is not whole, or another frame than one of a body, which has limits
+    /// of its own.
+    pub(crate) fn is_within_head(&self) -> bool {
+        self.goes_on || self.head_length > 0 || (self.left > 0 && !self.is_data)
+    }
+
+    /// So many bytes were written to the client.
+    pub(crate) fn wrote(&mut self, length: usize) {
+        self.allowance.wrote(length);
+    }
+
+    fn skip(&mut self, bytes: &[u8]) -> usize {
+        let skipped = self.left.min(bytes.len());
+        self.left -= skipped;
+        skipped
+    }
+
+    /// Takes the head of a frame, or a part of it.
+    fn head(&mut self, bytes: &[u8]) -> Result<usize, Flood> {
+        let taken = (HEAD_BYTES - self.head_length).min(bytes.len());
+        self.head[self.head_length..][..taken].copy_from_slice(&bytes[..taken]);
+        self.head_length += taken;
+        if self.head_length == HEAD_BYTES {
+            self.begin_frame()?;
+        }
+        Ok(taken)
     }
 
     /// The head of a frame is complete.
-    fn begin_frame(&mut self) -> bool {
+    fn begin_frame(&mut self) -> Result<(), Flood> {
         let [high, middle, low, kind, flags, ..] = self.head;
         let length = u32::from_be_bytes([0, high, middle, low]) as usize;
         self.left = length;
         self.head_length = 0;
-        !asks_nothing(kind, flags, length) || self.count()
-    }
-
-    fn count(&mut self) -> bool {
-        if self.count == self.max && self.since.is_some_and(|since| since.elapsed() >= WINDOW) {
-            self.count = 0;
+        self.is_data = kind == DATA;
+        self.turn = self.turn.saturating_sub(1);
+        if matches!(kind, HEADERS | CONTINUATION) {
+            self.goes_on = flags & END_HEADERS == 0;
         }
-        if self.count == 0 {
-            self.since = Some(Instant::now());
+        if !asks_nothing(kind, flags, length) {
+            return Ok(());
         }
-        self.count += 1;
-        self.count <= self.max
+        self.turn = self.turn.saturating_sub(FOR_NOTHING - 1);
+        self.allowance.spend(answer_bytes(kind, flags))
     }
 }
 
@@ -91,27 +156,87 @@ fn asks_nothing(kind: u8, flags: u8, length: usize) -> bool {
     }
 }
 
+/// How long the answer is that a frame is owed (RFC 9113 sections 6.5.3 and 6.7).
+fn answer_bytes(kind: u8, flags: u8) -> usize {
+    match kind {
+        SETTINGS if flags & ACK == 0 => HEAD_BYTES,
+        PING if flags & ACK == 0 => HEAD_BYTES + 8,
+        _ => 0,
+    }
+}
+
+/// How many frames for nothing are bearable: so many within [`WINDOW`] on average, those of [`AT_ONCE`] at once, so
+/// that a client that comes again whenever it is cut gains little; and one more for each write to the client of other
+/// things than answers to these. Clients of gRPC measure their line with a PING whenever they have received something.
+#[derive(Debug)]
+struct Allowance {
+    /// How long each frame counts.
+    each: Duration,
+    /// Until when those that came count together.
+    until: Option<Instant>,
+    /// Bytes of answers that are not written yet.
+    owed: usize,
+}
+
+const WINDOW: Duration = Duration::from_secs(10);
+
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+impl Allowance {
+    fn new(max: u32) -> Allowance {
+        Allowance { each: WINDOW / max, until: None, owed: 0 }
+    }
+
+    /// Takes one frame that is owed an answer of so many bytes.
+    fn spend(&mut self, answer: usize) -> Result<(), Flood> {
+        let now = Instant::now();
+        let until = self.until.map_or(now, |until| until.max(now)) + self.each;
+        self.until = Some(until);
+        self.owed += answer;
+        if until - now <= AT_ONCE { Ok(()) } else { Err(Flood) }
+    }
+
+    fn wrote(&mut self, length: usize) {
+        if length > self.owed {
+            self.until = self.until.and_then(|until| until.checked_sub(self.each));
+        }
+        self.owed = self.owed.saturating_sub(length);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SETTINGS: u8 = 0x4;
-    const PING: u8 = 0x6;
 
     fn frame(kind: u8, flags: u8, length: u8) -> Vec<u8> {
         [&[0, 0, length, kind, flags, 0, 0, 0, 1][..], &vec![PING; usize::from(length)]].concat()
     }
 
+    /// Shows a meter all of these, in as many turns as that takes, of which it gives the number.
+    fn show(meter: &mut FrameMeter, mut bytes: &[u8]) -> Result<usize, Flood> {
+        for turn in 1.. {
+            let look = meter.look(bytes)?;
+            bytes = &bytes[look.taken..];
+            if bytes.is_empty() {
+                return Ok(turn);
+            }
+            assert!(!meter.has_turn() && look.taken > 0, "{look:?}");
+            meter.begin_turn();
+        }
+        unreachable!("turns have no end")
+    }
+
     /// How many of the same frame are bearable, in pieces of `size` bytes.
     fn bearable(bytes: &[u8], size: usize, max: u32) -> usize {
         let mut meter = FrameMeter::new(0, max);
-        (0..100).take_while(|_| bytes.chunks(size).all(|piece| meter.allows(piece))).count()
+        (0..100).take_while(|_| bytes.chunks(size).all(|piece| show(&mut meter, piece).is_ok())).count()
     }
 
     #[tokio::test(start_paused = true)]
     async fn frames_that_ask_nothing_are_counted_and_others_are_not() {
         for (kind, flags, length, expected) in [
             (SETTINGS, 0, 6, 5),
+            (SETTINGS, ACK, 0, 5),
             (PING, 0, 8, 5),
             (0x2, 0, 5, 5),
             (0xfa, 0, 0, 5),
@@ -126,25 +251,82 @@ mod tests {
         ] {
             let bytes = frame(kind, flags, length);
             for size in [1, 7, bytes.len()] {
-                assert_eq!(bearable(&bytes, size, 5), expected, "kind {kind}, flags {flags}, {length} B by {size}");
+                assert_eq!(bearable(&bytes, size, 25), expected, "kind {kind}, flags {flags}, {length} B by {size}");
             }
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_before_the_first_frame_is_none() {
-        let mut meter = FrameMeter::new(24, 1);
-        assert!(meter.allows(&[PING; 24]));
-        assert!(meter.allows(&frame(PING, 0, 8)));
-        assert!(!meter.allows(&frame(PING, 0, 8)));
+        let mut meter = FrameMeter::new(24, 5);
+        assert!(show(&mut meter, &[PING; 23]).is_ok());
+        assert!(meter.is_within_head());
+        assert!(show(&mut meter, &[PING; 1]).is_ok());
+        assert!(!meter.is_within_head());
+        assert!(show(&mut meter, &frame(PING, 0, 8)).is_ok());
+        assert!(show(&mut meter, &frame(PING, 0, 8)).is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_pings_now_and_then_may_do_so_for_ever() {
         let mut meter = FrameMeter::new(0, 5);
         for turn in 0..100 {
-            assert!(meter.allows(&frame(PING, 0, 8)), "ping {turn}");
+            assert!(show(&mut meter, &frame(PING, 0, 8)).is_ok(), "ping {turn}");
             tokio::time::advance(WINDOW / 5).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_sent_something_may_ping_each_time() {
+        let answer = answer_bytes(PING, 0);
+        for (others, is_bearable) in [(0, false), (1, true), (50, true)] {
+            let mut meter = FrameMeter::new(0, 5);
+            let pings = (0..100).take_while(|_| {
+                let is_bearable = show(&mut meter, &frame(PING, 0, 8)).is_ok();
+                meter.wrote(answer + others);
+                is_bearable
+            });
+            assert_eq!(pings.count() == 100, is_bearable, "{others} other bytes are sent each time");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn floods_are_handed_on_by_turns_and_requests_all_at_once() {
+        for (kind, length, count, turns) in [
+            (PING, 8, 100, 7),
+            (SETTINGS, 0, 100, 7),
+            (DATA, 0, 100, 7),
+            (WINDOW_UPDATE, 4, 1_000, 4),
+            (HEADERS, 30, 100, 1),
+        ] {
+            let bytes = frame(kind, 0, length).repeat(count);
+            let mut meter = FrameMeter::new(0, 1_000);
+            assert_eq!(show(&mut meter, &bytes).ok(), Some(turns), "kind {kind}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_is_under_way_from_its_first_byte_to_the_last_of_its_frames() {
+        let fragments =
+            [frame(HEADERS, 0, 20), frame(CONTINUATION, 0, 0), frame(CONTINUATION, END_HEADERS, 5)].concat();
+        for bytes in [fragments, frame(HEADERS, END_HEADERS, 20), frame(PING, 0, 8), frame(SETTINGS, 0, 0)] {
+            let mut meter = FrameMeter::new(0, 100);
+            let (last, others) = bytes.split_last().unwrap();
+            for (at, byte) in others.iter().enumerate() {
+                let look = meter.look(&[*byte]).unwrap();
+                assert!(!look.has_ended && meter.is_within_head(), "byte {at} of {bytes:?}");
+            }
+            assert!(meter.look(&[*last]).unwrap().has_ended && !meter.is_within_head(), "{bytes:?}");
+            // Another one that begins with the same bytes is not the one before.
+            let begun = [&bytes[..], &bytes[..1]].concat();
+            assert!(meter.look(&begun).unwrap().has_ended && meter.is_within_head(), "{bytes:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_no_head() {
+        let mut meter = FrameMeter::new(0, 100);
+        meter.look(&frame(DATA, 0, 20)[..15]).unwrap();
+        assert!(!meter.is_within_head());
     }
 }

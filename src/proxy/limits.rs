@@ -35,7 +35,8 @@ pub struct Limits {
     pub max_trailer_bytes: usize,
     /// `max-streams` 100: concurrent streams per HTTP/2 connection.
     pub max_streams: u32,
-    /// `max-control-frames` 1000: frames of one HTTP/2 connection in 10 s that move no request forward.
+    /// `max-control-frames` 1000: frames of one HTTP/2 connection in 10 s that move no request forward, a fifth of them
+    /// at once; one more for each write to it of other things than answers to them.
     pub max_control_frames: u32,
     /// `max-resets` 200: streams of an HTTP/2 connection that are reset within 30 seconds.
     pub max_resets: u32,
@@ -45,7 +46,7 @@ pub struct Limits {
     pub stream_window: u32,
     /// `connection-window` 1MiB: the same on all streams of a connection.
     pub connection_window: u32,
-    /// `head-timeout` 10s: first byte of a head to its last.
+    /// `head-timeout` 10s: first byte of a head, or of a frame of HTTP/2 but those of bodies, to its last.
     pub head_timeout: Duration,
     /// `idle-timeout` 75s: a client connection between requests.
     pub idle_timeout: Duration,

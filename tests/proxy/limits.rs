@@ -1,5 +1,7 @@
 //! What one client may take, and how the clients are spread over the workers.
 
+use crate::frames;
+use crate::frames::frame;
 use crate::harness::eventually;
 use crate::harness::h2;
 use crate::harness::node::Node;
@@ -142,6 +144,60 @@ async fn a_head_that_was_begun_behind_another_request_has_no_more_time() {
     client.write(get("/", "") + "GET /second HTTP/1.1\r\nHos").await;
     assert_eq!(client.response(true).await.status(), 200);
     client.closed().await;
+}
+
+#[tokio::test]
+async fn a_head_of_http2_that_never_ends_is_cut_whatever_else_is_open() {
+    let node = Node::script("a", |mut wire| async move {
+        wire.head().await;
+        wire.rest().await;
+    })
+    .await;
+    let limits = "head-timeout = \"50ms\"\nidle-timeout = \"1h\"";
+    let proxy = Setup::of(&[&node]).limits(limits).start();
+    let request = frames::request(3, b"GET", b"/");
+    let unended = frames::headers(3, frames::END_STREAM, &[(b":method", b"GET")]);
+    let continued = [&unended[..], &frame(frames::CONTINUATION, 0, 3, &[])].concat();
+    let ping = frame(frames::PING, 0, 0, &[0; 8]);
+    let begun: [(&str, &[u8]); 5] = [
+        ("half the head of a frame", &request[..5]),
+        ("half a frame", &request[..request.len() / 2]),
+        ("a head without its end", &unended),
+        ("a head that goes on and has no end", &continued),
+        ("half a PING", &ping[..12]),
+    ];
+    let mut clients = Vec::new();
+    for (what, bytes) in begun {
+        for open in [Vec::new(), frames::request(1, b"GET", b"/hang")] {
+            let mut client = proxy.connect().await;
+            client.write([&frames::preface(&[])[..], &open, bytes].concat()).await;
+            clients.push((what, client));
+        }
+    }
+    let cut = clients.len() as f64;
+    for (what, mut client) in clients {
+        within(what, client.rest()).await;
+    }
+    proxy.metric_is("ringway_limit_hits_total", &["limit=\"head-timeout\""], cut).await;
+    proxy.metric_is("ringway_inflight_requests", &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn a_frame_of_a_body_in_http2_may_take_longer_than_a_head() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).limits("idle-timeout = \"1ms\"\nhead-timeout = \"1ms\"").start();
+    let mut client = proxy.connect().await;
+    let post: [(&[u8], &[u8]); 4] =
+        [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"a")];
+    let body = frame(frames::DATA, frames::END_STREAM, 1, b"hello");
+    let head = [frames::preface(&[]), frames::headers(1, frames::END_HEADERS, &post)].concat();
+    client.write([&head, &body[..11]].concat()).await;
+    eventually("the request is at the node", || node.accepted() == 1).await;
+    // The sweep that lets this one go has seen the other one too.
+    proxy.connect().await.closed().await;
+    client.write(&body[11..]).await;
+    eventually("the whole body is at the node", || node.requests().len() == 1).await;
+    proxy.metric_is("ringway_limit_hits_total", &["limit=\"head-timeout\""], 0.0).await;
 }
 
 #[tokio::test]

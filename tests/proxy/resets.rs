@@ -116,3 +116,30 @@ async fn a_client_that_says_much_and_asks_nothing_is_cut() {
     proxy.metric_is("ringway_limit_hits_total", &["limit=\"max-control-frames\""], 1.0).await;
     assert_eq!(proxy.connect_h2().await.ask(h2::get("http://a.test/")).await.body, b"ok");
 }
+
+#[tokio::test]
+async fn frames_for_nothing_wait_for_other_clients_and_none_is_lost() {
+    let node = node().await;
+    let proxy = Setup::of(&[&node]).limits("max-control-frames = 1000").start();
+    let mut client = proxy.connect().await;
+    // More than one turn's, in one piece, with a request in their midst and one behind.
+    let pings = frame(frames::PING, 0, 0, &[7; 8]).repeat(95);
+    let sent = [
+        frames::preface(&[]),
+        pings.clone(),
+        frames::request(1, b"GET", b"/"),
+        pings,
+        frames::request(3, b"GET", b"/"),
+    ];
+    client.write(sent.concat()).await;
+    let mut came = Vec::new();
+    let is_answered = |came: &[u8], stream: u32| {
+        frames::frames(came).iter().any(|frame| frame.stream == stream && frame.flags & frames::END_STREAM != 0)
+    };
+    while !(is_answered(&came, 1) && is_answered(&came, 3)) {
+        came.extend(client.piece().await.unwrap());
+    }
+    let pongs =
+        frames::frames(&came).iter().filter(|frame| frame.kind == frames::PING && frame.flags == frames::ACK).count();
+    assert_eq!(pongs, 190);
+}

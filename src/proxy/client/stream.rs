@@ -1,0 +1,345 @@
+//! The bytes of a client's connection on their way to hyper and back: which protocol they are in, and what may pass.
+
+use crate::proxy::client::ClientState;
+use crate::proxy::client::Order;
+use crate::proxy::frame_meter::FrameMeter;
+use crate::proxy::gather;
+use crate::proxy::inspector::Inspector;
+use crate::proxy::limits::Limits;
+use crate::proxy::transport::BeforeEnd;
+use crate::proxy::transport::Transport;
+use bytes::Buf;
+use bytes::Bytes;
+use bytes::BytesMut;
+use socket2::SockRef;
+use std::future::Future;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
+use tokio::io::ReadBuf;
+
+/// The client's stream with the bytes read while finding out the protocol.
+pub(crate) struct ClientStream {
+    stream: Transport,
+    /// What was read and found in order, but not taken yet.
+    read_ahead: Bytes,
+    /// What follows a request that asks for another protocol, until it is clear which one that is in.
+    held: BytesMut,
+    /// Absent where HTTP/2 is spoken, of which the frames are counted.
+    inspector: Option<Inspector>,
+    meter: FrameMeter,
+    state: Rc<ClientState>,
+}
+
+/// RFC 9113 section 3.4: what a client with prior knowledge of HTTP/2 sends first.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+impl ClientStream {
+    /// A stream on which nothing was read yet.
+    pub(crate) fn new(stream: Transport, state: &Rc<ClientState>, limits: &Limits) -> ClientStream {
+        let inspector = Some(Inspector::new(limits.max_chunk_extension_bytes));
+        let meter = FrameMeter::new(HTTP2_PREFACE.len(), limits.max_control_frames);
+        let (read_ahead, held, state) = (Bytes::new(), BytesMut::new(), Rc::clone(state));
+        ClientStream { stream, read_ahead, held, inspector, meter, state }
+    }
+
+    /// The stream, and what was read from it ahead, once no HTTP is spoken any more.
+    pub(crate) fn into_parts(self) -> (Transport, Bytes) {
+        if self.held.is_empty() {
+            return (self.stream, self.read_ahead);
+        }
+        (self.stream, [self.read_ahead, self.held.freeze()].concat().into())
+    }
+
+    /// Gives bytes back that were read but not used; nothing else is waiting to be read again.
+    pub(crate) fn unread(&mut self, unused: Bytes) {
+        if !unused.is_empty() {
+            // They are of a head that was begun behind the last request.
+            self.state.bytes_came();
+        }
+        // Even an empty piece would keep the buffer that it is a piece of.
+        self.read_ahead = if unused.is_empty() { Bytes::new() } else { unused };
+    }
+
+    /// Ends this side only.
+    pub(crate) async fn end(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+
+    /// Fails for a client that is to go at once although it has yet to take something: the system throws that away too,
+    /// rather than keep it for minutes, once the socket is closed.
+    fn check_order(&self) -> io::Result<()> {
+        if self.state.order.get() < Order::Abort {
+            return Ok(());
+        }
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Waits until there is something to read, be it the end.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        if self.read_ahead.is_empty() { self.stream.readable().await } else { Ok(()) }
+    }
+
+    /// Reads until it is clear whether the client speaks HTTP/2, of which TLS leaves no doubt once something comes.
+    pub(crate) async fn speaks_http2(&mut self) -> io::Result<bool> {
+        let mut read_ahead = BytesMut::new();
+        let is_http2 = loop {
+            let is_over = poll_fn(|cx| self.poll_append(&mut read_ahead, cx)).await?;
+            self.state.bytes_came();
+            if let Some(agreed) = self.stream.is_http2() {
+                break agreed;
+            }
+            if read_ahead.starts_with(HTTP2_PREFACE) {
+                break true;
+            }
+            if is_over || !HTTP2_PREFACE.starts_with(&read_ahead) {
+                break false;
+            }
+        };
+        self.state.is_known.set(true);
+        self.state.is_http2.set(is_http2);
+        if let Some(inspector) = self.inspector.as_mut().filter(|_| !is_http2) {
+            let taken = inspector.inspect(&mut read_ahead);
+            self.held = read_ahead.split_off(taken);
+        }
+        self.read_ahead = read_ahead.freeze();
+        if is_http2 {
+            self.inspector = None;
+            self.state.has_begun.set(false);
+            self.state.head_since.set(None);
+        }
+        Ok(is_http2)
+    }
+
+    /// Reads once, as much as most request heads are long; ready with whether the client has ended its stream. Until
+    /// something comes, no memory is held for it.
+    fn poll_append(&mut self, read_ahead: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut piece = [0; 2048];
+        let mut buffer = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        read_ahead.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().is_empty()))
+    }
+
+    /// Looks at what was read into `buf` behind `begin`, and takes back what may be in another protocol.
+    fn inspect(&mut self, buf: &mut ReadBuf<'_>, begin: usize) {
+        if let Some(inspector) = &mut self.inspector {
+            let read = &mut buf.filled_mut()[begin..];
+            let taken = inspector.inspect(read);
+            self.held.extend_from_slice(&read[taken..]);
+            buf.set_filled(begin + taken);
+        }
+    }
+
+    /// Reads of HTTP/2 what may be handed on before others have their turn.
+    ///
+    /// # Errors
+    /// When the client has sent too much for nothing, besides those of its socket.
+    fn poll_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.meter.has_turn() {
+            self.meter.begin_turn();
+            // The worker looks at its sockets first: whose bytes have come in the meantime is served before.
+            ready!(pin!(tokio::task::yield_now()).poll(cx));
+        }
+        let (begin, is_again) = (buf.filled().len(), !self.read_ahead.is_empty());
+        if is_again {
+            buf.put_slice(&self.read_ahead[..self.read_ahead.len().min(buf.remaining())]);
+        } else if Pin::new(&mut self.stream).poll_read(cx, buf)?.is_pending() {
+            self.meter.begin_turn();
+            return Poll::Pending;
+        }
+        let read = &buf.filled()[begin..];
+        let Ok(look) = self.meter.look(read) else {
+            self.state.has_flooded.set(true);
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        };
+        if is_again {
+            self.read_ahead.advance(look.taken);
+        } else if look.taken < read.len() {
+            self.read_ahead = Bytes::copy_from_slice(&read[look.taken..]);
+        }
+        buf.set_filled(begin + look.taken);
+        self.state.frames_came(look.has_ended, self.meter.is_within_head());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells who has to know of it what came of a write.
+    fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.state.wrote(&written);
+        if let Poll::Ready(Ok(length)) = written
+            && self.inspector.is_none()
+        {
+            self.meter.wrote(length);
+        }
+        written
+    }
+
+    /// Ready once the request that asks for another protocol is answered in this one, and with whether the client has
+    /// left before.
+    fn poll_stays(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Some(inspector) = self.inspector.as_mut().filter(|inspector| inspector.is_switching()) else {
+            return Poll::Ready(Ok(false));
+        };
+        let mut held = std::mem::take(&mut self.held);
+        if self.state.busy.get() == 0 {
+            inspector.stays();
+            if !held.is_empty() {
+                self.state.bytes_came();
+                let taken = inspector.inspect(&mut held);
+                self.held = held.split_off(taken);
+                self.read_ahead = held.freeze();
+            }
+            return Poll::Ready(Ok(false));
+        }
+        self.state.is_reading_held.set(true);
+        // Read once, to see whether the client leaves; more would be held for nothing.
+        let polled = if held.is_empty() { self.poll_append(&mut held, cx) } else { Poll::Pending };
+        self.held = held;
+        match polled {
+            Poll::Ready(Ok(false)) => Poll::Pending,
+            polled => polled,
+        }
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.inspector.is_none() {
+            return this.poll_frames(cx, buf);
+        }
+        if this.read_ahead.is_empty() && ready!(this.poll_stays(cx))? {
+            return Poll::Ready(Ok(()));
+        }
+        if !this.read_ahead.is_empty() {
+            let length = this.read_ahead.len().min(buf.remaining());
+            buf.put_slice(&this.read_ahead[..length]);
+            this.read_ahead.advance(length);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            this.state.bytes_came();
+            this.inspect(buf, before);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.check_order()?;
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // TLS takes more than it can send.
+        if self.state.is_encrypted() {
+            self.state.wrote(&flushed);
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.state.writes_last() && !self.state.is_encrypted() {
+            // hyper is done with the stream, so that it is closed next, which says the same with one call less.
+            return Poll::Ready(Ok(()));
+        }
+        // Closing would drop what is held back, were there anything that nobody reads; and in TLS the end is said.
+        let ended = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.state.wrote(&ended);
+        ended
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check_order()?;
+        let plain = if self.state.writes_last() { self.stream.as_plain() } else { None };
+        let written = if let Some(stream) = plain {
+            gather::poll_write(Pin::new(&mut BeforeEnd(stream)), cx, bufs)
+        } else {
+            gather::poll_write(Pin::new(&mut self.stream), cx, bufs)
+        };
+        self.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+    use tokio::net::TcpStream;
+
+    async fn http2_stream() -> (ClientStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let stream = ClientStream {
+            stream: Transport::Plain(accepted),
+            read_ahead: Bytes::new(),
+            held: BytesMut::new(),
+            inspector: None,
+            meter: FrameMeter::new(0, 10_000),
+            state: ClientState::new(),
+        };
+        (stream, client)
+    }
+
+    /// What is read to the end, in the pieces that come between two times at which nothing does.
+    async fn turns(mut stream: ClientStream) -> Vec<Vec<u8>> {
+        let mut turns = vec![Vec::new()];
+        poll_fn(|cx| {
+            loop {
+                let mut piece = [0; 1000];
+                let mut buffer = ReadBuf::new(&mut piece);
+                if Pin::new(&mut stream).poll_read(cx, &mut buffer).map(Result::unwrap).is_pending() {
+                    turns.push(Vec::new());
+                    return Poll::Pending;
+                }
+                if buffer.filled().is_empty() {
+                    return Poll::Ready(());
+                }
+                turns.last_mut().unwrap().extend_from_slice(buffer.filled());
+            }
+        })
+        .await;
+        turns
+    }
+
+    #[tokio::test]
+    async fn a_flood_gives_way_to_others_every_few_frames_and_a_request_does_not() {
+        const FRAMES: usize = 100;
+        let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[7; 8]].concat();
+        let request = [&[0, 0, 8, 1, 5, 0, 0, 0, 1][..], &[7; 8]].concat();
+        // The head of the last one in a turn may come with it.
+        for (frame, expected) in [(ping, 1..=17), (request, FRAMES..=FRAMES)] {
+            let (stream, mut client) = http2_stream().await;
+            client.write_all(&frame.repeat(FRAMES)).await.unwrap();
+            drop(client);
+            let turns = turns(stream).await;
+            assert_eq!(turns.concat(), frame.repeat(FRAMES));
+            let longest = turns.iter().map(|turn| turn.len().div_ceil(frame.len())).max().unwrap();
+            assert!(expected.contains(&longest), "{longest} frames in one turn of {}", turns.len());
+        }
+    }
+}
