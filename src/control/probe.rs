@@ -4,11 +4,11 @@ use crate::cluster::health::CheckFailure;
 use crate::cluster::health::settings::Check;
 use crate::cluster::health::settings::HttpCheck;
 use crate::cluster::node::NodeAddress;
+use crate::proxy::dial;
+use crate::proxy::dial::NodeStream;
 use crate::proxy::error::ConnectFailure;
 use crate::proxy::settings::Protocol;
 use crate::proxy::table::Upstream;
-use crate::proxy::upstream;
-use crate::proxy::upstream::NodeStream;
 use crate::proxy::upstream_h2::LocalExecutor;
 use bytes::Bytes;
 use http::Request;
@@ -33,7 +33,7 @@ pub(super) async fn probe(node: &Upstream, check: &Check, protocol: Protocol, ti
 }
 
 async fn ask(node: &Upstream, check: &Check, protocol: Protocol) -> Outcome {
-    let stream = match upstream::open(node).await {
+    let stream = match dial::open(node).await {
         Ok(stream) => stream,
         Err(failure) => return unconnected(failure).map(Err),
     };
@@ -58,7 +58,7 @@ async fn ask_http(
     let request = match protocol {
         Protocol::H1 => request.uri(&check.path).header(header::HOST, host).header(header::CONNECTION, "close"),
         Protocol::H2 => {
-            let scheme = if upstream::is_encrypted(&stream) { "https" } else { "http" };
+            let scheme = if dial::is_encrypted(&stream) { "https" } else { "http" };
             request.version(Version::HTTP_2).uri(format!("{scheme}://{host}{}", check.path))
         }
     };

@@ -3,10 +3,10 @@
 //! A name that cannot be resolved changes nothing: the last good answer stays.
 
 use crate::cluster::node::NodeAddress;
+use crate::proxy::dial;
 use crate::proxy::resolved::Answer;
 use crate::proxy::table::RoutingTable;
 use crate::proxy::table::Upstream;
-use crate::proxy::upstream;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ impl Named {
         loop {
             // The semaphore is never closed; without a slot the look-up would only come too early.
             let slot = slots.acquire().await;
-            let found = upstream::look_up(&self.name, self.port).await;
+            let found = dial::look_up(&self.name, self.port).await;
             drop(slot);
             match found {
                 Ok(addresses) => self.resolved(&addresses),

@@ -1,7 +1,8 @@
 //! One worker's view of one node: its kept connections, and how a request is sent over one.
 
-use crate::cluster::node::NodeAddress;
 use crate::metrics::stats::NodeStripe;
+use crate::proxy::dial;
+use crate::proxy::dial::NodeStream;
 use crate::proxy::error::ConnectFailure;
 use crate::proxy::files::Files;
 use crate::proxy::files::NodeFile;
@@ -24,13 +25,10 @@ use hyper::client::conn::http1::Parts;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use slab::Slab;
-use socket2::SockRef;
-use socket2::TcpKeepalive;
 use std::cell::RefCell;
 use std::future::Future;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,11 +39,7 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
-use tokio::net::UnixStream;
 use tokio::time::Instant;
-use tokio_rustls::client::TlsStream;
-use tokio_util::either::Either;
 
 /// What is read from a node ahead of its client, a response head or a part of a body, is at most this many bytes. hyper
 /// begins with 8 kB and reads more at once only from nodes that fill that.
@@ -75,12 +69,6 @@ impl Idle {
         now < self.until && self.connection.leads_to_node()
     }
 }
-
-/// A socket that leads to a node.
-type NodeSocket = Either<TcpStream, UnixStream>;
-
-/// A stream to a node, in TLS where its pool says so.
-pub(crate) type NodeStream = Either<NodeSocket, Box<TlsStream<NodeSocket>>>;
 
 /// The stream under a connection. hyper tries to read from it several times for every request; once nothing was there,
 /// that is not tried again before there has been a wake-up.
@@ -195,7 +183,7 @@ impl LocalNode {
     async fn connect(self: &Rc<Self>, settings: &PoolSettings) -> Result<Box<Connection>, ConnectFailure> {
         let slot = Slot::take(self, settings.load.max_connections)?;
         let generation = self.upstream.resolved.generation();
-        let stream = match tokio::time::timeout(settings.timeouts.connect, open(&self.upstream)).await {
+        let stream = match tokio::time::timeout(settings.timeouts.connect, dial::open(&self.upstream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(failure)) => return Err(failure),
             Err(_) => return Err(ConnectFailure::TimedOut),
@@ -430,71 +418,4 @@ impl Drop for OpenConnection {
         self.slot.node.open.borrow_mut().remove(self.id);
         self.slot.node.stats().connections.add(-1);
     }
-}
-
-/// Whether a stream is in TLS.
-pub(crate) fn is_encrypted(stream: &NodeStream) -> bool {
-    matches!(stream, Either::Right(_))
-}
-
-/// Connects to a node, and shakes hands where it is spoken to in TLS.
-pub(crate) async fn open(node: &Upstream) -> Result<NodeStream, ConnectFailure> {
-    let tls = node.tls();
-    let socket = open_socket(node).await?;
-    match tls {
-        None => Ok(Either::Left(socket)),
-        // In a box, because few pools have it.
-        Some(tls) => Ok(Either::Right(Box::new(Box::pin(tls.connect(&node.address, socket)).await?))),
-    }
-}
-
-/// Connects to a node, if it may be where its address or its name leads. Looking a host name up is for the resolver,
-/// whose first answer is waited for.
-async fn open_socket(node: &Upstream) -> Result<NodeSocket, ConnectFailure> {
-    let tcp = match &node.address {
-        NodeAddress::Ip(address) => {
-            node.gate.check(&node.address)?;
-            TcpStream::connect(address).await
-        }
-        NodeAddress::Host { .. } => match tokio::time::timeout(FIRST_ANSWER, node.resolved.first()).await {
-            Ok(addresses) => connect_to_any(&node.gate.admit(&addresses)?).await,
-            Err(_) => return Err(ConnectFailure::Name),
-        },
-        NodeAddress::Unix(path) => {
-            node.gate.check(&node.address)?;
-            let stream = UnixStream::connect(path).await;
-            return Ok(Either::Right(stream?));
-        }
-    };
-    let stream = tcp?;
-    stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive())?;
-    Ok(Either::Left(stream))
-}
-
-/// Asks the resolver of the system; there is at least one address. The error says why there is none.
-pub(crate) async fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let found = tokio::net::lookup_host((name, port)).await.map_err(|error| error.to_string())?;
-    let addresses: Vec<SocketAddr> = found.collect();
-    if addresses.is_empty() { Err("there is no address".to_owned()) } else { Ok(addresses) }
-}
-
-/// How long a connection waits for the first answer of the resolver.
-const FIRST_ANSWER: Duration = Duration::from_millis(500);
-
-/// How soon a peer that vanished without a word is noticed on a connection where nothing need be said, such as a
-/// tunnel: after a minute of silence it is probed, and what answers none of the system's 9 probes is gone.
-pub(crate) fn keepalive() -> TcpKeepalive {
-    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10))
-}
-
-async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

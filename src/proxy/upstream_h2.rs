@@ -3,6 +3,7 @@
 //! A connection has a task of its own here: its streams belong to requests that come and go, and its flow control has
 //! to go on while any of them waits. A piece is taken from the other side only as it is taken here, in both directions.
 
+use crate::proxy::dial;
 use crate::proxy::error::ConnectFailure;
 use crate::proxy::request_body::RequestBody;
 use crate::proxy::settings::PoolSettings;
@@ -176,9 +177,9 @@ pub(crate) fn is_refusal(error: &hyper::Error) -> bool {
 async fn connect(node: &Rc<LocalNode>, settings: &PoolSettings) -> Result<Rc<SharedConnection>, ConnectFailure> {
     let slot = Slot::take(node, settings.load.max_connections)?;
     let generation = node.upstream.resolved.generation();
-    let opened = tokio::time::timeout(settings.timeouts.connect, upstream::open(&node.upstream)).await;
+    let opened = tokio::time::timeout(settings.timeouts.connect, dial::open(&node.upstream)).await;
     let stream = opened.unwrap_or(Err(ConnectFailure::TimedOut))?;
-    let is_encrypted = upstream::is_encrypted(&stream);
+    let is_encrypted = dial::is_encrypted(&stream);
     let (sender, mut driver) =
         http2_settings().handshake(TokioIo::new(stream)).await.map_err(|_| ConnectFailure::Refused)?;
     let waiting = Arc::<Waiting>::default();
