@@ -218,7 +218,7 @@ impl App {
         }
         let applied = self.controller.reload(new.server.clone(), new.pools.clone()).await;
         let mut warnings = applied.map_err(|error| error.to_string())?;
-        warnings.extend(files::warning(&new.server.limits));
+        warnings.extend(files::warning(&new.server));
         self.config = new;
         Ok(warnings)
     }

@@ -34,7 +34,6 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
 
@@ -92,7 +91,7 @@ impl Ready {
         histories: Vec<History>,
         were_ill: Vec<IllNode>,
     ) -> Result<Ready, StartError> {
-        let worker_count = worker_count(config.server.workers);
+        let worker_count = config.server.worker_count();
         let stats = Arc::new(ServerStats::new(worker_count));
         let metrics = Arc::new(Metrics::new(Arc::clone(&stats)));
         let access_log = config.access_log.path.as_deref().map(AccessLog::open).transpose();
@@ -106,7 +105,7 @@ impl Ready {
             histories,
             own: listening.own(&config),
         })?;
-        let files = files::warning(&config.server.limits);
+        let files = files::warning(&config.server);
         warnings.iter().chain(&files).for_each(|warning| tracing::warn!("{warning}"));
         let (phase, phases) = watch::channel(Phase::Starting);
         let tables = Arc::clone(controller.tables());
@@ -237,13 +236,5 @@ impl Addresses {
             admin: operators.address(),
             metrics: operators.metrics_address(),
         }
-    }
-}
-
-/// The number of data-plane threads: one per core unless the config says otherwise.
-fn worker_count(configured: usize) -> usize {
-    match configured {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        count => count,
     }
 }

@@ -125,7 +125,7 @@ fn all_warnings(config: &Config) -> Result<Vec<String>, Failure> {
             Vec::new()
         }
     };
-    found.extend(files::warning(&config.server.limits));
+    found.extend(files::warning(&config.server));
     for pool in &config.pools {
         let history = histories.iter().find(|history| history.pool() == pool.settings.name);
         found.extend(warnings(pool, history));

@@ -93,7 +93,7 @@ async fn answer_of<A: Future>(answer: A, connection: impl Future) -> A::Output {
 
 fn unconnected(failure: ConnectFailure) -> Option<CheckFailure> {
     match failure {
-        ConnectFailure::Limit | ConnectFailure::Local | ConnectFailure::Name => None,
+        ConnectFailure::Files | ConnectFailure::Limit | ConnectFailure::Local | ConnectFailure::Name => None,
         ConnectFailure::Certificate => Some(CheckFailure::Certificate),
         ConnectFailure::Forbidden => Some(CheckFailure::Forbidden),
         ConnectFailure::Refused => Some(CheckFailure::Refused),

@@ -149,7 +149,8 @@ impl Drop for Queued<'_> {
 pub(crate) struct Waiting<'a>(&'a PoolVital);
 
 impl Waiting<'_> {
-    fn enter(pool: &PoolTable) -> Result<Waiting<'_>, ProxyError> {
+    /// One more, unless there are `max-waiting`.
+    pub(crate) fn enter(pool: &PoolTable) -> Result<Waiting<'_>, ProxyError> {
         match pool.vital.try_wait(pool.settings.max_waiting) {
             true => Ok(Waiting(&pool.vital)),
             false => Err(ProxyError::TooManyWaiting { pool: pool.settings.name.clone() }),

@@ -9,6 +9,7 @@ use crate::proxy::error::ConnectFailure;
 use crate::proxy::error::ProxyError;
 use crate::proxy::error::RetryReason;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::files::NodeFile;
 use crate::proxy::lane::Lane;
 use crate::proxy::pick;
 use crate::proxy::pick::Chosen;
@@ -42,6 +43,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// A request that is bound for a node, and is sent as often as it must and may be.
@@ -155,7 +157,7 @@ impl Failed {
             | ConnectFailure::Tls
             | ConnectFailure::TimedOut
             | ConnectFailure::Unreachable => Some(LiveFailure::Connect),
-            ConnectFailure::Limit | ConnectFailure::Local | ConnectFailure::Name => None,
+            ConnectFailure::Files | ConnectFailure::Limit | ConnectFailure::Local | ConnectFailure::Name => None,
         };
         Failed { failure: Failure::Unsent, error: ProxyError::Connect { node, cause }, blame }
     }
@@ -232,7 +234,7 @@ pub(crate) async fn attempt(
     let mut attempts = Attempts::new(settings.max_attempts, settings.timeouts.total, outbound.is_idempotent);
     let mut picker = pick::picker(worker, pool, order, may_repeat, false);
     let mut pick = picker.pick();
-    let mut turn = Turn { may_reuse: true, queued: None, waiting: None };
+    let mut turn = Turn { may_reuse: true, queued: None, waiting: None, short_until: None };
     let mut before = None;
     loop {
         let chosen = match pick {
@@ -261,7 +263,7 @@ pub(crate) async fn attempt(
         exchange.comes(picker.way());
         exchange.enter_node(&node, chosen, settings);
         // What is nearly always returned is moved about as little as can be.
-        let sent = match send(&node, settings, outbound, exchange, &mut turn).await {
+        let sent = match send(&node, pool, outbound, exchange, &mut turn).await {
             Ok(response) if !is_any(&settings.retry_on, response.status()) => return Ok(response),
             Err(failed) if failed.is_at_limit() => {
                 exchange.undo_in_flight();
@@ -307,6 +309,8 @@ struct Turn<'a> {
     queued: Option<Queued<'a>>,
     /// Its place among those that wait for the owner of their key, likewise.
     waiting: Option<Waiting<'a>>,
+    /// Until when it waits for a file, once there was none.
+    short_until: Option<Instant>,
 }
 
 /// How an attempt failed that brought no answer for the client; the node is blamed for what is its fault.
@@ -342,13 +346,14 @@ fn is_better(pick: &Pick<'_>, sent: &Result<Response<Incoming>, Failed>) -> bool
 }
 
 /// Sends a request to one node, over a kept connection if that will do and there is one, else over a new one.
-async fn send(
+async fn send<'a>(
     node: &Rc<LocalNode>,
-    settings: &PoolSettings,
+    pool: &'a PoolTable,
     outbound: &mut Outbound,
     exchange: &mut Exchange,
-    turn: &mut Turn<'_>,
+    turn: &mut Turn<'a>,
 ) -> Result<Response<Incoming>, Failed> {
+    let settings = &*pool.settings;
     let timeouts = &settings.timeouts;
     let name = || node.upstream.name.clone();
     let mut now = exchange.entered();
@@ -358,9 +363,9 @@ async fn send(
         Some(connection) => Lane::Own(connection),
         None => {
             // In a box, because few requests need what that takes.
-            let mut connected = Box::pin(lane_to(node, settings, turn.may_reuse)).await;
-            if matches!(connected, Err(ConnectFailure::Local)) && exchange.makes_room() {
-                connected = Box::pin(lane_to(node, settings, false)).await;
+            let mut connected = Box::pin(lane_to(node, settings, turn.may_reuse, None)).await;
+            if matches!(connected, Err(ConnectFailure::Files)) {
+                connected = Box::pin(lane_in_shortage(node, pool, exchange, turn)).await;
             }
             now = Instant::now();
             connected.map_err(|cause| Failed::to_connect(name(), cause))?
@@ -389,12 +394,51 @@ async fn send(
     }
 }
 
-async fn lane_to(node: &Rc<LocalNode>, settings: &PoolSettings, may_reuse: bool) -> Result<Lane, ConnectFailure> {
+async fn lane_to(
+    node: &Rc<LocalNode>,
+    settings: &PoolSettings,
+    may_reuse: bool,
+    file: Option<NodeFile>,
+) -> Result<Lane, ConnectFailure> {
     match settings.protocol {
-        Protocol::H1 => node.connection(settings, may_reuse).await.map(Lane::Own),
-        Protocol::H2 => node.shared.lease(node, settings, may_reuse).await.map(Lane::Shared),
+        Protocol::H1 => node.connection(settings, may_reuse, file).await.map(Lane::Own),
+        Protocol::H2 => node.shared.lease(node, settings, may_reuse, file).await.map(Lane::Shared),
     }
 }
+
+/// As [`lane_to`], when there was no file for it: a connection that is idle makes room. Where there is none, the
+/// request waits until a file comes free, for as long as connecting may take.
+async fn lane_in_shortage<'a>(
+    node: &Rc<LocalNode>,
+    pool: &'a PoolTable,
+    exchange: &Exchange,
+    turn: &mut Turn<'a>,
+) -> Result<Lane, ConnectFailure> {
+    let settings = &*pool.settings;
+    if exchange.makes_room() {
+        let connected = lane_to(node, settings, turn.may_reuse, None).await;
+        if !matches!(connected, Err(ConnectFailure::Files)) {
+            return connected;
+        }
+    }
+    if turn.waiting.is_none() {
+        turn.waiting = Some(Waiting::enter(pool).map_err(|_| ConnectFailure::Files)?);
+    }
+    let files = exchange.is_short();
+    let until = *turn.short_until.get_or_insert_with(|| Instant::now() + settings.timeouts.connect);
+    loop {
+        let file = files.for_node_by(until).await.ok_or(ConnectFailure::Files)?;
+        let connected = lane_to(node, settings, turn.may_reuse, Some(file)).await;
+        if !matches!(connected, Err(ConnectFailure::Files)) || Instant::now() >= until {
+            return connected;
+        }
+        // It is the system that has none, which tells nobody when it has.
+        tokio::time::sleep(SHORTAGE_STEP).await;
+    }
+}
+
+/// How soon a request asks again for a file that the system did not have.
+const SHORTAGE_STEP: Duration = Duration::from_millis(50);
 
 fn is_switch(response: &Response<Incoming>) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS

@@ -2,6 +2,7 @@
 
 use crate::cluster::networks::Forbidden;
 use crate::metrics::limit::Limit;
+use crate::proxy::files;
 use crate::tls::node::NodeTlsFailure;
 use http::StatusCode;
 use std::fmt::Write;
@@ -122,16 +123,19 @@ pub enum ProxyError {
 /// How connecting to a node failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectFailure {
-    /// No node may be where it is (`allowed-node-networks`).
-    #[error("its address is not allowed")]
-    Forbidden,
     /// Its certificate is not valid for it.
     #[error("its certificate is not valid for it")]
     Certificate,
+    /// This proxy had no file left for a connection within `timeouts.connect`.
+    #[error("this proxy has too many files open")]
+    Files,
+    /// No node may be where it is (`allowed-node-networks`).
+    #[error("its address is not allowed")]
+    Forbidden,
     /// As many connections as may be open to the node are (`max-connections`).
     #[error("too many connections are open to it")]
     Limit,
-    /// This proxy could not even try, such as for want of file descriptors or ports.
+    /// This proxy could not even try, such as for want of ports.
     #[error("this proxy could not open a connection")]
     Local,
     /// The host name did not resolve.
@@ -169,6 +173,7 @@ impl From<NodeTlsFailure> for ConnectFailure {
 impl From<io::Error> for ConnectFailure {
     fn from(error: io::Error) -> ConnectFailure {
         match error.kind() {
+            _ if files::is_shortage(&error) => Self::Files,
             // A unix socket that is not there refuses as much as one that nobody listens on.
             ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::NotFound => Self::Refused,
             ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Self::Unreachable,
@@ -187,7 +192,7 @@ impl ProxyError {
             Self::ConnectMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Connect { cause: ConnectFailure::TimedOut, .. } => StatusCode::GATEWAY_TIMEOUT,
             // What this machine is short of, such as files, it may have again in a moment.
-            Self::Connect { cause: ConnectFailure::Limit | ConnectFailure::Local, .. } => {
+            Self::Connect { cause: ConnectFailure::Files | ConnectFailure::Limit | ConnectFailure::Local, .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Connect { .. } | Self::NodeClosed { .. } | Self::NodeProtocol { .. } => StatusCode::BAD_GATEWAY,
@@ -234,7 +239,9 @@ impl ProxyError {
             Self::Connect { cause: ConnectFailure::Certificate, .. } => "tls_certificate_error",
             Self::Connect { cause: ConnectFailure::Forbidden, .. } => "destination_ip_prohibited",
             Self::Connect { cause: ConnectFailure::Limit, .. } => "connection_limit_reached",
-            Self::Connect { cause: ConnectFailure::Local, .. } | Self::Panicked => "proxy_internal_error",
+            Self::Connect { cause: ConnectFailure::Files | ConnectFailure::Local, .. } | Self::Panicked => {
+                "proxy_internal_error"
+            }
             Self::Connect { cause: ConnectFailure::Name, .. } => "dns_error",
             Self::Connect { cause: ConnectFailure::Refused, .. } => "connection_refused",
             Self::Connect { cause: ConnectFailure::TimedOut, .. } => "connection_timeout",

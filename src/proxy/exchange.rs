@@ -10,6 +10,7 @@ use crate::proxy::client::Order;
 use crate::proxy::decision::Decision;
 use crate::proxy::error::ProxyError;
 use crate::proxy::error::RetryReason;
+use crate::proxy::files::Files;
 use crate::proxy::lane::Lane;
 use crate::proxy::local::LocalPool;
 use crate::proxy::memory::Charge;
@@ -26,6 +27,7 @@ use crate::proxy::via::Via;
 use crate::proxy::worker::Worker;
 use crate::routing::attempts::BudgetSettings;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
@@ -161,10 +163,16 @@ impl Exchange {
         }
     }
 
-    /// There is no file for a connection to a node: whether some that were idle could be closed.
+    /// There is no file for a connection to a node: whether one that was idle could be closed.
     pub(crate) fn makes_room(&self) -> bool {
+        self.worker.make_room(1)
+    }
+
+    /// There was none either: all workers make room, and the request waits for a file. Returns those of the process.
+    pub(crate) fn is_short(&self) -> Arc<Files> {
         self.worker.stats().limit_hits.hit(Limit::Files);
-        self.worker.make_room()
+        self.worker.files().note_shortage();
+        Arc::clone(self.worker.files())
     }
 
     /// The request is at no node, and waits for one.

@@ -1,14 +1,20 @@
-//! How many files the process may have open, and who may have them: half are for clients, most others for nodes, and
-//! some for whatever else there is, such as operators, health checks and the store.
+//! How many files the process may have open, and who may have them: some are for whatever there is besides the data
+//! plane, such as operators, health checks and the store; of the others half are for clients, so that each of their
+//! requests finds one for its node.
 
-use crate::proxy::limits::Limits;
 use crate::proxy::limits::MAX_CONNECTIONS;
+use crate::proxy::settings::ServerSettings;
 use rustix::process::Resource;
 use rustix::process::Rlimit;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// Lets this process have as many files open as it may make itself have: the soft limit is for programs that use
 /// `select`, and rises to the hard one.
@@ -24,16 +30,14 @@ pub fn raise_limit() -> io::Result<()> {
 }
 
 /// What to tell who has asked for more `max-connections` than there are files for, once the limit is raised.
-pub fn warning(limits: &Limits) -> Option<String> {
+pub fn warning(server: &ServerSettings) -> Option<String> {
     let files = at_most();
-    let clients = clients_of(files);
-    let is_asked_for = limits.max_connections != MAX_CONNECTIONS;
-    (is_asked_for && limits.max_connections > clients).then(|| {
+    let (clients, asked) = (half_of(files, server.worker_count()), server.limits.max_connections);
+    (asked != MAX_CONNECTIONS && asked > clients).then(|| {
         format!(
-            "`max-connections` is {}, but of the {files} files that a process may have open here half are for clients: \
-             {clients} connections are accepted at most; raise the limit (LimitNOFILE= of systemd, `ulimit -Hn`) or \
-             set less",
-            limits.max_connections
+            "`max-connections` is {asked}, but of the {files} files that a process may have open here only {clients} \
+             are for clients, because each request needs one for its node too; raise the limit (LimitNOFILE= of \
+             systemd, `ulimit -Hn`) or set less"
         )
     })
 }
@@ -43,24 +47,34 @@ pub fn warning(limits: &Limits) -> Option<String> {
 pub(crate) struct Files {
     /// Client connections that may be open.
     clients_max: usize,
-    /// Connections that may be open to clients and nodes together.
-    max: usize,
     clients: AtomicUsize,
-    nodes: AtomicUsize,
+    /// Connections that may yet be opened to nodes; whoever waits for one longest gets the next that comes free.
+    nodes: Arc<Semaphore>,
     /// How often there were too few.
     shortages: AtomicUsize,
+    /// Told then, so that all workers make room.
+    short: Notify,
+    /// Clients that wait to be admitted for want of a file.
+    waiting_clients: AtomicUsize,
+    /// Told when one leaves that others wait for.
+    left: Notify,
+    /// Requests that wait for the file of a connection to their node.
+    waiting_requests: AtomicUsize,
 }
 
 impl Files {
     /// What is left for the data plane of `files` that the process may have open, with so many workers.
     fn of(files: usize, workers: usize) -> Files {
-        let reserve = (RESERVE + workers * RESERVE_PER_WORKER).min(files / 4);
+        let half = half_of(files, workers);
         Files {
-            clients_max: clients_of(files),
-            max: files - reserve,
+            clients_max: half,
             clients: AtomicUsize::new(0),
-            nodes: AtomicUsize::new(0),
+            nodes: Arc::new(Semaphore::new(half.min(Semaphore::MAX_PERMITS))),
             shortages: AtomicUsize::new(0),
+            short: Notify::new(),
+            waiting_clients: AtomicUsize::new(0),
+            left: Notify::new(),
+            waiting_requests: AtomicUsize::new(0),
         }
     }
 
@@ -80,6 +94,25 @@ impl Files {
     /// A client that was admitted has gone.
     pub(crate) fn leave(&self) {
         self.clients.fetch_sub(1, Relaxed);
+        if self.is_crowded() {
+            self.left.notify_one();
+        }
+    }
+
+    /// Whether clients wait to be admitted for want of a file, so that those that are served had better leave with
+    /// their next response, as Envoy's overload action `disable_http_keepalive` has it.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.waiting_clients.load(Relaxed) > 0
+    }
+
+    /// Counts a client that waits for a file until the guard is dropped.
+    pub(crate) fn crowd(&self) -> Waiter<'_> {
+        Waiter::enter(&self.waiting_clients)
+    }
+
+    /// Waits until a client has left, but no longer than so.
+    pub(crate) async fn until_one_left(&self, patience: Duration) {
+        tokio::time::timeout(patience, self.left.notified()).await.unwrap_or_default();
     }
 
     /// Whether there are as many clients as there are files for.
@@ -87,20 +120,37 @@ impl Files {
         self.clients.load(Relaxed) >= self.clients_max
     }
 
-    /// A file for one more connection to a node, if there is one left.
-    pub(crate) fn for_node(self: &Arc<Self>) -> Option<NodeFile> {
-        let nodes = self.nodes.fetch_add(1, Relaxed);
-        let file = NodeFile { files: Arc::clone(self) };
-        if nodes + self.clients.load(Relaxed) < self.max {
-            return Some(file);
-        }
-        self.note_shortage();
-        None
+    /// A file for one more connection to a node, if there is one left that nobody waits for.
+    pub(crate) fn for_node(&self) -> Option<NodeFile> {
+        Arc::clone(&self.nodes).try_acquire_owned().ok().map(NodeFile)
     }
 
-    /// There were too few: connections that are not in use should be closed.
+    /// The same once it is the turn of whoever asks; `None` when that does not come in time.
+    pub(crate) async fn for_node_by(&self, deadline: Instant) -> Option<NodeFile> {
+        let _waiting = Waiter::enter(&self.waiting_requests);
+        let file = Arc::clone(&self.nodes).acquire_owned();
+        tokio::time::timeout_at(deadline, file).await.ok()?.ok().map(NodeFile)
+    }
+
+    /// Whether requests wait for a file: while any does, no connection to a node is kept.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.waiting_requests() > 0
+    }
+
+    /// How many requests wait for a file.
+    pub(crate) fn waiting_requests(&self) -> usize {
+        self.waiting_requests.load(Relaxed)
+    }
+
+    /// There were too few: connections that are not in use should be closed, by all workers.
     pub(crate) fn note_shortage(&self) {
         self.shortages.fetch_add(1, Relaxed);
+        self.short.notify_waiters();
+    }
+
+    /// Waits until there are too few. Whoever does not wait at that moment sees it in [`Files::shortages`].
+    pub(crate) async fn until_short(&self) {
+        self.short.notified().await;
     }
 
     /// How often there were too few.
@@ -111,13 +161,21 @@ impl Files {
 
 /// The file of a connection to a node, from before it is opened until it is dropped.
 #[derive(Debug)]
-pub(crate) struct NodeFile {
-    files: Arc<Files>,
+pub(crate) struct NodeFile(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
+
+/// Counts somebody who waits for a file, until it is dropped.
+pub(crate) struct Waiter<'a>(&'a AtomicUsize);
+
+impl Waiter<'_> {
+    fn enter(count: &AtomicUsize) -> Waiter<'_> {
+        count.fetch_add(1, Relaxed);
+        Waiter(count)
+    }
 }
 
-impl Drop for NodeFile {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.files.nodes.fetch_sub(1, Relaxed);
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -126,9 +184,14 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// How many of `files` may be those of clients: each request needs one for its node too.
-fn clients_of(files: usize) -> usize {
-    (files / 2).max(1)
+/// How many of `files` may be those of clients, and as many those of nodes: each request needs one there too.
+fn half_of(files: usize, workers: usize) -> usize {
+    ((files - reserve(files, workers)) / 2).max(1)
+}
+
+/// How many of `files` neither clients nor nodes have.
+fn reserve(files: usize, workers: usize) -> usize {
+    (RESERVE + workers * RESERVE_PER_WORKER).min(files / 4)
 }
 
 /// As many as this process could have open.
@@ -151,15 +214,17 @@ const RESERVE_PER_WORKER: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::task::Context;
+    use std::task::Waker;
 
     #[test]
-    fn half_are_for_clients_and_nodes_leave_a_reserve() {
-        for (files, clients, nodes) in [(256, 128, 64), (1024, 512, 256), (100_000, 50_000, 49_600)] {
-            let all = Arc::new(Files::of(files, 2));
+    fn after_a_reserve_clients_have_half_so_that_each_finds_a_file_for_its_node() {
+        for (files, half) in [(256, 96), (1024, 384), (100_000, 49_800)] {
+            let all = Files::of(files, 2);
             let admitted = (0..files).filter(|_| all.try_admit(usize::MAX)).count();
-            assert_eq!((admitted, all.is_full()), (clients, true), "of {files}");
+            assert_eq!((admitted, all.is_full()), (half, true), "of {files}");
             let open: Vec<_> = std::iter::from_fn(|| all.for_node()).collect();
-            assert_eq!((open.len(), all.shortages()), (nodes, 1), "of {files}");
+            assert_eq!(open.len(), half, "of {files}");
             drop(open);
             assert!(all.for_node().is_some(), "of {files}");
         }
@@ -172,5 +237,35 @@ mod tests {
         assert!(!all.try_admit(1) && all.try_admit(2) && !all.is_full());
         all.leave();
         assert!(all.try_admit(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_file_longest_gets_the_next_and_gives_up_in_time() {
+        let (all, deadline) = (Files::of(4, 1), Instant::now() + Duration::from_secs(1));
+        let only = all.for_node().unwrap();
+        let (first, next) = (all.for_node_by(deadline), all.for_node_by(deadline));
+        let (mut first, mut next) = (Box::pin(first), Box::pin(next));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(first.as_mut().poll(&mut cx).is_pending() && next.as_mut().poll(&mut cx).is_pending());
+        assert!(all.is_awaited());
+        drop(only);
+        assert!(all.for_node().is_none(), "a newcomer does not jump the queue");
+        let _its = first.await.expect("its turn");
+        assert!(next.await.is_none() && Instant::now() == deadline);
+        assert!(!all.is_awaited());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_leaves_is_told_of_only_where_others_wait() {
+        let (all, begun, pause) = (Files::of(2, 1), Instant::now(), Duration::from_secs(1));
+        assert!(all.try_admit(9) && !all.is_crowded());
+        all.leave();
+        all.until_one_left(pause).await;
+        assert_eq!(begun.elapsed(), pause, "nobody was told");
+        let _crowd = all.crowd();
+        assert!(all.try_admit(9) && all.is_crowded());
+        all.leave();
+        all.until_one_left(pause).await;
+        assert_eq!(begun.elapsed(), pause, "it was told");
     }
 }

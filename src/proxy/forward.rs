@@ -84,7 +84,9 @@ pub(crate) fn serve(
         if version == Version::HTTP_2 {
             headers::detach(response.headers_mut());
             client.state.turn.set(Some(Turn::Client));
-        } else if worker.phase() != Phase::Running && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        } else if (worker.phase() != Phase::Running || worker.files().is_crowded())
+            && response.status() != StatusCode::SWITCHING_PROTOCOLS
+        {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)

@@ -27,6 +27,7 @@ use crate::tls::server::ALPN_HTTP2;
 use crate::tls::settings::NodeTlsSettings;
 use crate::tls::settings::TlsSettings;
 use ipnet::IpNet;
+use std::thread;
 use std::time::Duration;
 
 /// The top level of the file as far as the data plane is concerned.
@@ -53,6 +54,14 @@ pub struct ServerSettings {
 }
 
 impl ServerSettings {
+    /// The number of data-plane threads.
+    pub fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        }
+    }
+
     /// Reads the top level of the file.
     pub fn read(section: &mut Section<'_>) -> Option<ServerSettings> {
         let listen = Listen::read_all(section);

@@ -110,10 +110,10 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// One more, unless `max` are taken or there are no files left.
-    pub(super) fn take(node: &Rc<LocalNode>, max: Option<u32>) -> Result<Slot, ConnectFailure> {
+    /// One more, for `file` or another one, unless `max` are taken or there are no files left.
+    pub(super) fn take(node: &Rc<LocalNode>, max: Option<u32>, file: Option<NodeFile>) -> Result<Slot, ConnectFailure> {
         let upstream = &node.upstream;
-        let file = node.files.for_node().ok_or(ConnectFailure::Local)?;
+        let file = file.or_else(|| node.files.for_node()).ok_or(ConnectFailure::Files)?;
         if upstream.load.try_connect(max.map_or(u64::MAX, u64::from)) {
             return Ok(Slot { node: Rc::clone(node), _file: file });
         }
@@ -157,17 +157,18 @@ impl LocalNode {
         Some(last.connection)
     }
 
-    /// A kept connection that gets ready, if there is one and it `may_reuse` it, else a new one, unless there are
-    /// `max-connections`; for when none is ready. One that takes longer than `timeouts.connect`, because its node has
-    /// yet to read the end of the request before, is given up; a new one may take as long.
+    /// A kept connection that gets ready, if there is one and it `may_reuse` it, else a new one for `file` or another
+    /// one, unless there are `max-connections`; for when none is ready. One that takes longer than `timeouts.connect`,
+    /// because its node has yet to read the end of the request before, is given up; a new one may take as long.
     pub(crate) async fn connection(
         self: &Rc<Self>,
         settings: &PoolSettings,
         may_reuse: bool,
+        file: Option<NodeFile>,
     ) -> Result<Box<Connection>, ConnectFailure> {
         loop {
             let Some(mut idle) = self.idle.borrow_mut().pop_if(|_| may_reuse) else {
-                return self.connect(settings).await;
+                return self.connect(settings, file).await;
             };
             self.stats().idle_connections.add(-1);
             if !idle.is_fresh(Instant::now()) {
@@ -180,14 +181,15 @@ impl LocalNode {
         }
     }
 
-    async fn connect(self: &Rc<Self>, settings: &PoolSettings) -> Result<Box<Connection>, ConnectFailure> {
-        let slot = Slot::take(self, settings.load.max_connections)?;
+    async fn connect(
+        self: &Rc<Self>,
+        settings: &PoolSettings,
+        file: Option<NodeFile>,
+    ) -> Result<Box<Connection>, ConnectFailure> {
+        let slot = Slot::take(self, settings.load.max_connections, file)?;
         let generation = self.upstream.resolved.generation();
-        let stream = match tokio::time::timeout(settings.timeouts.connect, dial::open(&self.upstream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(failure)) => return Err(failure),
-            Err(_) => return Err(ConnectFailure::TimedOut),
-        };
+        let opened = tokio::time::timeout(settings.timeouts.connect, dial::open(&self.upstream)).await;
+        let stream = opened.unwrap_or(Err(ConnectFailure::TimedOut))?;
         let mut builder = http1::Builder::new();
         builder.max_buf_size(READ_BYTES_MAX);
         let waiting = Arc::<Waiting>::default();
@@ -206,7 +208,7 @@ impl LocalNode {
     }
 
     /// Keeps a connection whose request and response are complete for so long, unless the node has left, enough are
-    /// kept, or other workers are short of them.
+    /// kept, or others are short of them or of files.
     pub(crate) fn keep(&self, mut connection: Box<Connection>, max_idle: usize, patience: Duration) {
         let mut idle = self.idle.borrow_mut();
         let is_of_use = connection.driver.is_some() && connection.leads_to_node();
@@ -219,15 +221,15 @@ impl LocalNode {
         self.stats().idle_connections.add(1);
     }
 
-    /// Whether a connection that is not in use is to be closed, because other workers may open none for
-    /// `max-connections`. While requests wait for room, any of them may be next, so that none is kept; after that, one
-    /// time is enough.
+    /// Whether a connection that is not in use is to be closed, because a request waits for its file, or other workers
+    /// may open none for `max-connections`. While requests wait for room, any of them may be next, so that none is
+    /// kept; after that, one time is enough.
     fn gives_way(&self) -> bool {
-        let gives_way = self.upstream.refused.is_other(self.worker);
-        if gives_way && !self.upstream.load.is_queued() {
+        let is_refused = self.upstream.refused.is_other(self.worker);
+        if is_refused && !self.upstream.load.is_queued() {
             self.upstream.refused.clear();
         }
-        gives_way
+        is_refused || self.files.is_awaited()
     }
 
     /// Closes idle connections that were so for too long, that the node closed or that lead elsewhere by now, or all
@@ -242,11 +244,14 @@ impl LocalNode {
         }
     }
 
-    /// Closes all idle connections, and says how many there were.
-    pub(crate) fn close_idle(&self) -> usize {
-        let closed = self.idle.take().len();
-        self.count_closed(closed);
-        closed
+    /// Until when the connection would be kept that has been idle for longest, if there is any.
+    pub(crate) fn idle_until(&self) -> Option<Instant> {
+        self.idle.borrow().first().map(|idle| idle.until)
+    }
+
+    /// Closes the connection that has been idle for longest, of which there must be one.
+    pub(crate) fn close_one_idle(&self) {
+        self.count_closed(self.idle.borrow_mut().drain(..1).count());
     }
 
     fn count_closed(&self, idle: usize) {

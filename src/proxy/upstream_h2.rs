@@ -5,6 +5,7 @@
 
 use crate::proxy::dial;
 use crate::proxy::error::ConnectFailure;
+use crate::proxy::files::NodeFile;
 use crate::proxy::request_body::RequestBody;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::upstream;
@@ -80,6 +81,7 @@ impl SharedConnections {
         node: &Rc<LocalNode>,
         settings: &PoolSettings,
         may_reuse: bool,
+        file: Option<NodeFile>,
     ) -> Result<NodeStreamLease, ConnectFailure> {
         let found = || self.all.borrow().iter().find(|one| one.has_room()).map(NodeStreamLease::take);
         if let Some(lease) = may_reuse.then(found).flatten() {
@@ -89,7 +91,7 @@ impl SharedConnections {
         if let Some(lease) = may_reuse.then(found).flatten() {
             return Ok(lease);
         }
-        let connection = connect(node, settings).await?;
+        let connection = connect(node, settings, file).await?;
         let lease = NodeStreamLease::take(&connection);
         self.all.borrow_mut().push(connection);
         Ok(lease)
@@ -100,6 +102,11 @@ impl SharedConnections {
     pub(crate) fn sweep(&self, is_leaving: bool) {
         let now = Instant::now();
         self.all.borrow_mut().retain(|one| !is_leaving && one.is_of_use(now));
+    }
+
+    /// Lets go of connections that are idle; each is closed in its own time.
+    pub(crate) fn close_idle(&self) {
+        self.all.borrow_mut().retain(|one| one.streams.get() > 0);
     }
 }
 
@@ -174,8 +181,12 @@ pub(crate) fn is_refusal(error: &hyper::Error) -> bool {
     false
 }
 
-async fn connect(node: &Rc<LocalNode>, settings: &PoolSettings) -> Result<Rc<SharedConnection>, ConnectFailure> {
-    let slot = Slot::take(node, settings.load.max_connections)?;
+async fn connect(
+    node: &Rc<LocalNode>,
+    settings: &PoolSettings,
+    file: Option<NodeFile>,
+) -> Result<Rc<SharedConnection>, ConnectFailure> {
+    let slot = Slot::take(node, settings.load.max_connections, file)?;
     let generation = node.upstream.resolved.generation();
     let opened = tokio::time::timeout(settings.timeouts.connect, dial::open(&node.upstream)).await;
     let stream = opened.unwrap_or(Err(ConnectFailure::TimedOut))?;

@@ -153,6 +153,8 @@ pub(crate) struct Worker {
     closed_one: Notify,
     /// How often files were short when that was last looked at.
     shortages: Cell<usize>,
+    /// When idle clients were last closed for that.
+    idle_closed: Cell<Option<Instant>>,
     stats: Arc<ServerStats>,
     access_log: Option<AccessLog>,
     random: RefCell<fastrand::Rng>,
@@ -176,6 +178,7 @@ impl Worker {
             spread,
             closed_one: Notify::new(),
             shortages: Cell::new(0),
+            idle_closed: Cell::new(None),
             stats: Arc::clone(&shared.stats),
             access_log: shared.access_log.clone(),
             random: RefCell::new(fastrand::Rng::new()),
@@ -217,6 +220,11 @@ impl Worker {
     /// Takes from the retry budget of a pool; `false` when nothing is left.
     pub(crate) fn spend(&self, pool: &LocalPool, budget: BudgetSettings) -> bool {
         pool.spend(self.id, self.started.elapsed(), budget, self.spread.workers())
+    }
+
+    /// The files of all workers.
+    pub(crate) fn files(&self) -> &Arc<Files> {
+        &self.spread.files
     }
 
     /// Whether requests are logged.
@@ -343,7 +351,7 @@ impl Worker {
                     if files::is_shortage(&error) {
                         self.stats().limit_hits.hit(Limit::Files);
                         self.spread.files.note_shortage();
-                        self.make_room();
+                        self.make_room(usize::MAX);
                     }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
@@ -374,19 +382,23 @@ impl Worker {
     }
 
     /// Waits while the process has `limits.max-connections` clients, or as many as there are files for: then those that
-    /// have been idle for longest make room. A client waits here, the others in the listen backlog.
+    /// have been idle for longest make room, and the others leave with their next response. A client waits here, the
+    /// others in the listen backlog.
     async fn wait_for_room(&self) {
-        let mut is_counted = false;
-        while !self.spread.files.try_admit(self.table().table.server.limits.max_connections) {
-            let is_full = self.spread.files.is_full();
+        let files = &self.spread.files;
+        let (mut is_counted, mut crowding) = (false, None);
+        while !files.try_admit(self.table().table.server.limits.max_connections) {
+            let is_full = files.is_full();
             if !std::mem::replace(&mut is_counted, true) {
                 self.stats().limit_hits.hit(if is_full { Limit::Files } else { Limit::MaxConnections });
             }
+            crowding = crowding.filter(|_| is_full);
             if is_full {
-                self.spread.files.note_shortage();
+                crowding.get_or_insert_with(|| files.crowd());
+                files.note_shortage();
                 self.close_idle_clients();
             }
-            tokio::time::sleep(ACCEPT_PAUSE).await;
+            files.until_one_left(ACCEPT_PAUSE).await;
         }
     }
 
@@ -425,11 +437,13 @@ impl Worker {
         }
     }
 
-    /// Says twice a second that this worker is alive, and sweeps every second.
+    /// Says twice a second that this worker is alive, sweeps every second, and makes room whenever files are short.
     async fn look_after(self: Rc<Self>) {
         let mut tick = tokio::time::interval(BEAT_EVERY);
         for is_sweep in [true, false].into_iter().cycle() {
-            tick.tick().await;
+            while tokio::select! { _ = tick.tick() => false, () = self.spread.files.until_short() => true } {
+                contain::survive(|| self.sweep_files());
+            }
             self.stats.pulses.beat(self.id);
             if is_sweep {
                 contain::survive(|| self.sweep());

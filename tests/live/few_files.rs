@@ -1,4 +1,4 @@
-//! A proxy that may have few files open, and more clients than files.
+//! A proxy that may have few files open, and more clients than files, idle or busy.
 
 use crate::harness::client::Client;
 use crate::harness::echo;
@@ -6,19 +6,26 @@ use crate::harness::ringway;
 use crate::harness::ringway::Ringway;
 use crate::harness::story::Story;
 use crate::harness::wait::until_true;
+use std::fs;
 use std::process::Command;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Instant;
 
 const FILES: usize = 256;
 
 const CLIENTS: usize = 400;
 
+/// Of each busy client, one after the other.
+const REQUESTS: usize = 2;
+
+/// `USER_HZ` of Linux.
+const CPU_TICKS_PER_SECOND: f64 = 100.0;
+
 #[test]
 fn a_proxy_with_fewer_files_than_clients_serves_all_of_them_one_after_the_other() {
     let story = Story::begin("few-files");
-    let pool = format!("initial-nodes = {}", echo::nodes_toml(&echo::start(2)));
-    let config = story.write("ringway.toml", &ringway::config("workers = 2", &story.path("store"), &pool));
-    let shell = format!("ulimit -n {FILES} && exec \"$0\" serve -c \"$1\"");
-    let proxy = Ringway::serve_by(&story, Command::new("sh").args(["-c", &shell]).arg(ringway::binary()).arg(&config));
+    let proxy = serve(&story);
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
         let mut client = Client::new(proxy.http);
@@ -37,4 +44,60 @@ fn a_proxy_with_fewer_files_than_clients_serves_all_of_them_one_after_the_other(
     drop(clients);
     until_true("they are gone", || operator.metric("ringway_connections", "") < 0.5);
     assert_eq!(proxy.client().get("/?k=after", &[]).unwrap().status, 200);
+}
+
+#[test]
+fn a_proxy_with_fewer_files_than_busy_clients_answers_each_of_their_requests() {
+    let story = Story::begin("few-files-busy");
+    let proxy = serve(&story);
+    let mut operator = proxy.operator();
+    let (cpu_before, begun, all_at_once) = (cpu_ticks(&proxy), Instant::now(), Barrier::new(CLIENTS));
+    let busy = &|number: usize| {
+        let mut client = Client::new(proxy.http);
+        all_at_once.wait();
+        let mut ask = |request: usize| client.get(&format!("/?k={number}-{request}"), &[]);
+        let answers: Vec<_> = (0..REQUESTS).map(&mut ask).collect();
+        (client, answers)
+    };
+    let busy = thread::scope(|scope| {
+        let busy: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || busy(number))).collect();
+        let mut asked = 0;
+        while busy.iter().any(|client| !client.is_finished()) {
+            operator.get("/v1/status");
+            asked += 1;
+        }
+        story.figure(&format!("an operator was answered {asked} times meanwhile"));
+        busy.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>()
+    });
+    let (took, cpu) = (begun.elapsed(), cpu_ticks(&proxy) - cpu_before);
+    for (number, (_, answers)) in busy.iter().enumerate() {
+        let answered = answers.iter().filter(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200)).count();
+        assert_eq!(answered, REQUESTS, "client {number}: {answers:?}");
+    }
+    let struck = operator.metric("ringway_limit_hits_total", "limit=\"files\"");
+    let per_request = cpu as f64 / CPU_TICKS_PER_SECOND / (CLIENTS * REQUESTS) as f64 * 1e6;
+    story.figure(&format!(
+        "{CLIENTS} busy clients with {FILES} files: all {REQUESTS} of each answered in {took:?}, {per_request:.0} us \
+         of CPU time for each, short of files {struck} times"
+    ));
+    assert!(struck > 0.0, "files were not short");
+    // The clients were connected until now, for all that they know.
+    drop(busy);
+    assert_eq!(proxy.client().get("/?k=after", &[]).unwrap().status, 200);
+}
+
+/// Serves two nodes, with few files.
+fn serve(story: &Story) -> Ringway {
+    let pool = format!("initial-nodes = {}", echo::nodes_toml(&echo::start(2)));
+    let config = story.write("ringway.toml", &ringway::config("workers = 2", &story.path("store"), &pool));
+    let shell = format!("ulimit -n {FILES} && exec \"$0\" serve -c \"$1\"");
+    Ringway::serve_by(story, Command::new("sh").args(["-c", &shell]).arg(ringway::binary()).arg(&config))
+}
+
+/// The CPU time that the proxy has taken: `utime` and `stime` of proc(5), the 14th and 15th word. The second may hold
+/// blanks.
+fn cpu_ticks(proxy: &Ringway) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", proxy.process.id())).unwrap();
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }

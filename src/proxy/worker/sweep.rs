@@ -5,6 +5,7 @@ use crate::proxy::client;
 use crate::proxy::client::Order;
 use crate::proxy::limits::Limits;
 use crate::proxy::memory;
+use crate::proxy::worker::ACCEPT_PAUSE;
 use crate::proxy::worker::Worker;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -32,15 +33,16 @@ impl Worker {
     }
 
     /// Does its part when files were short since the last time.
-    fn sweep_files(&self) {
+    pub(super) fn sweep_files(&self) {
         let files = &self.spread.files;
         if self.shortages.replace(files.shortages()) == files.shortages() {
             return;
         }
         if files.is_full() {
             self.close_idle_clients();
-        } else {
-            self.make_room();
+        }
+        if !files.is_full() || files.waiting_requests() > 0 {
+            self.make_room(CLOSE_AT_ONCE.max(files.waiting_requests()));
         }
     }
 
@@ -58,21 +60,35 @@ impl Worker {
         }
     }
 
-    /// Closes connections to nodes that are idle, and if there are none, those to clients that were so for longest.
-    /// Returns whether any were to nodes, whose files are free at once.
-    pub(crate) fn make_room(&self) -> bool {
-        let closed: usize = self.nodes.borrow().values().map(|node| node.close_idle()).sum();
+    /// Closes so many connections to nodes that are idle, those first that would be kept no longer anyway; if there are
+    /// none, the shared ones that are idle, and the clients that were so for longest. Returns whether there were any of
+    /// the first kind, whose files are free at once.
+    pub(crate) fn make_room(&self, most: usize) -> bool {
+        let nodes = self.nodes.borrow();
+        let closes_one =
+            || nodes.values().filter_map(|node| Some((node.idle_until()?, node))).min_by_key(|(at, _)| *at);
+        let closed = (0..most).map_while(|_| closes_one().map(|(_, node)| node.close_one_idle())).count();
         if closed == 0 {
+            nodes.values().for_each(|node| node.shared.close_idle());
             self.close_idle_clients();
         }
         closed > 0
     }
 
-    /// Closes those clients that have been idle for longest.
+    /// Closes those clients that have been idle for longest, unless that has just been done: there may be very many to
+    /// look at.
     pub(super) fn close_idle_clients(&self) {
-        client::close_longest_idle(self.clients.borrow().iter().map(|(_, client)| &**client), Instant::now());
+        let now = Instant::now();
+        if self.idle_closed.get().is_some_and(|last| now.saturating_duration_since(last) < ACCEPT_PAUSE) {
+            return;
+        }
+        self.idle_closed.set(Some(now));
+        client::close_longest_idle(self.clients.borrow().iter().map(|(_, client)| &**client), now);
     }
 }
+
+/// How many idle connections to nodes are closed at a time, at least, when files are short.
+const CLOSE_AT_ONCE: usize = 16;
 
 /// A client that takes nothing for so long is likely to take nothing for longer.
 const STALLED: Duration = Duration::from_secs(1);
