@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Config,
     /// `If-None-Match: *` for a node that exists.
     Exists,
+    /// The control plane has met a bug of its own.
+    Failed,
     /// The token may only read.
     Forbidden,
     /// A request without a token that names a host which is not this API.
@@ -90,6 +92,7 @@ impl Kind {
             Kind::BadRequest => ("bad-request", StatusCode::BAD_REQUEST, "The request cannot be read"),
             Kind::Config => ("config", StatusCode::UNPROCESSABLE_ENTITY, "The config was not put in force"),
             Kind::Exists => ("exists", StatusCode::PRECONDITION_FAILED, "The node exists"),
+            Kind::Failed => ("failed", StatusCode::SERVICE_UNAVAILABLE, "This proxy failed, and goes on"),
             Kind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This token may only read"),
             Kind::ForeignHost => ("foreign-host", StatusCode::FORBIDDEN, "The request is for another host"),
             Kind::ForeignOrigin => ("foreign-origin", StatusCode::FORBIDDEN, "The request is from another site"),
@@ -187,6 +190,7 @@ impl Fault {
             WriteError::Stale { epoch, fingerprint, .. } => {
                 Fault::new(Kind::Stale, detail).with_state(epoch, fingerprint)
             }
+            WriteError::Panicked => Fault::new(Kind::Failed, detail),
             WriteError::Stopping => Fault::new(Kind::Stopping, detail),
             WriteError::Store(error) => Fault::new(store_kind(&error), detail),
             WriteError::UnknownEpoch(_) => Fault::new(Kind::Refused, detail).at("/to_epoch"),

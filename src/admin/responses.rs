@@ -44,16 +44,16 @@ problem_sets! {
     PlanProblem: BadRequest Unauthorized ForeignHost ForeignOrigin UnknownPool SlowBody TooLarge MediaType Refused;
     /// Changes that are made.
     ApplyProblem: BadRequest Unauthorized Forbidden ForeignHost ForeignOrigin UnknownPool SlowBody OwnedByFile Stale
-        TooLarge MediaType Refused Unsafe HandedOver Stopping Store StoreFull;
+        TooLarge MediaType Refused Unsafe Failed HandedOver Stopping Store StoreFull;
     /// Writes of a node that may not be there before.
     PutNodeProblem: BadRequest Unauthorized Forbidden ForeignHost ForeignOrigin UnknownPool SlowBody OwnedByFile Stale
-        Exists TooLarge MediaType Refused Unsafe HandedOver Stopping Store StoreFull;
+        Exists TooLarge MediaType Refused Unsafe Failed HandedOver Stopping Store StoreFull;
     /// Writes of a node that must be there.
     PatchNodeProblem: BadRequest Unauthorized Forbidden ForeignHost ForeignOrigin UnknownPool UnknownNode SlowBody
-        OwnedByFile Stale TooLarge MediaType Refused Unsafe HandedOver Stopping Store StoreFull;
+        OwnedByFile Stale TooLarge MediaType Refused Unsafe Failed HandedOver Stopping Store StoreFull;
     /// Removals of a node, which come without a body.
     DeleteNodeProblem: BadRequest Unauthorized Forbidden ForeignHost ForeignOrigin UnknownPool UnknownNode OwnedByFile
-        Stale Unsafe HandedOver Stopping Store StoreFull;
+        Stale Unsafe Failed HandedOver Stopping Store StoreFull;
     /// Reloads of the config file.
     ReloadProblem: BadRequest Unauthorized Forbidden ForeignHost ForeignOrigin SlowBody TooLarge MediaType Config
         HandedOver Stopping;

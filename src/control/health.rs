@@ -3,6 +3,7 @@
 
 use crate::cluster::health::Change;
 use crate::cluster::health::Flip;
+use crate::cluster::health::Mark;
 use crate::cluster::health::Note;
 use crate::cluster::health::PoolHealth;
 use crate::cluster::health::Subject;
@@ -24,6 +25,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -52,8 +56,19 @@ pub struct IllNode {
     pub address: String,
 }
 
+/// The nodes of a table that are ill at the moment.
+pub(super) fn ill_nodes(table: &RoutingTable) -> Vec<IllNode> {
+    let nodes = table.pools().iter().flat_map(|pool| pool.upstreams().values().map(move |node| (pool, node)));
+    let ill = nodes.filter(|(_, node)| node.vital.mark() != Mark::Well).map(|(pool, node)| IllNode {
+        pool: pool.settings.name.clone(),
+        node: node.name.clone(),
+        address: node.address.to_string(),
+    });
+    ill.collect()
+}
+
 /// Starts the thread; nodes that `were_ill` are skipped before this returns. It ends when all senders of `reports` are
-/// gone.
+/// gone. After a panic it begins anew, with the marks that it had set.
 ///
 /// # Errors
 /// When the operating system refuses a thread or its runtime.
@@ -61,25 +76,37 @@ pub(super) fn start(
     tables: Arc<ArcSwap<RoutingTable>>,
     changed: Arc<Notify>,
     teller: Teller,
-    reports: mpsc::Receiver<HealthReport>,
-    were_ill: Vec<IllNode>,
+    mut reports: mpsc::Receiver<HealthReport>,
+    mut were_ill: Vec<IllNode>,
 ) -> io::Result<()> {
     let (started, failure) = std::sync::mpsc::channel();
     thread::Builder::new().name("health".into()).spawn(move || {
-        match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-            Ok(runtime) => runtime.block_on(async {
-                let mut health = Health::new(tables, changed, teller);
+        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => return started.send(error).unwrap_or_default(),
+        };
+        let mut started = Some(started);
+        let mut watch = |were_ill: &[IllNode]| {
+            let mut health = Health::new(Arc::clone(&tables), Arc::clone(&changed), teller.clone());
+            runtime.block_on(async {
                 health.follow();
-                health.inherit(&were_ill);
-                drop(started);
-                health.run(reports).await;
-            }),
-            Err(error) => started.send(error).unwrap_or_default(),
+                health.inherit(were_ill);
+                drop(started.take());
+                health.run(&mut reports).await;
+            });
+        };
+        // Counted and logged already.
+        while catch_unwind(AssertUnwindSafe(|| watch(&were_ill))).is_err() {
+            thread::sleep(BEGIN_ANEW_AFTER);
+            were_ill = ill_nodes(&tables.load());
         }
     })?;
     // Without an error, its sender is dropped.
     failure.recv().map_or(Ok(()), Err)
 }
+
+/// How long after a panic the thread begins anew: one that happens every time takes no CPU from the workers.
+const BEGIN_ANEW_AFTER: Duration = Duration::from_secs(1);
 
 /// A node that is followed.
 struct Followed {
@@ -131,7 +158,7 @@ impl Health {
         }
     }
 
-    async fn run(mut self, mut reports: mpsc::Receiver<HealthReport>) {
+    async fn run(mut self, reports: &mut mpsc::Receiver<HealthReport>) {
         let changed = Arc::clone(&self.changed);
         let mut samples = tokio::time::interval(SAMPLE_EVERY);
         loop {
@@ -143,7 +170,8 @@ impl Health {
                 },
                 Some(checked) = self.checks.join_next() => match checked {
                     Ok(checked) => self.checked(&checked),
-                    Err(error) => tracing::error!(%error, "a health check panicked"),
+                    // The thread begins anew, so that the node is checked again.
+                    Err(error) => if let Ok(panic) = error.try_into_panic() { resume_unwind(panic) },
                 },
                 () = changed.notified() => self.follow(),
                 () = until(next_tick) => self.tick(),

@@ -47,6 +47,19 @@ impl State {
         }
     }
 
+    /// After a panic, which may have left anything half done: serves what is stored, as a new process would. Where the
+    /// store cannot be read, the next write tries again.
+    pub(super) fn recover(&mut self) {
+        if self.custody == Custody::Lent {
+            return;
+        }
+        self.custody = Custody::Wanted;
+        match self.hold() {
+            Ok(()) => tracing::warn!("the control plane goes on with what is stored, after a panic"),
+            Err(error) => tracing::error!(%error, "the store cannot be read after a panic; the next write tries again"),
+        }
+    }
+
     /// Serves what the process that has the store writes there.
     pub(super) fn follow(&mut self) {
         if self.custody == Custody::Held {
@@ -67,11 +80,18 @@ impl State {
             Custody::Wanted => {
                 let histories = self.store.reclaim()?;
                 self.custody = Custody::Held;
-                // What the other process wrote before it failed is as durable as what this one did.
-                histories.into_iter().for_each(|histories| self.adopt_histories(histories));
+                // What the other process wrote before it failed is as durable as what this one did. What is in memory
+                // alone, no other one has.
+                let histories = histories.unwrap_or_else(|| self.histories());
+                self.adopt_histories(histories);
                 Ok(())
             }
         }
+    }
+
+    fn histories(&self) -> Vec<History> {
+        let records = self.shared.pools.read().unwrap_or_else(PoisonError::into_inner);
+        records.values().map(|record| record.history.clone()).collect()
     }
 
     /// Serves histories that somebody else has written on. A pool of theirs that is not configured here is kept.

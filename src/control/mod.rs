@@ -16,7 +16,6 @@ pub mod settings;
 mod state;
 pub mod write;
 
-use crate::cluster::health::Mark;
 use crate::cluster::log::History;
 use crate::cluster::membership::Change;
 use crate::cluster::membership::Refused;
@@ -44,6 +43,8 @@ use crate::tls::TlsError;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::RwLock;
@@ -100,6 +101,9 @@ pub enum ControlError {
     /// A certificate, key or CA cannot be used.
     #[error("{0}")]
     Tls(#[from] TlsError),
+    /// The control plane has a bug, which this has met.
+    #[error("this proxy failed in the middle of it; its log says where")]
+    Panicked,
     /// The process is ending.
     #[error("this proxy is shutting down")]
     Stopping,
@@ -188,14 +192,7 @@ impl Controller {
 
     /// The nodes that are ill at the moment.
     pub fn ill_nodes(&self) -> Vec<IllNode> {
-        let table = self.table();
-        let nodes = table.pools().iter().flat_map(|pool| pool.upstreams().values().map(move |node| (pool, node)));
-        let ill = nodes.filter(|(_, node)| node.vital.mark() != Mark::Well).map(|(pool, node)| IllNode {
-            pool: pool.settings.name.clone(),
-            node: node.name.clone(),
-            address: node.address.to_string(),
-        });
-        ill.collect()
+        health::ill_nodes(&self.table())
     }
 
     /// Hears what happens from now on. Whoever is too slow misses the oldest, and is told how many.
@@ -229,12 +226,12 @@ impl Controller {
     /// Makes a write; returns once it is durable and served.
     ///
     /// # Errors
-    /// When it was not made; nothing of it was stored.
+    /// When it was not made; nothing of it was stored, unless the control plane panicked.
     pub async fn write(&self, write: Write) -> Result<Written, WriteError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.commands.send(Command::Write(Box::new(write), reply)).await;
         sent.map_err(|_| WriteError::Stopping)?;
-        answer.await.unwrap_or(Err(WriteError::Stopping))
+        answer.await.unwrap_or(Err(WriteError::Panicked))
     }
 
     /// Applies an edited config whole or not at all; returns warnings. Also reopens a store that refused writes after
@@ -246,7 +243,7 @@ impl Controller {
         let (reply, answer) = oneshot::channel();
         let sent = self.commands.send(Command::Reload(Box::new((server, pools)), reply)).await;
         sent.map_err(|_| ControlError::Stopping)?;
-        answer.await.unwrap_or(Err(ControlError::Stopping))
+        answer.await.unwrap_or(Err(ControlError::Panicked))
     }
 }
 
@@ -261,7 +258,7 @@ impl Controller {
         let (reply, answer) = oneshot::channel();
         let sent = self.commands.send(Command::Lend(reply)).await;
         sent.map_err(|_| ControlError::Stopping)?;
-        answer.await.unwrap_or(Err(ControlError::Stopping))
+        answer.await.unwrap_or(Err(ControlError::Panicked))
     }
 
     /// Takes the store back, now or as soon as the other process has let go of it.
@@ -318,38 +315,46 @@ impl ReloadHandle {
     }
 }
 
-/// The control thread: everything here may block, nothing in the data plane waits for it.
+/// The control thread: everything here may block, nothing in the data plane waits for it. A panic costs the commands in
+/// which it happens; before the next one, the state is what is stored.
 fn run(mut state: State, mut queue: mpsc::Receiver<Command>) {
     let mut next = queue.blocking_recv();
     while let Some(command) = next.take() {
-        match command {
-            Command::Reload(config, reply) => {
-                let (server, pools) = *config;
-                // Nobody waits for the answer any more when this fails.
-                drop(reply.send(state.reload(server, pools)));
-            }
-            Command::Lend(reply) => drop(reply.send(state.lend())),
-            Command::Reclaim => state.reclaim(),
-            Command::Follow => state.follow(),
-            Command::Write(write, reply) => {
-                let mut writes = vec![(*write, reply)];
-                while writes.len() < BATCH_WRITES_MAX {
-                    match queue.try_recv() {
-                        Ok(Command::Write(write, reply)) => writes.push((*write, reply)),
-                        Ok(other) => {
-                            next = Some(other);
-                            break;
-                        }
-                        Err(_) => break,
-                    }
-                }
-                state.write(writes);
-            }
+        // Counted and logged already.
+        if catch_unwind(AssertUnwindSafe(|| next = obey(&mut state, command, &mut queue))).is_err() {
+            catch_unwind(AssertUnwindSafe(|| state.recover())).unwrap_or_default();
         }
         if next.is_none() {
             next = queue.blocking_recv();
         }
     }
+}
+
+/// Does what a command says, with the writes that wait behind a write; returns the command behind those, if any.
+fn obey(state: &mut State, command: Command, queue: &mut mpsc::Receiver<Command>) -> Option<Command> {
+    match command {
+        Command::Reload(config, reply) => {
+            let (server, pools) = *config;
+            // Nobody waits for the answer any more when this fails.
+            drop(reply.send(state.reload(server, pools)));
+        }
+        Command::Lend(reply) => drop(reply.send(state.lend())),
+        Command::Reclaim => state.reclaim(),
+        Command::Follow => state.follow(),
+        Command::Write(write, reply) => {
+            let (mut writes, mut behind) = (vec![(*write, reply)], None);
+            while writes.len() < BATCH_WRITES_MAX && behind.is_none() {
+                match queue.try_recv() {
+                    Ok(Command::Write(write, reply)) => writes.push((*write, reply)),
+                    Ok(other) => behind = Some(other),
+                    Err(_) => break,
+                }
+            }
+            state.write(writes);
+            return behind;
+        }
+    }
+    None
 }
 
 /// The time of the moment, in milliseconds since 1970.

@@ -518,6 +518,23 @@ mod tests {
     }
 
     #[test]
+    fn after_a_panic_what_is_stored_is_served_and_written_on() {
+        let scratch = std::env::temp_dir().join(format!("ringway-control-panic-{}", std::process::id()));
+        let mut state = state(StoreKind::File, scratch.clone(), vec![pool(ROOMS)]);
+        let before = state.shared.tables.load_full();
+        let known = state.shared.pools.read().unwrap().clone();
+        make(&mut state, vec![write("rooms", &weight(3), None)]).pop().unwrap().unwrap();
+        // As if the panic had come between the store and the table.
+        state.shared.tables.store(before);
+        *state.shared.pools.write().unwrap() = known;
+        state.recover();
+        assert_eq!((state.shared.tables.load().pools()[0].epoch, history_length(&state, "rooms")), (2, 2));
+        let next = make(&mut state, vec![write("rooms", &weight(4), Some(2))]).pop().unwrap().unwrap();
+        assert_eq!((next.epoch, next.pool.epoch), (3, 3));
+        std::fs::remove_dir_all(scratch).unwrap();
+    }
+
+    #[test]
     fn a_pool_of_the_file_says_so_also_to_a_stale_write() {
         let mut state = in_memory(vec![docs(1)]);
         let answers = make(&mut state, vec![write("docs", r#"{"drain":{"name":"x"}}"#, Some(7))]);

@@ -59,7 +59,7 @@ pub struct Written {
     pub pool: Arc<PoolTable>,
 }
 
-/// Why a write was not made. Nothing of it was stored.
+/// Why a write was not made. Nothing of it was stored, unless it says so.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WriteError {
     /// The file owns the pool.
@@ -81,6 +81,12 @@ pub enum WriteError {
         /// Its fingerprint now.
         fingerprint: Fingerprint,
     },
+    /// The control plane has a bug, which the write has met: it is made whole or not at all, but nobody knows which.
+    #[error(
+        "this proxy failed in the middle of the change; its log says where, and the history of the pool whether it \
+         was made"
+    )]
+    Panicked,
     /// The process is ending.
     #[error("this proxy is shutting down")]
     Stopping,

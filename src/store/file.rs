@@ -163,8 +163,10 @@ impl FileStore {
         Ok(())
     }
 
-    /// Takes the store back once the other process has let go of it, and returns what it holds now.
+    /// Takes the store back once the other process has let go of it, or opens it anew, and returns what it holds now.
     pub fn reclaim(&mut self) -> Result<Vec<History>, StoreError> {
+        // Otherwise its own lock would be in the way.
+        self.lock = None;
         let (store, histories) = FileStore::open(&self.directory, self.keep_events)?;
         *self = store;
         Ok(histories)

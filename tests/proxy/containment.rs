@@ -1,16 +1,23 @@
-//! What goes wrong in the proxy itself: a panic costs one request, and a stuck worker only its own clients.
+//! What goes wrong in the proxy itself: a panic costs one request or write, and a stuck worker only its own clients.
 //!
 //! A worker that reports a failure of a node wakes whoever listens to reports, so that a listener of the story's own
 //! has a worker do what it likes, in the middle of a request.
 
+use crate::harness::eventually;
 use crate::harness::h2;
 use crate::harness::h2::Piped;
 use crate::harness::node::Node;
 use crate::harness::proxy::Proxy;
 use crate::harness::proxy::Setup;
 use crate::harness::proxy::get;
+use crate::harness::proxy::key_of;
+use crate::harness::proxy::keyed;
 use crate::harness::within;
 use http::Request;
+use ringway::cluster::membership::Change;
+use ringway::control::write::Write;
+use ringway::control::write::WriteAction;
+use ringway::control::write::WriteError;
 use ringway::proxy::health_report;
 use ringway::proxy::health_report::HealthReport;
 use std::sync::Arc;
@@ -108,4 +115,58 @@ async fn a_stuck_worker_is_seen_and_the_others_go_on() {
     drop(release);
     assert_eq!(victim.response(true).await.status(), 502);
     proxy.metric_is("ringway_workers_stuck", &[], 0.0).await;
+}
+
+/// Panics on the thread that tells the next news, once; the trap is set until what is returned is dropped.
+fn trap_of_news(proxy: &Proxy) -> impl Sized {
+    let mut listener = proxy.controller.listen();
+    let mut heard = Box::pin(async move { listener.recv().await.map(drop) });
+    let waker = Waker::from(Arc::new(Trap(Box::new(|| panic!("a bug that one of many meets")))));
+    assert!(heard.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    heard
+}
+
+/// A write that drains the node `a` of pool `p`, or takes that back.
+fn drains(is_drain: bool) -> Write {
+    let name = "a".to_owned().try_into().expect("a name");
+    Write {
+        pool: "p".into(),
+        action: WriteAction::Changes(vec![if is_drain { Change::Drain { name } } else { Change::Undrain { name } }]),
+        guard: None,
+        force: true,
+        actor: "story".into(),
+        reason: None,
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_control_plane_costs_one_write_and_leaves_it_whole() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    let trap = trap_of_news(&proxy);
+    let met = within("the write that meets it", proxy.controller.write(drains(true))).await;
+    assert!(matches!(&met, Err(WriteError::Panicked)), "{met:?}");
+    drop(trap);
+    assert!(proxy.metric("ringway_panics_total", &["thread=\"control\""]) >= 1.0);
+    // It panicked only after all was done.
+    let written = within("the next write", proxy.controller.write(drains(false))).await.unwrap();
+    assert_eq!((written.epoch, written.changed), (3, true));
+    let events = proxy.controller.record("p", |record| record.history.events().len());
+    assert_eq!((events, proxy.controller.pool("p").unwrap().epoch), (Some(3), 3));
+    assert_eq!(proxy.ask(get("/", "")).await.status(), 200);
+    proxy.reload(Setup::of(&[&node])).await;
+}
+
+#[tokio::test]
+async fn the_health_thread_begins_anew_after_a_panic_and_knows_who_was_ill() {
+    let (first, second) = (Node::refusing("first"), Node::refusing("second"));
+    let well = [Node::echo("c").await, Node::echo("d").await, Node::echo("e").await];
+    let proxy = Setup::of(&[&first, &second, &well[0], &well[1], &well[2]]);
+    let proxy = proxy.pool("ejection = { failures = 1, time = '1h', max-time = '1h' }").start();
+    let trap = trap_of_news(&proxy);
+    assert_eq!(proxy.ask(keyed(&key_of(&proxy, &["first"]))).await.status(), 200);
+    eventually("it panics", || proxy.metric("ringway_panics_total", &["thread=\"health\""]) >= 1.0).await;
+    drop(trap);
+    assert_eq!(proxy.ask(keyed(&key_of(&proxy, &["second"]))).await.status(), 200);
+    eventually("it hears of the second node", || proxy.controller.ill_nodes().len() == 2).await;
 }
