@@ -114,8 +114,9 @@ impl Config {
         let AdminSettings { listen, token_file, read_token_file, hosts, metrics_listen } = &self.admin;
         let admin = (listen, token_file, read_token_file, hosts);
         let new_admin = (&new.admin.listen, &new.admin.token_file, &new.admin.read_token_file, &new.admin.hosts);
+        let addresses = |config: &Config| config.server.listen.iter().map(|listen| listen.address).collect::<Vec<_>>();
         let differences = [
-            ("listen", self.server.listen != new.server.listen),
+            ("the addresses of listen", addresses(self) != addresses(new)),
             ("take-over-socket", self.handover != new.handover),
             ("workers", self.server.workers != new.server.workers),
             ("[admin]", admin != new_admin),

@@ -150,12 +150,17 @@ fn what_a_reload_cannot_change_is_named() {
     let new = parse("new", &MINIMAL.replace("[[pool]]", reloadable).replace("10.0.0.10", "10.0.0.20"));
     assert_eq!(running.differences_that_need_restart(&new), Vec::<&str>::new());
 
+    let introduced = "[{ address = ':8080', proxy-protocol = ['10.0.0.0/8'] }]";
+    let new = parse("new", &MINIMAL.replace("\":8080\"", introduced));
+    assert!(new.server.listen[0].proxy_protocol.is_some());
+    assert_eq!(running.differences_that_need_restart(&new), Vec::<&str>::new());
+
     let restart = "workers = 2\nadmin.listen = ':0'\nadmin.token-file = '/t'\nmetrics.listen = ':0'\n\
                    access-log.path = '-'\nstore.kind = 'memory'\n[[pool]]";
     let new = parse("new", &MINIMAL.replace("[[pool]]", restart).replace(":8080", ":8081"));
     assert_eq!(
         running.differences_that_need_restart(&new),
-        ["listen", "workers", "[admin]", "[metrics]", "[access-log]", "[store]"]
+        ["the addresses of listen", "workers", "[admin]", "[metrics]", "[access-log]", "[store]"]
     );
 }
 

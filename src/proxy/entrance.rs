@@ -6,6 +6,7 @@ use crate::metrics::stats::IntroductionCounts;
 use crate::proxy::addresses::Counted;
 use crate::proxy::client::ClientState;
 use crate::proxy::client::Order;
+use crate::proxy::local::LocalTable;
 use crate::proxy::proxy_protocol;
 use crate::proxy::proxy_protocol::NoHeader;
 use crate::proxy::proxy_protocol::Source;
@@ -36,6 +37,7 @@ pub(crate) struct Admitted {
 
 /// Lets a connection in; or says in the log and the counters why not.
 pub(crate) async fn admit(worker: &Worker, arrival: Arrival<TcpStream>, state: &Rc<ClientState>) -> Option<Admitted> {
+    // All of it goes by one table, like a request.
     let table = worker.table();
     let listen = &table.table.server.listen[arrival.listener];
     let Arrival { mut stream, mut peer, .. } = arrival;
@@ -52,7 +54,10 @@ pub(crate) async fn admit(worker: &Worker, arrival: Arrival<TcpStream>, state: &
             }
         }
     }
-    let transport = if listen.is_tls { encrypt(worker, stream, state).await? } else { Transport::Plain(stream) };
+    let transport = match listen.is_tls {
+        true => encrypt(worker, &table, stream, state).await?,
+        false => Transport::Plain(stream),
+    };
     Some(Admitted { transport, peer, counted })
 }
 
@@ -100,8 +105,7 @@ async fn introduce(
     }
 }
 
-async fn encrypt(worker: &Worker, stream: TcpStream, state: &Rc<ClientState>) -> Option<Transport> {
-    let table = worker.table();
+async fn encrypt(worker: &Worker, table: &LocalTable, stream: TcpStream, state: &Rc<ClientState>) -> Option<Transport> {
     let (settings, tls) = (&table.table.server.tls, table.table.tls.as_ref()?);
     let counts = &worker.stats().handshakes;
     let _under_way = worker.handshakes.begin(state, settings.max_handshakes, counts);

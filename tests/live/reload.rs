@@ -1,5 +1,6 @@
 //! SIGHUP: a good edit is applied and becomes history, a bad one changes nothing and says so everywhere.
 
+use crate::harness::echo;
 use crate::harness::nginx::Nginx;
 use crate::harness::ringway;
 use crate::harness::ringway::Operator;
@@ -48,6 +49,25 @@ fn a_reload_applies_a_good_edit_and_keeps_everything_at_a_bad_one() {
         until_true("a good file reloads", || operator.metric("ringway_config_last_reload_successful", "") == 1.0);
     }
     assert_eq!(operator.pool()["epoch"], 2, "a reload that changes no node is no event");
+}
+
+#[test]
+fn a_reload_changes_what_new_connections_speak() {
+    let story = Story::begin("reload-listen");
+    let pool = format!("initial-nodes = {}", echo::nodes_toml(&echo::start(1)));
+    let plain = ringway::config("", &story.path("store"), &pool);
+    let table = r#"listen = [{ address = "127.0.0.1:0", proxy-protocol = ["127.0.0.0/8"] }]"#;
+    let introduced = plain.replacen(r#"listen = "127.0.0.1:0""#, table, 1);
+    let config = story.write("ringway.toml", &plain);
+    let proxy = Ringway::serve(&story, &config);
+    let mut before = proxy.client();
+    assert_eq!(before.get("/", &[]).unwrap().status, 200);
+    for (text, is_served) in [(introduced, false), (plain, true)] {
+        fs::write(&config, &text).unwrap();
+        proxy.process.signal("HUP");
+        until_true("a new client meets it", || proxy.client().get("/", &[]).is_ok() == is_served);
+        assert_eq!(before.get("/", &[]).unwrap().status, 200, "the connection of before goes on: {text}");
+    }
 }
 
 /// Reloads a file that must be refused with a message that names what is wrong.

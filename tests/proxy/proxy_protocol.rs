@@ -99,3 +99,23 @@ async fn it_is_said_before_tls() {
     assert_eq!(client.ask(get("/", "")).await.status(), 200);
     assert_eq!(node.request().field("x-forwarded-for"), Some("192.0.2.7"));
 }
+
+#[tokio::test]
+async fn a_reload_counts_for_new_connections() {
+    let node = Node::echo("a").await;
+    let (plain, introduced) = (Setup::of(&[&node]), Setup::of(&[&node]).server(LISTEN));
+    let proxy = plain.clone().start();
+    let mut before = proxy.connect().await;
+    assert_eq!(before.ask(get("/", "")).await.status(), 200);
+    proxy.reload(introduced).await;
+    assert_eq!(before.ask(get("/", "")).await.status(), 200);
+    let mut after = proxy.connect().await;
+    assert_eq!(after.ask([V1, get("/", "").as_bytes()].concat()).await.status(), 200);
+    assert_eq!(node.requests().last().unwrap().field("x-forwarded-for"), Some("192.0.2.7"));
+    let mut silent = proxy.connect().await;
+    silent.write(get("/", "")).await;
+    silent.closed().await;
+    proxy.reload(plain).await;
+    assert_eq!(after.ask(get("/", "")).await.status(), 200);
+    assert_eq!(proxy.ask(get("/", "")).await.status(), 200);
+}

@@ -232,6 +232,25 @@ async fn a_certificate_is_renewed_under_load_without_a_failure() {
 }
 
 #[tokio::test]
+async fn a_reload_turns_tls_on_and_off_for_new_connections() {
+    let site = Site::new("").await;
+    let plain = Setup::of(&[&site.node]);
+    let mut in_tls = site.connect().await;
+    assert_eq!(in_tls.ask(get("/", "")).await.status(), 200);
+    site.proxy.reload(plain).await;
+    let mut in_clear = site.proxy.connect().await;
+    assert_eq!(in_clear.ask(get("/", "")).await.status(), 200);
+    assert_eq!(site.node.requests().last().unwrap().field("x-forwarded-proto"), Some("http"));
+    site.proxy.reload(site.setup()).await;
+    assert_eq!(site.ask_as(&site.client(None)).await, Ok(200));
+    // Those of before go on as they began.
+    for (client, proto) in [(&mut in_tls, "https"), (&mut in_clear, "http")] {
+        assert_eq!(client.ask(get("/", "")).await.status(), 200, "{proto}");
+        assert_eq!(site.node.requests().last().unwrap().field("x-forwarded-proto"), Some(proto));
+    }
+}
+
+#[tokio::test]
 async fn files_that_cannot_be_used_change_nothing_and_are_named() {
     let site = Site::new("").await;
     let other = site.ca.issue(&["a.test"]);
