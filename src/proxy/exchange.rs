@@ -383,10 +383,12 @@ impl Exchange {
         let Some(at) = &mut self.node else { return };
         let Some(connection) = at.connection.take() else { return };
         at.succeeded();
-        let Lane::Own(connection) = connection else { return };
-        match &self.upload {
-            Some(upload) if !upload.complete.get() => connection.linger(Rc::clone(upload)),
-            _ => at.node.keep(connection, at.max_idle, at.idle_for),
+        let unfinished = self.upload.as_ref().filter(|upload| !upload.complete.get()).map(Rc::clone);
+        match (connection, unfinished) {
+            (Lane::Own(connection), Some(upload)) => connection.linger(upload),
+            (Lane::Own(connection), None) => at.node.keep(connection, at.max_idle, at.idle_for),
+            (Lane::Shared(_), Some(upload)) => upload.linger(),
+            (Lane::Shared(_), None) => {}
         }
     }
 
@@ -473,6 +475,10 @@ impl Drop for Exchange {
         }
         if let Some(upload) = &self.upload {
             upload.settled();
+            // A connection of HTTP/2 goes on without this request, and would go on with its body.
+            if self.node.as_ref().is_some_and(|at| matches!(at.connection, Some(Lane::Shared(_)))) {
+                upload.give_up();
+            }
             self.client.state.leaves_unread(!upload.complete.get());
             if let Some(limit) = upload.failure.get().and_then(UploadFailure::limit) {
                 self.worker.stats().limit_hits.hit(limit);

@@ -285,9 +285,9 @@ fn known_host(client: &Client, written: &[u8], otherwise: &'static str) -> Resul
 }
 
 /// Whether a text is `host` or `host:port` (RFC 3986 section 3.2.2) without anything that could be read differently
-/// elsewhere.
+/// elsewhere, such as what is percent-encoded: no name of DNS needs that, and http takes it for no authority.
 fn is_host(text: &str) -> bool {
-    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte);
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(&byte);
     let (is_host, rest) = match text.strip_prefix('[').map(|literal| literal.split_once(']')) {
         Some(Some((address, rest))) => (address.parse::<Ipv6Addr>().is_ok(), rest),
         Some(None) => return false,
@@ -335,4 +335,20 @@ pub(crate) fn log_entry(client: &Client, request: &Request<Incoming>) -> Entry {
 /// As much of a text as the access log shows.
 pub(crate) fn cut(text: &str) -> String {
     text.chars().take(LOGGED_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_host_that_is_let_in_is_an_authority(
+            text in r"(\[[0-9a-f:.]{2,20}\]|[ -~]{1,8}|[a-z.%-]{1,8})(:[0-9]{0,5})?"
+        ) {
+            let authority = Authority::try_from(text.as_bytes()).map(|authority| authority.to_string());
+            prop_assert!(!is_host(&text) || authority.as_deref().ok() == Some(&text[..]), "{text:?}: {authority:?}");
+        }
+    }
 }

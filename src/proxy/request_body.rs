@@ -3,8 +3,11 @@
 use crate::metrics::limit::Limit;
 use crate::proxy::error::ProxyError;
 use crate::proxy::held_body::HeldBody;
+use crate::proxy::linger::LINGER_BYTES;
+use crate::proxy::linger::LINGER_TIME;
 use crate::proxy::pace::Pace;
 use crate::proxy::trailers::TrailerTerms;
+use crate::proxy::upstream_h2::StreamPlace;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
@@ -20,6 +23,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::task::Waker;
 use std::task::ready;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -41,8 +45,12 @@ pub(crate) struct Upload {
     pub(crate) awaits_client: Cell<bool>,
     /// Whether the node has begun its response.
     is_answered: Cell<bool>,
-    /// Whether the response was over before the body was asked for.
+    /// Whether nobody asks for what is still to come.
     is_unwanted: Cell<bool>,
+    /// After so many bytes nobody does.
+    enough: Cell<Option<u64>>,
+    /// Wakes whoever waits for more of it.
+    parked: RefCell<Option<Waker>>,
     /// What the body waits for while it is held back.
     gate: RefCell<Option<Arc<Notify>>>,
 }
@@ -55,9 +63,41 @@ impl Upload {
 
     /// The response is over: a body that is still held back is given up unread, and its connections with it.
     pub(crate) fn settled(&self) {
-        if let Some(gate) = self.gate.borrow().as_ref() {
-            self.is_unwanted.set(true);
-            gate.notify_one();
+        if self.gate.borrow().is_some() {
+            self.give_up();
+        }
+    }
+
+    /// Nobody asks for the rest: whoever waits for it finds it broken.
+    pub(crate) fn give_up(&self) {
+        self.is_unwanted.set(true);
+        self.wake();
+    }
+
+    /// Lets it go on for a little although its node has answered, because most are nearly over. One that is not is
+    /// given up: neither its node nor its client is held for what nobody asks for any more.
+    pub(crate) fn linger(self: Rc<Self>) {
+        self.enough.set(Some(self.bytes.get() + LINGER_BYTES));
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(LINGER_TIME).await;
+            self.give_up();
+        });
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_unwanted.get() || self.enough.get().is_some_and(|enough| self.bytes.get() > enough)
+    }
+
+    fn park(&self, waker: &Waker) {
+        match &mut *self.parked.borrow_mut() {
+            Some(parked) => parked.clone_from(waker),
+            nobody => *nobody = Some(waker.clone()),
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.parked.take() {
+            waker.wake();
         }
     }
 }
@@ -119,6 +159,8 @@ pub(crate) enum RequestBody {
         body: Rc<ClientBody>,
         /// Counted from 0.
         attempt: u32,
+        /// Its stream, in HTTP/2.
+        place: Option<Rc<StreamPlace>>,
     },
 }
 
@@ -187,7 +229,14 @@ impl RequestBody {
             gate,
         };
         let body = Rc::new(ClientBody { upload: Rc::clone(&upload), source: RefCell::new(source) });
-        (RequestBody::Client { body, attempt: 0 }, Some(upload))
+        (RequestBody::Client { body, attempt: 0, place: None }, Some(upload))
+    }
+
+    /// It goes over this stream, and holds it for as long as it does.
+    pub(crate) fn take_place(&mut self, stream: &Rc<StreamPlace>) {
+        if let RequestBody::Client { place, .. } = self {
+            *place = Some(Rc::clone(stream));
+        }
     }
 
     /// The client's body, if there is one.
@@ -215,7 +264,7 @@ impl RequestBody {
             RequestBody::Empty => Some(RequestBody::Empty),
             RequestBody::Client { body, .. } => {
                 let attempt = body.begin_again()?;
-                Some(RequestBody::Client { body, attempt })
+                Some(RequestBody::Client { body, attempt, place: None })
             }
         }
     }
@@ -228,7 +277,13 @@ impl Body for RequestBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         match self.get_mut() {
             RequestBody::Empty => Poll::Ready(None),
-            RequestBody::Client { body, attempt } => body.poll(*attempt, cx),
+            RequestBody::Client { body, attempt, .. } => {
+                let polled = body.poll(*attempt, cx);
+                if polled.is_pending() {
+                    body.upload.park(cx.waker());
+                }
+                polled
+            }
         }
     }
 
@@ -261,13 +316,13 @@ impl ClientBody {
 
     fn poll(&self, attempt: u32, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let source = &mut *self.source.borrow_mut();
+        if self.upload.is_over() || attempt != source.attempt {
+            return Poll::Ready(Some(Err(UploadError::new())));
+        }
         if let Some(gate) = &mut source.gate {
             ready!(gate.as_mut().poll(cx));
             source.gate = None;
             self.upload.gate.take();
-        }
-        if self.upload.is_unwanted.get() || attempt != source.attempt {
-            return Poll::Ready(Some(Err(UploadError)));
         }
         let polled = match source.held.next() {
             Some(piece) => Ok(Some(piece)),
@@ -282,7 +337,7 @@ impl ClientBody {
         let frame = match polled {
             Ok(Some(piece)) => Some(Frame::data(piece)),
             Ok(None) => source.next_trailers().map(Frame::trailers),
-            Err(_) => return Poll::Ready(Some(Err(UploadError))),
+            Err(_) => return Poll::Ready(Some(Err(UploadError::new()))),
         };
         self.upload.progress.set(Some(Instant::now()));
         self.upload.complete.set(frame.is_none() || source.is_end_stream());
@@ -301,6 +356,8 @@ impl ClientBody {
         self.upload.gate.take();
         self.upload.complete.set(false);
         self.upload.awaits_client.set(false);
+        // The attempt before may still wait for more of it, and hold a stream meanwhile.
+        self.upload.wake();
         Some(source.attempt)
     }
 }
@@ -364,7 +421,13 @@ async fn hold_back(upload: Rc<Upload>, go_ahead: Arc<Notify>) {
     }
 }
 
-/// Tells hyper to give the request up; why is in [`Upload`].
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+/// Tells hyper to give the request up; why is in [`Upload`]. A node of HTTP/2 gets the reason for RST_STREAM.
+#[derive(Debug, thiserror::Error)]
 #[error("the client's body cannot be completed")]
-pub(crate) struct UploadError;
+pub(crate) struct UploadError(#[source] h2::Error);
+
+impl UploadError {
+    fn new() -> UploadError {
+        UploadError(h2::Reason::CANCEL.into())
+    }
+}

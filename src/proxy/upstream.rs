@@ -224,7 +224,7 @@ impl LocalNode {
     /// Whether a connection that is not in use is to be closed, because a request waits for its file, or other workers
     /// may open none for `max-connections`. While requests wait for room, any of them may be next, so that none is
     /// kept; after that, one time is enough.
-    fn gives_way(&self) -> bool {
+    pub(super) fn gives_way(&self) -> bool {
         let is_refused = self.upstream.refused.is_other(self.worker);
         if is_refused && !self.upstream.load.is_queued() {
             self.upstream.refused.clear();
@@ -237,8 +237,11 @@ impl LocalNode {
     /// in use too.
     pub(crate) fn sweep(&self) {
         let (now, leave) = (Instant::now(), self.upstream.leaving.get());
-        self.sweep_idle(now, leave.is_some());
-        self.shared.sweep(leave.is_some());
+        // Who has nothing to give leaves the note to those who do.
+        let has_any = !self.idle.borrow().is_empty() || !self.shared.is_empty();
+        let gives_way = has_any && self.gives_way();
+        self.sweep_idle(now, leave.is_some() || gives_way);
+        self.shared.sweep(&self.upstream.load, leave.is_some(), gives_way);
         if leave.is_some_and(|leave| leave.is_over(now)) {
             self.cut();
         }
@@ -258,10 +261,10 @@ impl LocalNode {
         self.stats().idle_connections.add(-i64::try_from(idle).unwrap_or(i64::MAX));
     }
 
-    fn sweep_idle(&self, now: Instant, is_leaving: bool) {
+    fn sweep_idle(&self, now: Instant, all: bool) {
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
-        if is_leaving || (before > 0 && self.gives_way()) {
+        if all {
             idle.clear();
         } else {
             // Nobody waits for a connection that is kept.

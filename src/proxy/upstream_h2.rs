@@ -259,7 +259,8 @@ fn to_http2(request: &mut Request<RequestBody>, connection: &SharedConnection) {
     }
 }
 
-/// What the request is for; of a client of HTTP/1.0 that did not say, the node itself.
+/// What the request is for; of a client that did not say, the node itself. Every other host that was let in is an
+/// authority (`inbound`).
 fn authority_of(headers: &HeaderMap, connection: &SharedConnection) -> Authority {
     let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
     let named = host.and_then(|host| Authority::try_from(host).ok());

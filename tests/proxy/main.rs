@@ -15,6 +15,7 @@ mod forwarding;
 mod frames;
 mod framing;
 mod harness;
+mod hostile_h2_nodes;
 mod leftovers;
 mod limits;
 mod names;

@@ -182,6 +182,22 @@ async fn a_response_waits_in_its_node_for_a_client_that_does_not_take_it() {
 }
 
 #[tokio::test]
+async fn the_node_gets_the_authority_that_the_client_named_or_nobody_does() {
+    let (node, heads) = echoing("a", 100).await;
+    let proxy = Setup::of(&[&node]).pool(H2).start();
+    let hosts = ["a", "A.b:80", "a:", "[::1]", "[::ffff:1.2.3.4]:80", "a-._~!$&'()*+;=", "a%41", "%", "a%zz:80"];
+    for host in hosts {
+        let answer = proxy.ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        let authority = heads.lock().unwrap().pop().map(|head| head.uri.authority().unwrap().to_string());
+        let expected = if host.contains('%') { (400, None) } else { (200, Some(host.to_owned())) };
+        assert_eq!((answer.status(), authority), expected, "{host}");
+    }
+    let answer = proxy.ask("GET / HTTP/1.1\r\nHost:\r\n\r\n").await;
+    let authority = heads.lock().unwrap().pop().unwrap().uri.authority().unwrap().to_string();
+    assert_eq!((answer.status(), authority), (200, node.address.clone()), "of a client that named none");
+}
+
+#[tokio::test]
 async fn http_2_in_tls_has_to_be_agreed_on() {
     let ca = Ca::new();
     let files = Files::new();
