@@ -198,7 +198,7 @@ async fn connect(
     let connection = Rc::new(SharedConnection {
         sender,
         streams: Cell::new(0),
-        max_streams: Cell::new(STREAMS_MAX),
+        max_streams: Cell::new(STREAMS_MAX as usize),
         has_served: Cell::new(false),
         is_over: Cell::new(false),
         idle_since: Cell::new(Instant::now()),
@@ -217,7 +217,7 @@ async fn connect(
             }
             let polled = pin!(&mut driver).poll(cx);
             if let Some(connection) = driven.upgrade() {
-                connection.max_streams.set(driver.current_max_send_streams().min(STREAMS_MAX));
+                connection.max_streams.set(driver.current_max_send_streams().min(STREAMS_MAX as usize));
                 connection.is_over.set(connection.is_over.get() || polled.is_ready());
             }
             polled.map(drop)
@@ -279,10 +279,11 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for LocalExecu
 }
 
 /// Streams open at once on one connection, whatever more the node allows: one connection is one core's work there.
-const STREAMS_MAX: usize = 100;
-/// What a node may send ahead of its clients, on one stream and on one connection.
-const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+const STREAMS_MAX: u32 = 100;
+/// What a node may send ahead of its client on one stream.
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+/// The same on one connection: what all its streams may, so that no client that takes nothing holds up another one.
+const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX * STREAM_WINDOW_BYTES;
 /// Bytes of one request that may wait to be sent.
 const STREAM_SEND_BYTES: usize = 256 << 10;
 /// A response head, as long as one of HTTP/1.1 may be.

@@ -160,25 +160,29 @@ async fn a_connection_has_no_more_streams_than_its_node_allows() {
 #[tokio::test]
 async fn a_response_waits_in_its_node_for_a_client_that_does_not_take_it() {
     let sent = Arc::new(AtomicUsize::new(0));
-    let counts = Arc::clone(&sent);
-    let node = Node::script("a", move |wire| {
-        let counts = Arc::clone(&counts);
-        let service = service_fn(move |_| flood(Arc::clone(&counts)));
-        let stream = TokioIo::new(wire.into_tcp());
-        async move { drop(http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await) }
-    })
-    .await;
+    let node = flooding(&sent).await;
     let proxy = Setup::of(&[&node]).pool(H2).start();
     let mut client = proxy.connect_h2().await;
-    let response = client.send(h2::get("http://a.test/")).await.unwrap();
+    let response = client.send(h2::get("http://a.test/flood")).await.unwrap();
     eventually("the node begins", || sent.load(SeqCst) > 0).await;
-    let mut before = 0;
-    // It stands still once all windows are full.
-    while std::mem::replace(&mut before, sent.load(SeqCst)) != sent.load(SeqCst) {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    }
+    let before = stands_still(&sent).await;
     assert!(before < 8 << 20, "{before} of 64 MiB have left the node");
     assert_eq!(h2::read(response).await.unwrap().body.len(), 64 << 20);
+}
+
+#[tokio::test]
+async fn clients_that_take_nothing_hold_up_nobody_else_on_the_connection() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let node = flooding(&sent).await;
+    let proxy = Setup::of(&[&node]).pool(H2).start();
+    let mut stalled = proxy.connect_h2_with_window(16 << 10).await;
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        open.push(stalled.send(h2::get("http://a.test/flood")).await.unwrap());
+    }
+    stands_still(&sent).await;
+    let answer = proxy.connect_h2().await.ask(h2::get("http://a.test/")).await;
+    assert_eq!((answer.body.len(), node.accepted()), (16 << 10, 1));
 }
 
 #[tokio::test]
@@ -225,11 +229,35 @@ async fn checks_speak_http_2_too() {
     assert_eq!(heads[0].uri.path(), "/healthz", "{heads:?}");
 }
 
-/// 64 MiB, counted as they leave.
-async fn flood(sent: Arc<AtomicUsize>) -> Result<Response<Channel<Bytes>>, Infallible> {
+/// A node that floods whoever asks for `/flood`, counting what leaves, and answers all others shortly.
+async fn flooding(sent: &Arc<AtomicUsize>) -> Node {
+    let sent = Arc::clone(sent);
+    Node::script("a", move |wire| {
+        let sent = Arc::clone(&sent);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let pieces = if request.uri().path() == "/flood" { 4096 } else { 1 };
+            flood(Arc::clone(&sent), pieces)
+        });
+        let stream = TokioIo::new(wire.into_tcp());
+        async move { drop(http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await) }
+    })
+    .await
+}
+
+/// Waits until the node sends no more, because all windows are full; returns how much it has sent.
+async fn stands_still(sent: &AtomicUsize) -> usize {
+    let mut before = 0;
+    while std::mem::replace(&mut before, sent.load(SeqCst)) != sent.load(SeqCst) {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
+    before
+}
+
+/// So many pieces of 16 KiB, counted as they leave.
+async fn flood(sent: Arc<AtomicUsize>, pieces: usize) -> Result<Response<Channel<Bytes>>, Infallible> {
     let (mut sender, channel) = Channel::new(1);
     tokio::spawn(async move {
-        for _ in 0..4096 {
+        for _ in 0..pieces {
             let piece = Bytes::from_static(&[0; 16 << 10]);
             if sender.send_data(piece).await.is_err() {
                 return;
