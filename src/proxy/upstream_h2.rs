@@ -45,6 +45,10 @@ pub(crate) struct SharedConnections {
     all: RefCell<Vec<Rc<SharedConnection>>>,
     /// Held by the one request that connects, so that those behind it find its connection.
     connecting: Mutex<()>,
+    /// How often that was tried.
+    attempts: Cell<u64>,
+    /// Why it failed the last time, if it did.
+    failure: Cell<Option<ConnectFailure>>,
 }
 
 /// A connection that carries many requests.
@@ -75,7 +79,8 @@ pub(crate) struct NodeStreamLease {
 
 impl SharedConnections {
     /// A place for one more request: on a connection that has one, else on a new one, unless there are
-    /// `max-connections`.
+    /// `max-connections`. Who waited for another request to connect shares what came of it, success or failure, so that
+    /// nobody waits for more than that and an attempt of its own.
     pub(crate) async fn lease(
         &self,
         node: &Rc<LocalNode>,
@@ -87,11 +92,37 @@ impl SharedConnections {
         if let Some(lease) = may_reuse.then(found).flatten() {
             return Ok(lease);
         }
+        let attempts = self.attempts.get();
         let _connecting = self.connecting.lock().await;
-        if let Some(lease) = may_reuse.then(found).flatten() {
-            return Ok(lease);
+        let has_waited = self.attempts.get() != attempts;
+        let failure = self.failure.get().filter(|_| has_waited);
+        // What was connected in the meantime is as good as new.
+        let newest = || self.all.borrow().last().filter(|one| one.has_room()).map(NodeStreamLease::take);
+        let ready = match may_reuse {
+            true => found(),
+            false if has_waited && failure.is_none() => newest(),
+            false => None,
+        };
+        match (ready, failure) {
+            (Some(lease), _) => Ok(lease),
+            (None, Some(failure)) => Err(failure),
+            (None, None) => self.connect(node, settings, file).await,
         }
-        let connection = connect(node, settings, file).await?;
+    }
+
+    async fn connect(
+        &self,
+        node: &Rc<LocalNode>,
+        settings: &PoolSettings,
+        file: Option<NodeFile>,
+    ) -> Result<NodeStreamLease, ConnectFailure> {
+        let connected = connect(node, settings, file).await;
+        // Nobody waits for what fails at once.
+        if !matches!(connected, Err(ConnectFailure::Files | ConnectFailure::Limit)) {
+            self.attempts.set(self.attempts.get() + 1);
+            self.failure.set(connected.as_ref().err().copied());
+        }
+        let connection = connected?;
         let lease = NodeStreamLease::take(&connection);
         self.all.borrow_mut().push(connection);
         Ok(lease)

@@ -10,6 +10,7 @@ use crate::harness::proxy::post;
 use crate::harness::tls;
 use crate::harness::tls::Ca;
 use crate::harness::tls::Files;
+use crate::harness::within;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::HeaderValue;
@@ -183,6 +184,23 @@ async fn clients_that_take_nothing_hold_up_nobody_else_on_the_connection() {
     stands_still(&sent).await;
     let answer = proxy.connect_h2().await.ask(h2::get("http://a.test/")).await;
     assert_eq!((answer.body.len(), node.accepted()), (16 << 10, 1));
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_a_connection_share_its_failure() {
+    let node = Node::deaf("a").await;
+    let settings = format!("{H2}\ntimeouts = {{ connect = \"1s\" }}\non-down = \"fail\"\nmax-attempts = 1");
+    let proxy = Setup::of(&[&node]).pool(&settings).start();
+    let client = proxy.connect_h2().await;
+    // One after the other they would take half a minute.
+    let asked: Vec<_> = (0..30).map(|_| client.begin(h2::get("http://a.test/"))).collect();
+    within("all are answered", async {
+        for answer in asked {
+            let answer = answer.await.unwrap().unwrap();
+            assert!(answer.status().is_server_error(), "{answer:?}");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
