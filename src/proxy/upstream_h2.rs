@@ -3,6 +3,7 @@
 //! A connection has a task of its own here: its streams belong to requests that come and go, and its flow control has
 //! to go on while any of them waits. A piece is taken from the other side only as it is taken here, in both directions.
 
+use crate::metrics::load::NodeLoad;
 use crate::proxy::dial;
 use crate::proxy::error::ConnectFailure;
 use crate::proxy::files::NodeFile;
@@ -49,6 +50,8 @@ pub(crate) struct SharedConnections {
     attempts: Cell<u64>,
     /// Why it failed the last time, if it did.
     failure: Cell<Option<ConnectFailure>>,
+    /// Whether none is opened until the next sweep, so that another worker gets what this one gave up.
+    yields: Cell<bool>,
 }
 
 /// A connection that carries many requests.
@@ -62,6 +65,8 @@ struct SharedConnection {
     has_served: Cell<bool>,
     /// Whether it takes no more requests.
     is_over: Cell<bool>,
+    /// Whether it takes none for the moment, so that it gets idle.
+    rests: Cell<bool>,
     idle_since: Cell<Instant>,
     idle_max: Duration,
     /// Which answer of the resolver it was made by.
@@ -116,6 +121,9 @@ impl SharedConnections {
         settings: &PoolSettings,
         file: Option<NodeFile>,
     ) -> Result<NodeStreamLease, ConnectFailure> {
+        if self.yields.get() {
+            return Err(ConnectFailure::Limit);
+        }
         let connected = connect(node, settings, file).await;
         // Nobody waits for what fails at once.
         if !matches!(connected, Err(ConnectFailure::Files | ConnectFailure::Limit)) {
@@ -128,11 +136,34 @@ impl SharedConnections {
         Ok(lease)
     }
 
+    /// Whether there is no connection that takes requests.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.borrow().is_empty()
+    }
+
     /// Lets go of connections that are over, lead elsewhere by now or were idle for too long, or of all of them: each
-    /// ends with its last stream.
-    pub(crate) fn sweep(&self, is_leaving: bool) {
-        let now = Instant::now();
-        self.all.borrow_mut().retain(|one| !is_leaving && one.is_of_use(now));
+    /// ends with its last stream. Where it `gives_way` to other workers, it lets go of those that are idle. If none is
+    /// and requests wait for one, the one with the fewest streams rests until the next sweep, but not twice in a row:
+    /// most get idle so, and one whose streams last for hours does not lock its own worker out.
+    pub(crate) fn sweep(&self, load: &NodeLoad, is_leaving: bool, gives_way: bool) {
+        let (now, mut all) = (Instant::now(), self.all.borrow_mut());
+        all.retain(|one| !is_leaving && one.is_of_use(now));
+        let has_rested = self.yields.replace(false);
+        all.iter().for_each(|one| one.rests.set(false));
+        if !gives_way {
+            return;
+        }
+        let idle = all.extract_if(.., |one| one.streams.get() == 0).count();
+        let quietest = all.iter().min_by_key(|one| one.streams.get());
+        let rests = quietest.filter(|_| idle == 0 && !has_rested && load.is_queued());
+        rests.into_iter().for_each(|one| one.rests.set(true));
+        self.yields.set(load.is_queued() && (idle > 0 || rests.is_some()));
+    }
+
+    /// Lets go of a connection for another worker, which gets it unless nobody waits for one any more.
+    fn give(&self, connection: &Rc<SharedConnection>) {
+        self.all.borrow_mut().retain(|one| !Rc::ptr_eq(one, connection));
+        self.yields.set(connection.node.upstream.load.is_queued());
     }
 
     /// Lets go of connections that are idle; each is closed in its own time.
@@ -149,7 +180,8 @@ impl SharedConnection {
     }
 
     fn has_room(&self) -> bool {
-        self.streams.get() < self.max_streams.get() && self.is_of_use(self.idle_since.get())
+        let has_room = self.streams.get() < self.max_streams.get() && !self.rests.get();
+        has_room && self.is_of_use(self.idle_since.get())
     }
 }
 
@@ -193,8 +225,12 @@ impl NodeStreamLease {
 
 impl Drop for NodeStreamLease {
     fn drop(&mut self) {
-        self.connection.streams.set(self.connection.streams.get() - 1);
-        self.connection.idle_since.set(Instant::now());
+        let (connection, node) = (&self.connection, &self.connection.node);
+        connection.streams.set(connection.streams.get() - 1);
+        connection.idle_since.set(Instant::now());
+        if connection.streams.get() == 0 && node.gives_way() {
+            node.shared.give(connection);
+        }
     }
 }
 
@@ -232,6 +268,7 @@ async fn connect(
         max_streams: Cell::new(STREAMS_MAX as usize),
         has_served: Cell::new(false),
         is_over: Cell::new(false),
+        rests: Cell::new(false),
         idle_since: Cell::new(Instant::now()),
         idle_max: settings.timeouts.idle_connection,
         generation,

@@ -204,6 +204,47 @@ async fn requests_that_wait_for_a_connection_share_its_failure() {
 }
 
 #[tokio::test]
+async fn a_worker_gives_up_a_connection_that_another_needs() {
+    let (node, _) = echoing("a", 100).await;
+    let settings = format!("{H2}\nmax-connections = 1\nqueue-timeout = \"1m\"");
+    let proxy = Setup::of(&[&node]).workers(2).pool(&settings).start();
+    // The second client goes to the worker that has none yet.
+    let (mut one, mut other) = (proxy.connect_h2().await, proxy.connect_h2().await);
+    for round in 1..=2 {
+        assert_eq!(one.ask(h2::get("http://a.test/")).await.head.status, 200, "round {round}");
+        assert_eq!(other.ask(h2::get("http://a.test/")).await.head.status, 200, "round {round}");
+    }
+    assert_eq!(node.accepted(), 4, "each time the other had to give it up first");
+}
+
+#[tokio::test]
+async fn a_worker_gives_up_a_connection_that_is_never_idle_too() {
+    let (node, _) = echoing("a", 100).await;
+    let settings = format!("{H2}\nmax-connections = 1\nqueue-timeout = \"1m\"");
+    let proxy = Setup::of(&[&node]).workers(2).pool(&settings).start();
+    let (one, mut other) = (proxy.connect_h2().await, proxy.connect_h2().await);
+    let mut open = Vec::new();
+    let waiting = async {
+        assert_eq!(other.ask(h2::get("http://a.test/")).await.head.status, 200);
+    };
+    let steady = async {
+        // Before one ends the next has begun, or waits for a connection.
+        loop {
+            let (feed, body) = Piped::new();
+            open.push((feed, one.begin(Request::post("http://a.test/").body(body).unwrap())));
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            if open.len() > 2 {
+                drop(open.remove(0).0);
+            }
+        }
+    };
+    tokio::select! {
+        () = within("the other worker gets a connection", waiting) => {}
+        () = steady => {}
+    }
+}
+
+#[tokio::test]
 async fn the_node_gets_the_authority_that_the_client_named_or_nobody_does() {
     let (node, heads) = echoing("a", 100).await;
     let proxy = Setup::of(&[&node]).pool(H2).start();
