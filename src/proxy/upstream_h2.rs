@@ -76,10 +76,16 @@ struct SharedConnection {
     node: Rc<LocalNode>,
 }
 
-/// The place of one request on a connection, until it is dropped.
+/// The place of one request on a connection.
 pub(crate) struct NodeStreamLease {
-    connection: Rc<SharedConnection>,
+    place: Rc<StreamPlace>,
     is_reused: bool,
+}
+
+/// Counts one stream of a connection, until both the request and its body are done with: a response may be over while
+/// the body is still on its way.
+pub(crate) struct StreamPlace {
+    connection: Rc<SharedConnection>,
 }
 
 impl SharedConnections {
@@ -189,14 +195,15 @@ impl NodeStreamLease {
     fn take(connection: &Rc<SharedConnection>) -> NodeStreamLease {
         connection.streams.set(connection.streams.get() + 1);
         let is_reused = connection.has_served.get();
-        NodeStreamLease { connection: Rc::clone(connection), is_reused }
+        NodeStreamLease { place: Rc::new(StreamPlace { connection: Rc::clone(connection) }), is_reused }
     }
 
     /// Sends one request. An error holds the request if nothing of it was sent.
     pub(crate) fn send(&self, mut request: Request<RequestBody>) -> impl Future<Output = Answer> + use<> {
-        to_http2(&mut request, &self.connection);
-        let connection = Rc::clone(&self.connection);
-        let answer = self.connection.sender.clone().try_send_request(request);
+        let connection = Rc::clone(&self.place.connection);
+        to_http2(&mut request, &connection);
+        request.body_mut().take_place(&self.place);
+        let answer = connection.sender.clone().try_send_request(request);
         async move {
             let answer = answer.await;
             connection.has_served.set(true);
@@ -214,16 +221,16 @@ impl NodeStreamLease {
 
     /// The node that it leads to.
     pub(crate) fn node_name(&self) -> &str {
-        &self.connection.node.upstream.name
+        &self.place.connection.node.upstream.name
     }
 
     /// Whether it was cut because the time of its node was over.
     pub(crate) fn is_cut(&self) -> bool {
-        self.connection.waiting.is_cut()
+        self.place.connection.waiting.is_cut()
     }
 }
 
-impl Drop for NodeStreamLease {
+impl Drop for StreamPlace {
     fn drop(&mut self) {
         let (connection, node) = (&self.connection, &self.connection.node);
         connection.streams.set(connection.streams.get() - 1);
