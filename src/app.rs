@@ -216,8 +216,10 @@ impl App {
         if !fixed.is_empty() {
             return Err(format!("these settings need a restart to change: {}", fixed.join(", ")));
         }
+        let certificates = self.admin.renew(&new.admin)?;
         let applied = self.controller.reload(new.server.clone(), new.pools.clone()).await;
         let mut warnings = applied.map_err(|error| error.to_string())?;
+        certificates.put();
         warnings.extend(files::warning(&new.server));
         self.config = new;
         Ok(warnings)

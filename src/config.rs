@@ -111,16 +111,14 @@ impl Config {
     /// The settings in which `new` differs and which count from the start of the process only, as the file
     /// names them; SIGHUP refuses such a file.
     pub fn differences_that_need_restart(&self, new: &Config) -> Vec<&'static str> {
-        let AdminSettings { listen, token_file, read_token_file, hosts, metrics_listen } = &self.admin;
-        let admin = (listen, token_file, read_token_file, hosts);
-        let new_admin = (&new.admin.listen, &new.admin.token_file, &new.admin.read_token_file, &new.admin.hosts);
+        let without_metrics = |admin: &AdminSettings| AdminSettings { metrics_listen: None, ..admin.clone() };
         let addresses = |config: &Config| config.server.listen.iter().map(|listen| listen.address).collect::<Vec<_>>();
         let differences = [
             ("the addresses of listen", addresses(self) != addresses(new)),
             ("take-over-socket", self.handover != new.handover),
             ("workers", self.server.workers != new.server.workers),
-            ("[admin]", admin != new_admin),
-            ("[metrics]", *metrics_listen != new.admin.metrics_listen),
+            ("[admin]", without_metrics(&self.admin) != without_metrics(&new.admin)),
+            ("[metrics]", self.admin.metrics_listen != new.admin.metrics_listen),
             ("[access-log]", self.access_log != new.access_log),
             ("[store]", self.store != new.store),
         ];
@@ -282,8 +280,17 @@ fn describe(host: Option<&str>, path: Option<&str>) -> String {
 }
 
 /// Has one of each list and optional table, so that reading it asks for every setting there is.
-const EVERY_LIST_AND_TABLE: &str =
-    "listen = [{}]\n[[tls.certificate]]\n[[pool]]\ntls = {}\nplacement = {}\nnodes = [{}]\ninitial-nodes = [{}]";
+const EVERY_LIST_AND_TABLE: &str = r"
+listen = [{}]
+[[tls.certificate]]
+[admin]
+tls = {}
+[[pool]]
+tls = {}
+placement = {}
+nodes = [{}]
+initial-nodes = [{}]
+";
 
 const NOT_YET: &str = "is not available yet; remove it";
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+#[path = "proxy/harness/authority.rs"]
+mod authority;
 #[path = "cli/compat.rs"]
 mod compat;
 #[path = "cli/import.rs"]
@@ -315,7 +317,7 @@ fn bad_usage_is_exit_code_2_with_a_way_out() {
         (&["plan", "-c", CONFIG, "remove", "nobody"], "no node `nobody`"),
         (&["plan", "-c", CONFIG, "placement", "ngixn"], "did you mean `nginx`?"),
         (&["plan", "-c", CONFIG, "placement", "haproxy"], "HAProxy hashes the id of a server"),
-        (&["status", "--admin", "https://127.0.0.1:1"], "speaks plain HTTP"),
+        (&["status", "--admin", "https://127.0.0.1"], "https://HOST:PORT"),
         (&["man", "paln"], "did you mean `plan`?"),
     ] {
         let ran = ringway(arguments.iter().copied());

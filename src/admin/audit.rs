@@ -1,6 +1,7 @@
 //! The audit: one line of the log for each request that changed something, or was to and did not.
 
 use crate::admin::auth::Role;
+use crate::admin::tls::Subject;
 use crate::control::write::Write;
 use crate::control::write::WriteError;
 use crate::control::write::Written;
@@ -61,7 +62,7 @@ impl Audit {
         self.notes().is_write = true;
     }
 
-    /// What its token lets it do.
+    /// What its token or its certificate lets it do.
     pub(crate) fn role(&self, role: Role) {
         self.notes().role = Some(role);
     }
@@ -114,6 +115,8 @@ pub(crate) async fn keep(mut request: Request, next: Next) -> Response {
 struct Line {
     audit: Audit,
     peer: String,
+    /// Who the peer is by its certificate.
+    certificate: Option<Subject>,
     method: String,
     path: String,
     /// None while it is not answered. A write may be made all the same; the history knows.
@@ -126,6 +129,7 @@ impl Line {
         Line {
             audit: Audit::default(),
             peer: request.extensions().get().map(Peer::to_string).unwrap_or_default(),
+            certificate: request.extensions().get().cloned(),
             method: printable(request.method().as_str(), SHOWN_CHARS_MAX),
             path: printable(request.uri().path(), SHOWN_CHARS_MAX),
             status: None,
@@ -141,6 +145,7 @@ impl Drop for Line {
             return;
         }
         let Line { peer, method, path, status, why, .. } = &self;
+        let certificate = self.certificate.as_ref().map(|Subject(name)| &**name);
         let role = notes.role.map_or("none", Role::name);
         let shown = |text: &Option<String>| text.as_deref().map(|text| printable(text, SHOWN_CHARS_MAX));
         let (actor, pool, reason) = (shown(&notes.actor), shown(&notes.pool), shown(&notes.reason));
@@ -148,6 +153,7 @@ impl Drop for Line {
         let (epoch_before, epoch) = notes.epochs.unzip();
         tracing::info!(
             peer,
+            certificate,
             role,
             actor,
             method,

@@ -1,10 +1,12 @@
-//! Who may do what: bearer tokens, and protection against pages in a browser (DNS rebinding, CSRF).
+//! Who may do what: bearer tokens, client certificates, and protection against pages in a browser (DNS rebinding,
+//! CSRF).
 
 use crate::admin::api::Api;
 use crate::admin::audit::Audit;
 use crate::admin::problem::Fault;
 use crate::admin::problem::Kind;
 use crate::admin::settings::AdminSettings;
+use crate::admin::tls::Subject;
 use crate::proxy::worker::Phase;
 use crate::routing::key::normal_host;
 use crate::section::is_printable;
@@ -29,21 +31,30 @@ use subtle::ConstantTimeEq;
 /// What a caller may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Everything; `by_token` tells whether a token said so, or none is asked for.
-    Operate {
-        /// A token said so.
-        by_token: bool,
-    },
+    /// Everything.
+    Operate(Proof),
     /// Questions only.
     Read,
+}
+
+/// What lets a caller do everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// A certificate of `client-ca`, where no token is asked for.
+    Certificate,
+    /// Nobody is asked for anything.
+    None,
+    /// The token of `token-file`.
+    Token,
 }
 
 impl Role {
     /// Its name in the audit.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Role::Operate { by_token: true } => "operate",
-            Role::Operate { by_token: false } => "operate without a token",
+            Role::Operate(Proof::Certificate) => "operate by certificate",
+            Role::Operate(Proof::None) => "operate without a token",
+            Role::Operate(Proof::Token) => "operate",
             Role::Read => "read",
         }
     }
@@ -73,10 +84,12 @@ impl Gate {
         })
     }
 
-    /// The role that the `Authorization` field gives. Where any token is set, one is needed.
-    fn role(&self, headers: &HeaderMap) -> Result<Role, Fault> {
+    /// The role that the `Authorization` field gives. Where any token is set, one is needed, and decides: whoever has a
+    /// certificate would get around being one that may only read by showing no token. Where none is, `certificate` has
+    /// said enough: nobody without one gets here.
+    fn role(&self, headers: &HeaderMap, certificate: Option<&Subject>) -> Result<Role, Fault> {
         if self.operate.is_none() && self.read.is_none() {
-            return Ok(Role::Operate { by_token: false });
+            return Ok(Role::Operate(certificate.map_or(Proof::None, |_| Proof::Certificate)));
         }
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
         // Of two, another program on the way may have looked at the other one.
@@ -86,7 +99,7 @@ impl Gate {
         })?;
         let is = |known: &Option<Token>| known.as_ref().is_some_and(|known| known.equals(&shown));
         match (is(&self.operate), is(&self.read)) {
-            (true, _) => Ok(Role::Operate { by_token: true }),
+            (true, _) => Ok(Role::Operate(Proof::Token)),
             (false, true) => Ok(Role::Read),
             (false, false) => Err(Fault::new(Kind::Unauthorized, "this token is not known here")),
         }
@@ -94,10 +107,11 @@ impl Gate {
 
     /// Whether a request may come with this target and these fields. A page of another site can make a browser send
     /// requests here, and read the answers where its name is made to lead here (DNS rebinding); but it chooses neither
-    /// `Host`, `Origin` and `Sec-Fetch-Site` nor can it know a token.
+    /// `Host`, `Origin` and `Sec-Fetch-Site` nor can it know a token. A browser shows a certificate for a page as well,
+    /// but not where a name leads to a server that cannot prove to be of that name.
     fn check_site(&self, role: Role, uri: &Uri, headers: &HeaderMap) -> Result<(), Fault> {
         let host = host_of(uri, headers).unwrap_or_default();
-        if role == (Role::Operate { by_token: false }) && !self.is_named(&normal_host(host)) {
+        if role == Role::Operate(Proof::None) && !self.is_named(&normal_host(host)) {
             let detail = format!(
                 "`Host: {}` does not name this API; use the address it listens on, a name of `hosts`, or a token",
                 host.escape_debug()
@@ -128,17 +142,22 @@ impl Gate {
         }
     }
 
-    fn actor(&self, headers: &HeaderMap) -> Result<String, Fault> {
-        let channel = if self.bound.is_some() { "admin" } else { "admin-socket" };
-        let Some(name) = headers.get(ACTOR) else { return Ok(channel.to_owned()) };
-        let name = std::str::from_utf8(name.as_bytes()).ok().filter(|name| is_actor(name));
-        match name {
-            Some(name) => Ok(format!("{channel}:{name}")),
-            None => {
+    /// Who makes a write: the way that it took, and who the client says to be. What a certificate says stands before
+    /// that, in a way that nobody without one can write.
+    fn actor(&self, headers: &HeaderMap, certificate: Option<&Subject>) -> Result<String, Fault> {
+        let said = headers.get(ACTOR).map(|name| {
+            std::str::from_utf8(name.as_bytes()).ok().filter(|name| is_actor(name)).ok_or_else(|| {
                 let detail = format!("`{ACTOR}` must be 1 to {ACTOR_CHARS_MAX} printable characters");
-                Err(Fault::new(Kind::BadRequest, detail))
-            }
-        }
+                Fault::new(Kind::BadRequest, detail)
+            })
+        });
+        let channel = if self.bound.is_some() { "admin" } else { "admin-socket" };
+        Ok(match (certificate, said.transpose()?) {
+            (None, None) => channel.to_owned(),
+            (None, Some(name)) => format!("{channel}:{name}"),
+            (Some(Subject(subject)), None) => format!("admin-cert:{subject}"),
+            (Some(Subject(subject)), Some(name)) => format!("admin-cert:{subject} ({name})"),
+        })
     }
 }
 
@@ -193,12 +212,13 @@ impl Token {
     }
 }
 
-/// Lets through who has a token, where one is asked for, and no pages of other sites; probes are always answered.
+/// Lets through who has a token or a certificate, where one is asked for, and no pages of other sites; probes are
+/// always answered.
 pub(crate) async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     if OPEN_PATHS.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    let role = api.gate.role(request.headers());
+    let role = api.gate.role(request.headers(), request.extensions().get());
     let audit = request.extensions().get::<Audit>();
     if let (Some(audit), Ok(role)) = (audit, &role) {
         audit.role(*role);
@@ -260,7 +280,7 @@ impl Writer {
                 return Err(Fault::new(Kind::Stopping, "this proxy is shutting down and takes no more writes"));
             }
         }
-        api.gate.actor(&parts.headers)
+        api.gate.actor(&parts.headers, parts.extensions.get())
     }
 }
 
@@ -307,8 +327,8 @@ mod tests {
     fn a_token_gives_its_role_and_nothing_like_it_does() {
         let gate = gate(Some("secret"), Some("look"), Some("127.0.0.1"));
         for (shown, role) in [
-            ("Bearer secret", Some(Role::Operate { by_token: true })),
-            ("bearer  secret", Some(Role::Operate { by_token: true })),
+            ("Bearer secret", Some(Role::Operate(Proof::Token))),
+            ("bearer  secret", Some(Role::Operate(Proof::Token))),
             ("Bearer look", Some(Role::Read)),
             ("Bearer secre", None),
             ("Bearer secret\u{7f}", None),
@@ -320,21 +340,47 @@ mod tests {
             let value = HeaderValue::from_bytes(shown.as_bytes());
             let mut headers = HeaderMap::new();
             value.into_iter().for_each(|value| drop(headers.insert(header::AUTHORIZATION, value)));
-            assert_eq!(gate.role(&headers).ok(), role, "{shown:?}");
+            assert_eq!(gate.role(&headers, None).ok(), role, "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_enough_where_no_token_is_asked_for_and_only_there() {
+        let alice = Subject("CN=alice".into());
+        let open = gate(None, None, Some("10.0.0.5"));
+        assert_eq!(open.role(&headers(&[]), Some(&alice)).ok(), Some(Role::Operate(Proof::Certificate)));
+        let both = gate(Some("secret"), Some("look"), Some("10.0.0.5"));
+        assert_eq!(both.role(&headers(&[]), Some(&alice)).ok(), None);
+        let look = headers(&[("authorization", "Bearer look")]);
+        assert_eq!(both.role(&look, Some(&alice)).ok(), Some(Role::Read));
+    }
+
+    #[test]
+    fn who_has_a_certificate_is_named_as_nobody_else_can_be() {
+        let gate = gate(None, None, Some("10.0.0.5"));
+        let alice = Subject("CN=alice".into());
+        for (said, certificate, actor) in [
+            (None, None, "admin"),
+            (Some("CN=alice"), None, "admin:CN=alice"),
+            (None, Some(&alice), "admin-cert:CN=alice"),
+            (Some("ci"), Some(&alice), "admin-cert:CN=alice (ci)"),
+        ] {
+            let fields: Vec<_> = said.map(|name| (ACTOR, name)).into_iter().collect();
+            assert_eq!(gate.actor(&headers(&fields), certificate).unwrap(), actor);
         }
     }
 
     #[test]
     fn where_only_a_read_token_is_set_nobody_operates() {
         let gate = gate(None, Some("look"), Some("127.0.0.1"));
-        assert_eq!(gate.role(&headers(&[])).ok(), None);
-        assert_eq!(gate.role(&headers(&[("authorization", "Bearer look")])).ok(), Some(Role::Read));
+        assert_eq!(gate.role(&headers(&[]), None).ok(), None);
+        assert_eq!(gate.role(&headers(&[("authorization", "Bearer look")]), None).ok(), Some(Role::Read));
     }
 
     #[test]
     fn a_request_without_a_token_names_this_machine() {
         let gate = gate(None, None, Some("10.0.0.5"));
-        let role = Role::Operate { by_token: false };
+        let role = Role::Operate(Proof::None);
         for (host, fine) in [
             ("localhost:9080", true),
             ("LocalHost", true),
@@ -351,7 +397,7 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(gate.check_site(role, &ROOT, &headers(&[("host", host)])).is_ok(), fine, "{host:?}");
-            let by_token = Role::Operate { by_token: true };
+            let by_token = Role::Operate(Proof::Token);
             assert!(gate.check_site(by_token, &ROOT, &headers(&[("host", host)])).is_ok(), "{host:?} with a token");
         }
     }
@@ -359,7 +405,7 @@ mod tests {
     #[test]
     fn only_pages_of_the_api_itself_may_use_it() {
         let gate = gate(None, None, Some("127.0.0.1"));
-        let role = Role::Operate { by_token: false };
+        let role = Role::Operate(Proof::None);
         for (origin, fine) in [
             ("http://127.0.0.1:9080", true),
             ("http://127.0.0.1:9081", false),
@@ -375,9 +421,9 @@ mod tests {
     fn an_actor_is_printable_and_short() {
         let gate = gate(None, None, None);
         let long = "x".repeat(ACTOR_CHARS_MAX + 1);
-        assert_eq!(gate.actor(&headers(&[])).unwrap(), "admin-socket");
-        assert_eq!(gate.actor(&headers(&[(ACTOR, "alice")])).unwrap(), "admin-socket:alice");
-        assert!(gate.actor(&headers(&[(ACTOR, &long)])).is_err());
-        assert!(gate.actor(&headers(&[(ACTOR, "")])).is_err());
+        assert_eq!(gate.actor(&headers(&[]), None).unwrap(), "admin-socket");
+        assert_eq!(gate.actor(&headers(&[(ACTOR, "alice")]), None).unwrap(), "admin-socket:alice");
+        assert!(gate.actor(&headers(&[(ACTOR, &long)]), None).is_err());
+        assert!(gate.actor(&headers(&[(ACTOR, "")]), None).is_err());
     }
 }

@@ -1,10 +1,12 @@
 //! The sockets of the API: TCP or Unix, a bounded number of connections, and an end that comes in time.
 
 use crate::admin::audit::Peer;
+use crate::admin::tls::AdminTls;
 use crate::sockets::address::ListenAddress;
 use crate::sockets::unix;
 use crate::sockets::unix::SocketFile;
 use axum::Router;
+use http::Extensions;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -17,6 +19,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
@@ -25,6 +28,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 /// One bound socket.
@@ -44,7 +48,9 @@ pub(crate) enum Stage {
     Stopping,
 }
 
-type Stream = Either<TcpStream, UnixStream>;
+type Socket = Either<TcpStream, UnixStream>;
+
+type Stream = Either<Socket, Box<TlsStream<Socket>>>;
 
 impl Listener {
     /// Listens on an address; the error is a text for people.
@@ -109,8 +115,8 @@ impl Listener {
         }
     }
 
-    /// Serves until told to stop; then lets requests finish for at most [`STOP_MAX`].
-    pub(crate) async fn serve(mut self, router: Router, mut stage: watch::Receiver<Stage>) {
+    /// Serves until told to stop, in TLS if there is any; then lets requests finish for at most [`STOP_MAX`].
+    pub(crate) async fn serve(mut self, tls: Option<Arc<AdminTls>>, router: Router, mut stage: watch::Receiver<Stage>) {
         let mut connections = JoinSet::new();
         let stopping = stage.clone();
         let reached = loop {
@@ -118,7 +124,7 @@ impl Listener {
                 reached = until(Stage::HandedOver, &mut stage) => break reached,
                 Some(ended) = connections.join_next() => note(ended),
                 accepted = self.accept(), if connections.len() < CONNECTIONS_MAX => {
-                    connections.spawn(converse(accepted, router.clone(), stopping.clone()));
+                    connections.spawn(admit(accepted, tls.clone(), router.clone(), stopping.clone()));
                 }
             }
         };
@@ -139,7 +145,7 @@ impl Listener {
         }
     }
 
-    async fn accept(&self) -> Stream {
+    async fn accept(&self) -> Socket {
         loop {
             let accepted = match self {
                 Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Either::Left(stream)),
@@ -156,17 +162,37 @@ impl Listener {
     }
 }
 
-/// Carries one connection to its end.
-async fn converse(stream: Stream, router: Router, mut stage: watch::Receiver<Stage>) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let peer = match &stream {
+/// Finds out who connects, and carries the connection to its end.
+async fn admit(socket: Socket, tls: Option<Arc<AdminTls>>, router: Router, stage: watch::Receiver<Stage>) {
+    let peer = match &socket {
         Either::Left(tcp) => tcp.peer_addr().map(Peer::Tcp).ok(),
         Either::Right(unix) => Some(Peer::Unix(unix.peer_cred().map(|credentials| credentials.uid()).ok())),
     };
+    let mut who = Extensions::new();
+    peer.map(|peer| who.insert(peer));
+    let stream = match tls {
+        None => Either::Left(socket),
+        Some(tls) => match tls.accept(socket).await {
+            Ok((stream, subject)) => {
+                subject.map(|subject| who.insert(subject));
+                Either::Right(Box::new(stream))
+            }
+            Err(error) => {
+                tracing::debug!(?peer, %error, "a TLS handshake with the admin API failed");
+                return;
+            }
+        },
+    };
+    converse(stream, who, router, stage).await;
+}
+
+/// Answers requests, each of which is told `who` makes it.
+async fn converse(stream: Stream, who: Extensions, router: Router, mut stage: watch::Receiver<Stage>) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        peer.map(|peer| request.extensions_mut().insert(peer));
+        request.extensions_mut().extend(who.clone());
         router.call(request)
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));

@@ -13,6 +13,7 @@ mod responses;
 mod routes;
 pub mod settings;
 pub(crate) mod svg;
+pub(crate) mod tls;
 mod view;
 
 use crate::admin::auth::Gate;
@@ -20,6 +21,7 @@ use crate::admin::listener::Listener;
 use crate::admin::listener::Stage;
 use crate::admin::model::RingView;
 use crate::admin::settings::AdminSettings;
+use crate::admin::tls::AdminTls;
 use crate::control::Controller;
 use crate::control::ReloadHandle;
 use crate::metrics::Metrics;
@@ -29,6 +31,7 @@ use crate::sockets::Inherited;
 use crate::sockets::Role;
 use crate::sockets::address::ListenAddress;
 use crate::store::settings::StoreKind;
+use crate::tls::server::ServerTls;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -52,9 +55,10 @@ pub struct AdminState {
     pub store: StoreKind,
 }
 
-/// Bound listeners with their tokens read.
+/// Bound listeners with their tokens and certificates read.
 pub struct Listeners {
     admin: Listener,
+    tls: Option<Arc<AdminTls>>,
     metrics: Option<Listener>,
     gate: Gate,
     /// The file of the admin listener's Unix socket comes with the socket.
@@ -96,8 +100,8 @@ fn shown(listener: &Listener) -> String {
     listener.address().map_or_else(|| "?".to_owned(), |address| address.to_string())
 }
 
-/// Reads the token files and binds the admin and metrics listeners, on the sockets that were passed in for them or on
-/// new ones.
+/// Reads the token files and certificates and binds the admin and metrics listeners, on the sockets that were passed in
+/// for them or on new ones.
 ///
 /// # Errors
 /// A text for people; nothing is bound then.
@@ -105,15 +109,16 @@ pub async fn bind(settings: &AdminSettings, inherited: &mut Inherited) -> Result
     let (admin, inherits_file) = listen(Role::Admin, &settings.listen, inherited).await?;
     let listen_at = admin.address().unwrap_or_else(|| settings.listen.clone());
     // A socket may be passed in by its name, and then listen elsewhere than the config says.
-    if !listen_at.is_local() && settings.token_file.is_none() {
-        return Err(settings::without_token(&listen_at));
+    if !listen_at.is_local() && !settings.is_guarded() {
+        return Err(settings::unguarded(&listen_at));
     }
     let gate = Gate::new(settings, &listen_at)?;
+    let tls = settings.tls.as_ref().map(AdminTls::load).transpose()?.map(Arc::new);
     let metrics = match settings.metrics_listen {
         Some(address) => Some(listen(Role::Metrics, &ListenAddress::Tcp(address), inherited).await?.0),
         None => None,
     };
-    Ok(Listeners { admin, metrics, gate, inherits_file })
+    Ok(Listeners { admin, tls, metrics, gate, inherits_file })
 }
 
 /// A listener, and whether it inherits the file of its socket.
@@ -142,9 +147,23 @@ pub fn ring_picture(view: &RingView) -> String {
     donut::draw(view)
 }
 
+/// Certificates of the API that were read again and are not in force yet.
+#[must_use]
+pub struct Renewal(Option<(Arc<AdminTls>, Arc<ServerTls>)>);
+
+impl Renewal {
+    /// They count for all handshakes from now on.
+    pub fn put(self) {
+        if let Some((tls, read)) = self.0 {
+            tls.put(read);
+        }
+    }
+}
+
 /// The running API.
 pub struct Server {
     stage: watch::Sender<Stage>,
+    tls: Option<Arc<AdminTls>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -152,11 +171,22 @@ impl Server {
     /// Serves on the current tokio runtime.
     pub fn start(listeners: Listeners, state: AdminState) -> Server {
         let (stage, stages) = watch::channel(Stage::Serving);
-        let metrics = listeners.metrics.map(|listener| (listener, api::metrics_router(Arc::clone(&state.metrics))));
-        let admin = (listeners.admin, api::router(state, listeners.gate));
+        let Listeners { admin, tls, metrics, gate, .. } = listeners;
+        let metrics = metrics.map(|listener| (listener, None, api::metrics_router(Arc::clone(&state.metrics))));
+        let admin = (admin, tls.clone(), api::router(state, gate));
         let served = metrics.into_iter().chain([admin]);
-        let tasks = served.map(|(listener, router)| tokio::spawn(listener.serve(router, stages.clone())));
-        Server { tasks: tasks.collect(), stage }
+        let tasks = served.map(|(listener, tls, router)| tokio::spawn(listener.serve(tls, router, stages.clone())));
+        Server { tasks: tasks.collect(), stage, tls }
+    }
+
+    /// Reads the certificates again that the settings name, which are those of the start.
+    ///
+    /// # Errors
+    /// A text for people; nothing has changed then, as it has not before [`Renewal::put`].
+    pub fn renew(&self, settings: &AdminSettings) -> Result<Renewal, String> {
+        let both = self.tls.as_ref().zip(settings.tls.as_ref());
+        let read = both.map(|(tls, settings)| Ok((Arc::clone(tls), tls.read_again(settings)?)));
+        read.transpose().map(Renewal)
     }
 
     /// Accepts no more, because another process does from the same sockets; who is connected is still answered.

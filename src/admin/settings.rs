@@ -7,6 +7,7 @@ use crate::section::Printer;
 use crate::section::Section;
 use crate::section::parse_path;
 use crate::sockets::address::ListenAddress;
+use crate::tls::settings::ServerFiles;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -16,8 +17,11 @@ use std::path::PathBuf;
 pub struct AdminSettings {
     /// `listen`; default 127.0.0.1:9080.
     pub listen: ListenAddress,
-    /// `token-file`: holds the bearer token that may do everything; required unless only this machine can
-    /// connect.
+    /// `tls = { certificate, key, client-ca }`: whether it speaks TLS, and whose certificates clients must show there.
+    /// Default: plain HTTP.
+    pub tls: Option<ServerFiles>,
+    /// `token-file`: holds the bearer token that may do everything. This or a `client-ca` is required unless only this
+    /// machine can connect.
     pub token_file: Option<PathBuf>,
     /// `read-token-file`: holds the bearer token that may only read.
     pub read_token_file: Option<PathBuf>,
@@ -33,25 +37,44 @@ impl AdminSettings {
         let metrics_listen = section.section("metrics", |metrics| metrics.parse("listen", parse_listen));
         section.section("admin", |section| {
             let hosts = section.value("hosts").and_then(|list| list.list()).unwrap_or_default();
+            let mut asks_clients = false;
+            let tls = section.value("tls").and_then(|tls| {
+                tls.section(|tls| {
+                    asks_clients = tls.gives("client-ca");
+                    ServerFiles::read_one(tls)
+                })?
+            });
             let admin = AdminSettings {
                 listen: section.parse("listen", str::parse).unwrap_or(ListenAddress::DEFAULT),
+                tls,
                 token_file: section.parse("token-file", parse_path).map(PathBuf::from),
                 read_token_file: section.parse("read-token-file", parse_path).map(PathBuf::from),
                 hosts: hosts.iter().filter_map(|host| host.parse(parse_host)).collect(),
                 metrics_listen,
             };
-            if !admin.listen.is_local() && !section.gives("token-file") {
-                let message = without_token(&admin.listen);
+            if !admin.listen.is_local() && !section.gives("token-file") && !asks_clients {
+                let message = unguarded(&admin.listen);
                 section.report(Mistake::new(section.place_of("listen"), message));
+            }
+            if section.gives("tls") && matches!(admin.listen, ListenAddress::Unix(_)) {
+                section.report(Mistake::new(section.place_of_key("tls"), ON_A_UNIX_SOCKET));
             }
             admin
         })
+    }
+
+    /// Whether a stranger is asked for something that only operators have.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.token_file.is_some() || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
     }
 
     /// Writes `[admin]` and `[metrics]`.
     pub fn print(&self, printer: &mut Printer) {
         printer.table("[admin]");
         printer.set("listen", self.listen.to_string());
+        if let Some(tls) = &self.tls {
+            printer.set_inline("tls", tls.print_one());
+        }
         printer.set_some("token-file", self.token_file.as_deref().map(text));
         printer.set_some("read-token-file", self.read_token_file.as_deref().map(text));
         printer.set("hosts", self.hosts.clone());
@@ -60,13 +83,17 @@ impl AdminSettings {
     }
 }
 
-/// What is wrong with listening on `listen`, which other machines can reach, without a token.
-pub(crate) fn without_token(listen: &ListenAddress) -> String {
+/// What is wrong with listening on `listen`, which other machines can reach, for whoever comes.
+pub(crate) fn unguarded(listen: &ListenAddress) -> String {
     format!(
-        "other machines can reach the admin API on {listen} and no token is asked for; give `token-file`, or listen on \
-         \"127.0.0.1:9080\" or \"unix:/run/ringway/admin.sock\""
+        "other machines can reach the admin API on {listen} and neither a token nor a client certificate is asked for; \
+         give `token-file`, or `tls` with a `client-ca`, or listen on \"127.0.0.1:9080\" or \
+         \"unix:/run/ringway/admin.sock\""
     )
 }
+
+const ON_A_UNIX_SOCKET: &str =
+    "`tls` has no meaning on a Unix socket, which nobody can listen in on; remove it, or listen on a TCP address";
 
 /// One name, in lower case and without a port.
 fn parse_host(written: &str) -> Result<String, String> {

@@ -1,5 +1,6 @@
 //! `ringway check`: everything that is wrong with a config file, and what to expect of a good one.
 
+use crate::admin::tls::AdminTls;
 use crate::cli::change_words;
 use crate::cli::failure::Failure;
 use crate::cli::offline;
@@ -17,6 +18,7 @@ use crate::section::Report;
 use crate::store;
 use crate::store::StoreError;
 use crate::tls::node::NodeTls;
+use crate::tls::server::ALPN_CLIENTS;
 use crate::tls::server::ServerTls;
 use clap::Args;
 use serde::Serialize;
@@ -105,14 +107,15 @@ pub(super) fn run(args: &CheckArgs, out: &mut Output) -> Result<(), Failure> {
 
 /// What is wrong with the certificates, keys and CAs that the config names, as its reader would have it too.
 fn unusable_files(config: &Config) -> Vec<String> {
-    let of_listeners = ServerTls::load(&config.server.tls, None).err();
+    let of_listeners = ServerTls::load(&config.server.tls.server, &ALPN_CLIENTS, None).err();
+    let of_operators = config.admin.tls.as_ref().and_then(|tls| AdminTls::load(tls).err());
     let of_pools = config.pools.iter().filter_map(|pool| {
         let name = &pool.settings.name;
         NodeTls::load(pool.settings.tls.as_ref()?, pool.settings.protocol.alpn(), None)
             .err()
             .map(|why| format!("pool {name}: {why}"))
     });
-    of_listeners.iter().map(ToString::to_string).chain(of_pools).collect()
+    of_listeners.iter().map(ToString::to_string).chain(of_operators).chain(of_pools).collect()
 }
 
 fn all_warnings(config: &Config) -> Result<Vec<String>, Failure> {

@@ -4,6 +4,10 @@ use crate::admin::model::PoolList;
 use crate::admin::model::PoolSummary;
 use crate::admin::model::Problem;
 use crate::cli::failure::Failure;
+use crate::cluster::node::NodeAddress;
+use crate::tls::node::NodeTls;
+use crate::tls::server::ALPN_HTTP1;
+use crate::tls::settings::NodeTlsSettings;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use http_body_util::Full;
@@ -18,9 +22,11 @@ use hyper::header;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
@@ -32,6 +38,8 @@ use tokio::time::timeout;
 /// Asks one proxy.
 pub(super) struct Client {
     endpoint: Endpoint,
+    /// How it is spoken to, where it speaks TLS.
+    tls: Option<Arc<NodeTls>>,
     token: Option<String>,
     runtime: Runtime,
 }
@@ -41,17 +49,25 @@ pub(super) struct Client {
 enum Endpoint {
     /// `host:port`
     Tcp(String),
+    /// The same, where TLS is spoken.
+    Tls(NodeAddress),
     Unix(PathBuf),
 }
 
 impl Client {
-    /// `admin` is `http://HOST:PORT` or `unix:/PATH`; the token is read now, the connection made later.
-    pub(super) fn new(admin: &str, token_file: Option<&Path>) -> Result<Client, Failure> {
+    /// `admin` is `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`. The token and the files of TLS are read now,
+    /// the connection is made later.
+    pub(super) fn new(admin: &str, token_file: Option<&Path>, tls: &NodeTlsSettings) -> Result<Client, Failure> {
         let endpoint = Endpoint::parse(admin).map_err(Failure::Usage)?;
         let token = token_file.map(read_token).transpose()?;
+        let tls = match &endpoint {
+            Endpoint::Tls(_) => Some(NodeTls::load(tls, ALPN_HTTP1, None)),
+            Endpoint::Tcp(_) | Endpoint::Unix(_) => None,
+        };
+        let tls = tls.transpose().map_err(|error| Failure::Usage(error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
-        Ok(Client { endpoint, token, runtime })
+        Ok(Client { endpoint, tls, token, runtime })
     }
 
     /// The answer to a GET.
@@ -97,13 +113,13 @@ impl Client {
             let (status, mut body) = (response.status(), response.into_body());
             let mut text = Vec::new();
             while let Some(frame) = timeout(ANSWER_TIMEOUT, body.frame()).await.map_err(|_| silent())? {
-                let frame = frame.map_err(|error| self.broken(&error))?;
+                let frame = frame.map_err(|error| self.broken(&causes(&error)))?;
                 text.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
                 if status.is_success() {
                     take_lines(&mut text, &mut take)?;
                 }
                 if text.len() > ANSWER_BYTES_MAX {
-                    return Err(self.broken(&"an event is too long"));
+                    return Err(self.broken("an event is too long"));
                 }
             }
             match status.is_success() {
@@ -148,7 +164,7 @@ impl Client {
         let response = self.respond(request).await?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        Ok((status, body.map_err(|error| self.broken(&error))?.to_bytes()))
+        Ok((status, body.map_err(|error| self.broken(&causes(&*error)))?.to_bytes()))
     }
 
     async fn respond(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
@@ -156,6 +172,13 @@ impl Client {
             Endpoint::Tcp(address) => {
                 let stream = self.connected(TcpStream::connect(address)).await?;
                 self.respond_on(stream, request).await
+            }
+            Endpoint::Tls(address) => {
+                let stream = self.connected(TcpStream::connect(address.to_string())).await?;
+                let tls = self.tls.as_ref().expect("there is one for an endpoint that speaks TLS");
+                let secured = timeout(CONNECT_TIMEOUT, tls.shake_hands(address, stream)).await;
+                let stream = secured.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                self.respond_on(stream.map_err(|error| self.unproven(&error))?, request).await
             }
             Endpoint::Unix(path) => {
                 let stream = self.connected(UnixStream::connect(path)).await?;
@@ -181,14 +204,25 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let handshake = http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(|error| self.broken(&error))?;
+        let (mut sender, connection) = handshake.map_err(|error| self.broken(&causes(&error)))?;
         // The connection's own error shows up in the exchange below.
         tokio::spawn(async { drop(connection.await) });
-        sender.send_request(request).await.map_err(|error| self.broken(&error))
+        sender.send_request(request).await.map_err(|error| self.broken(&causes(&error)))
     }
 
-    fn broken(&self, error: &dyn std::fmt::Display) -> Failure {
-        Failure::Failed(format!("the connection to {} broke: {error}", self.endpoint))
+    /// There was no handshake: what answers is not trusted, or trusts nobody who shows no other certificate.
+    fn unproven(&self, error: &io::Error) -> Failure {
+        let Endpoint::Tls(address) = &self.endpoint else { return self.broken(&error.to_string()) };
+        let way_out = match tls_error(error) {
+            Some(rustls::Error::InvalidCertificate(_)) => "; name the file of its CA with --ca",
+            Some(rustls::Error::InvalidMessage(_)) => "; where it speaks plain HTTP, write http://",
+            _ => "",
+        };
+        Failure::Failed(format!("there is no TLS with {address}: {}{way_out}", causes(error)))
+    }
+
+    fn broken(&self, why: &str) -> Failure {
+        Failure::Failed(format!("the connection to {} broke: {why}", self.endpoint))
     }
 }
 
@@ -197,24 +231,28 @@ impl Endpoint {
         if let Some(path) = admin.strip_prefix("unix:") {
             return Ok(Endpoint::Unix(PathBuf::from(path)));
         }
-        let way_out = "write http://HOST:PORT or unix:/PATH";
-        if admin.starts_with("https://") {
-            return Err(format!("`{admin}`: the admin API speaks plain HTTP; {way_out}"));
-        }
-        let authority = admin.strip_prefix("http://").unwrap_or(admin);
+        let secured = admin.strip_prefix("https://");
+        let authority = secured.or(admin.strip_prefix("http://")).unwrap_or(admin);
         let authority = authority.strip_suffix('/').unwrap_or(authority);
-        match authority.parse::<hyper::http::uri::Authority>() {
-            Ok(parsed) if parsed.port_u16().is_some() && !authority.contains('@') => {
-                Ok(Endpoint::Tcp(authority.to_owned()))
-            }
-            _ => Err(format!("`{admin}` is not the address of an admin API; {way_out}")),
-        }
+        let parsed = authority.parse::<hyper::http::uri::Authority>().ok();
+        let is_fine = parsed.is_some_and(|parsed| parsed.port_u16().is_some() && !authority.contains('@'));
+        let endpoint = match secured {
+            _ if !is_fine => None,
+            Some(_) => authority.parse().map(Endpoint::Tls).ok(),
+            None => Some(Endpoint::Tcp(authority.to_owned())),
+        };
+        endpoint.ok_or_else(|| {
+            format!(
+                "`{admin}` is not the address of an admin API; write http://HOST:PORT, https://HOST:PORT or unix:/PATH"
+            )
+        })
     }
 
-    fn host(&self) -> &str {
+    fn host(&self) -> String {
         match self {
-            Endpoint::Tcp(address) => address,
-            Endpoint::Unix(_) => "localhost",
+            Endpoint::Tcp(address) => address.clone(),
+            Endpoint::Tls(address) => address.to_string(),
+            Endpoint::Unix(_) => "localhost".to_owned(),
         }
     }
 }
@@ -223,9 +261,36 @@ impl std::fmt::Display for Endpoint {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Endpoint::Tcp(address) => write!(out, "http://{address}"),
+            Endpoint::Tls(address) => write!(out, "https://{address}"),
             Endpoint::Unix(path) => write!(out, "unix:{}", path.display()),
         }
     }
+}
+
+/// An error and what led to it, and what to do where that is for the user of TLS.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Some errors say what led to them, too.
+        let text = error.to_string();
+        if !told.ends_with(&text) {
+            told = format!("{told}: {text}");
+        }
+        cause = error.source();
+    }
+    let way_out = match tls_error(error) {
+        Some(rustls::Error::AlertReceived(_)) => "; it may ask for another certificate, see --cert and --cert-key",
+        _ => "",
+    };
+    told + way_out
+}
+
+/// The error of TLS that lies behind another one.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let inner = inner.and_then(|inner| inner.downcast_ref());
+    inner.or_else(|| error.downcast_ref()).or_else(|| tls_error(error.source()?))
 }
 
 fn read_token(file: &Path) -> Result<String, Failure> {
@@ -280,12 +345,22 @@ mod tests {
             ("http://proxy.internal:9080/", "http://proxy.internal:9080"),
             ("127.0.0.1:9080", "http://127.0.0.1:9080"),
             ("http://[::1]:9080", "http://[::1]:9080"),
+            ("https://proxy.internal:9443/", "https://proxy.internal:9443"),
+            ("https://[::1]:9443", "https://[::1]:9443"),
             ("unix:/run/ringway.sock", "unix:/run/ringway.sock"),
         ] {
             let parsed = Endpoint::parse(admin).map(|endpoint| endpoint.to_string());
             assert_eq!(parsed.as_deref(), Ok(endpoint), "{admin}");
         }
-        for admin in ["https://127.0.0.1:9080", "http://127.0.0.1", "http://u@h:1", "ftp://h:1", "http://h:1/v1", ""] {
+        for admin in [
+            "https://127.0.0.1",
+            "https://-:9080",
+            "http://127.0.0.1",
+            "http://u@h:1",
+            "ftp://h:1",
+            "http://h:1/v1",
+            "",
+        ] {
             let error = Endpoint::parse(admin).expect_err(admin);
             assert!(error.contains("unix:/PATH"), "{admin}: {error}");
         }

@@ -5,14 +5,18 @@ use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::offline::Offline;
 use crate::section::nearest;
+use crate::tls::settings::Authority;
+use crate::tls::settings::CertificateFiles;
+use crate::tls::settings::NodeTlsSettings;
 use clap::Args;
+use std::ffi::OsString;
 use std::path::Path;
 use std::path::PathBuf;
 
 /// A running proxy.
 #[derive(Debug, Args)]
 pub(super) struct AdminArgs {
-    /// Admin API of a running proxy: http://HOST:PORT or unix:/PATH
+    /// Admin API of a running proxy: http://HOST:PORT, https://HOST:PORT or unix:/PATH
     ///
     /// [default: $RINGWAY_ADMIN, else http://127.0.0.1:9080]
     #[arg(long, value_name = "URL", help_heading = "Whom to ask")]
@@ -22,19 +26,45 @@ pub(super) struct AdminArgs {
     /// [default: $RINGWAY_TOKEN_FILE, else no token]
     #[arg(long, value_name = "FILE", help_heading = "Whom to ask")]
     token_file: Option<PathBuf>,
+    /// PEM file with the CA of an admin API at https://
+    ///
+    /// [default: $RINGWAY_CA, else the CAs of the system]
+    #[arg(long, value_name = "FILE", help_heading = "Whom to ask")]
+    ca: Option<String>,
+    /// PEM file with the certificate to show there
+    ///
+    /// [default: $RINGWAY_CERT, else none]
+    #[arg(long, value_name = "FILE", help_heading = "Whom to ask")]
+    cert: Option<String>,
+    /// PEM file with the key of the certificate
+    ///
+    /// [default: $RINGWAY_CERT_KEY]
+    #[arg(long, value_name = "FILE", help_heading = "Whom to ask")]
+    cert_key: Option<String>,
 }
 
 impl AdminArgs {
     /// A client for it; connects at the first request.
     pub(super) fn client(&self) -> Result<Client, Failure> {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let admin = match &self.admin {
-            Some(admin) => admin.clone(),
-            None => set("RINGWAY_ADMIN")
-                .map_or_else(|| ADMIN_DEFAULT.to_owned(), |value| value.to_string_lossy().into_owned()),
-        };
+        let admin = given(&self.admin, "RINGWAY_ADMIN").unwrap_or_else(|| ADMIN_DEFAULT.to_owned());
         let token_file = self.token_file.clone().or_else(|| set("RINGWAY_TOKEN_FILE").map(PathBuf::from));
-        Client::new(&admin, token_file.as_deref())
+        if !admin.starts_with("https://") && (self.ca.is_some() || self.cert.is_some() || self.cert_key.is_some()) {
+            let message =
+                format!("--ca, --cert and --cert-key are for https://HOST:PORT, and `{admin}` is no such address");
+            return Err(Failure::Usage(message));
+        }
+        Client::new(&admin, token_file.as_deref(), &self.tls()?)
+    }
+
+    /// Whom to trust, and who to be.
+    fn tls(&self) -> Result<NodeTlsSettings, Failure> {
+        let ca = given(&self.ca, "RINGWAY_CA").map_or(Authority::System, Authority::File);
+        let identity = match (given(&self.cert, "RINGWAY_CERT"), given(&self.cert_key, "RINGWAY_CERT_KEY")) {
+            (Some(certificate), Some(key)) => Some(CertificateFiles { certificate, key }),
+            (None, None) => None,
+            _ => return Err(Failure::Usage("a certificate has a key: give both --cert and --cert-key".to_owned())),
+        };
+        Ok(NodeTlsSettings { ca, name: None, identity })
     }
 
     /// Whether a proxy was named on the command line.
@@ -45,9 +75,25 @@ impl AdminArgs {
     /// The flags as given, for a command that is suggested.
     pub(super) fn flags(&self) -> Vec<String> {
         let token_file = self.token_file.as_deref().map(|path| path.display().to_string());
-        let flags = [("--admin", self.admin.clone()), ("--token-file", token_file)];
+        let flags = [
+            ("--admin", self.admin.clone()),
+            ("--token-file", token_file),
+            ("--ca", self.ca.clone()),
+            ("--cert", self.cert.clone()),
+            ("--cert-key", self.cert_key.clone()),
+        ];
         flags.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten().collect()
     }
+}
+
+/// A flag, else the variable of this name.
+fn given(flag: &Option<String>, variable: &str) -> Option<String> {
+    flag.clone().or_else(|| set(variable).map(|value| value.to_string_lossy().into_owned()))
+}
+
+/// What a variable is set to; one that is empty is not set.
+fn set(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable).filter(|value| !value.is_empty())
 }
 
 /// One pool of a running proxy.

@@ -28,6 +28,7 @@ use crate::proxy::table::PoolTable;
 use crate::proxy::table::RoutingTable;
 use crate::store::Store;
 use crate::tls::node::NodeTls;
+use crate::tls::server::ALPN_CLIENTS;
 use crate::tls::server::ServerTls;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,7 +97,7 @@ impl State {
         let served = self.shared.tables.load_full();
         let rules = self.shared.gate.rules_of(server.node_networks.as_deref());
         pools.iter().try_for_each(|pool| check_addresses(&rules, pool))?;
-        let tls = ServerTls::load(&server.tls, served.tls.as_ref())?;
+        let tls = ServerTls::load(&server.tls.server, &ALPN_CLIENTS, served.tls.as_ref())?;
         let at_ms = now_ms();
         let (mut events, mut tables, mut records) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut warnings: Vec<String> = pools.iter().filter_map(|pool| pool.settings.warning()).collect();

@@ -7,6 +7,7 @@ mod files;
 pub mod node;
 pub mod server;
 pub mod settings;
+pub mod subject;
 
 pub use files::TlsError;
 

@@ -7,6 +7,7 @@ use crate::tls::provider;
 use crate::tls::server::ALPN_HTTP1;
 use crate::tls::settings::Authority;
 use crate::tls::settings::NodeTlsSettings;
+use rustls::CertificateError;
 use rustls::ClientConfig;
 use rustls::Error;
 use rustls::pki_types::ServerName;
@@ -80,15 +81,26 @@ impl NodeTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let name = self.name_of(address).ok_or(NodeTlsFailure::Certificate)?;
-        let connected = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await;
-        let stream = connected.map_err(|error| {
+        self.shake_hands(address, stream).await.map_err(|error| {
             tracing::debug!(%address, %error, "a TLS handshake with a node failed");
             NodeTlsFailure::of(&error)
-        })?;
+        })
+    }
+
+    /// As [`NodeTls::connect`], with an error for people.
+    ///
+    /// # Errors
+    /// Whatever happens that is not a handshake as it should be.
+    pub async fn shake_hands<S>(&self, address: &NodeAddress, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let unnamed = || io::Error::other(Error::InvalidCertificate(CertificateError::NotValidForName));
+        let name = self.name_of(address).ok_or_else(unnamed)?;
+        let stream = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await?;
         // Servers of HTTP/1.1 may know nothing of ALPN; HTTP/2 has to be agreed on (RFC 9113 section 3.2).
         let agreed = stream.get_ref().1.alpn_protocol().unwrap_or(ALPN_HTTP1);
-        if agreed == self.protocol { Ok(stream) } else { Err(NodeTlsFailure::Handshake) }
+        if agreed == self.protocol { Ok(stream) } else { Err(io::Error::other(Error::NoApplicationProtocol)) }
     }
 
     fn name_of(&self, address: &NodeAddress) -> Option<ServerName<'static>> {

@@ -6,7 +6,7 @@ use crate::tls::files::Files;
 use crate::tls::provider;
 use crate::tls::settings::CertificateFiles;
 use crate::tls::settings::ClientAuth;
-use crate::tls::settings::TlsSettings;
+use crate::tls::settings::ServerFiles;
 use rustls::ServerConfig;
 use rustls::crypto::ring::Ticketer;
 use rustls::server::ClientHello;
@@ -25,21 +25,28 @@ use webpki::EndEntityCert;
 pub const ALPN_HTTP2: &[u8] = b"h2";
 /// See [`ALPN_HTTP2`].
 pub const ALPN_HTTP1: &[u8] = b"http/1.1";
+/// What clients of a listener choose from.
+pub const ALPN_CLIENTS: [&[u8]; 2] = [ALPN_HTTP2, ALPN_HTTP1];
 
-/// The certificates of `[tls]`, read and ready.
+/// The certificates of a server, read and ready.
 pub struct ServerTls {
-    settings: TlsSettings,
+    settings: ServerFiles,
     digest: u128,
     config: Arc<ServerConfig>,
 }
 
 impl ServerTls {
-    /// Reads all files; `None` where there is no certificate. Where nothing has changed since `before`, that goes on,
-    /// so that clients can resume their sessions.
+    /// Reads all files, for a server that speaks the `protocols` of these names in ALPN; `None` where there is no
+    /// certificate. Where nothing has changed since `before`, which spoke the same, that goes on, so that clients can
+    /// resume their sessions.
     ///
     /// # Errors
     /// For the first file that cannot be used.
-    pub fn load(settings: &TlsSettings, before: Option<&Arc<ServerTls>>) -> Result<Option<Arc<ServerTls>>, TlsError> {
+    pub fn load(
+        settings: &ServerFiles,
+        protocols: &[&[u8]],
+        before: Option<&Arc<ServerTls>>,
+    ) -> Result<Option<Arc<ServerTls>>, TlsError> {
         let mut files = Files::default();
         let verifier = client_verifier(settings, &mut files)?;
         let Some(certificates) = Certificates::load(&settings.certificates, &mut files)? else { return Ok(None) };
@@ -49,7 +56,8 @@ impl ServerTls {
         }
         let first = &settings.certificates[0];
         let unusable = |error| wrong(first, format!("cannot be used: {error}"));
-        let config = server_config(certificates, verifier).map_err(unusable)?;
+        let mut config = server_config(certificates, verifier).map_err(unusable)?;
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Some(Arc::new(ServerTls { settings: settings.clone(), digest, config: Arc::new(config) })))
     }
 
@@ -79,7 +87,6 @@ fn server_config(
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(certificates));
-    config.alpn_protocols = [ALPN_HTTP2, ALPN_HTTP1].map(<[u8]>::to_vec).into();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     if asks_clients {
         config.send_tls13_tickets = 0;
@@ -89,7 +96,7 @@ fn server_config(
     Ok(config)
 }
 
-fn client_verifier(settings: &TlsSettings, files: &mut Files) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+fn client_verifier(settings: &ServerFiles, files: &mut Files) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
     let Some(file) = &settings.client_ca else { return Ok(None) };
     let roots = files.roots(file)?;
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());

@@ -1,5 +1,5 @@
-//! `[tls]` of the config file, what clients are shown and what is asked of them; and `tls` of a pool, the same for its
-//! nodes.
+//! `[tls]` of the config file, what clients are shown and what is asked of them; `tls` of `[admin]`, the same for
+//! operators; and `tls` of a pool, the same for its nodes.
 
 use crate::section::Mistake;
 use crate::section::Printer;
@@ -17,12 +17,8 @@ pub struct TlsSettings {
     pub handshake_timeout: Duration,
     /// `max-handshakes` 1024: handshakes under way at once at each worker; one more ends the oldest.
     pub max_handshakes: usize,
-    /// `client-ca`: whose certificates clients may show. Without it they are asked for none.
-    pub client_ca: Option<String>,
-    /// `client-auth`: whether they must. Default required.
-    pub client_auth: ClientAuth,
-    /// Each `[[tls.certificate]]`; the first is for clients that name none of their names.
-    pub certificates: Vec<CertificateFiles>,
+    /// Each `[[tls.certificate]]`, `client-ca` and `client-auth`.
+    pub server: ServerFiles,
 }
 
 impl TlsSettings {
@@ -45,9 +41,11 @@ impl TlsSettings {
             TlsSettings {
                 handshake_timeout: section.duration("handshake-timeout", Duration::from_secs(5), TIMEOUTS),
                 max_handshakes: section.integer("max-handshakes", 1024, 1..=1_000_000),
-                client_ca: section.parse("client-ca", parse_path),
-                client_auth: client_auth.unwrap_or(ClientAuth::Required),
-                certificates,
+                server: ServerFiles {
+                    certificates,
+                    client_ca: section.parse("client-ca", parse_path),
+                    client_auth: client_auth.unwrap_or(ClientAuth::Required),
+                },
             }
         })
     }
@@ -57,15 +55,42 @@ impl TlsSettings {
         printer.table("[tls]");
         printer.set_duration("handshake-timeout", self.handshake_timeout);
         printer.set_count("max-handshakes", self.max_handshakes);
-        if let Some(client_ca) = &self.client_ca {
+        if let Some(client_ca) = &self.server.client_ca {
             printer.set("client-ca", client_ca.as_str());
-            printer.set("client-auth", self.client_auth.name());
+            printer.set("client-auth", self.server.client_auth.name());
         }
-        for files in &self.certificates {
+        for files in &self.server.certificates {
             printer.table("[[tls.certificate]]");
             printer.set("certificate", files.certificate.as_str());
             printer.set("key", files.key.as_str());
         }
+    }
+}
+
+/// What a server shows its clients, and what it asks of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFiles {
+    /// The first one is for clients that name none of the names of the others.
+    pub certificates: Vec<CertificateFiles>,
+    /// `client-ca`: whose certificates clients may show. Without it they are asked for none.
+    pub client_ca: Option<String>,
+    /// `client-auth`: whether they must. Default required.
+    pub client_auth: ClientAuth,
+}
+
+impl ServerFiles {
+    /// Reads `tls` of `[admin]`: one `certificate` and its `key`, and a `client-ca` whose certificates all clients must
+    /// show.
+    pub fn read_one(section: &mut Section<'_>) -> Option<ServerFiles> {
+        let certificate = CertificateFiles::read(section);
+        let client_ca = section.parse("client-ca", parse_path);
+        Some(ServerFiles { certificates: vec![certificate?], client_ca, client_auth: ClientAuth::Required })
+    }
+
+    /// As the settings of an inline table.
+    pub fn print_one(&self) -> Vec<(&'static str, toml::Value)> {
+        let certificates = self.certificates.iter().take(1).flat_map(CertificateFiles::print);
+        certificates.chain(self.client_ca.as_deref().map(|ca| ("client-ca", ca.into()))).collect()
     }
 }
 
@@ -120,6 +145,10 @@ impl CertificateFiles {
             (certificate.map(|file| file.parse(parse_path)), key.map(|file| file.parse(parse_path)));
         Some(CertificateFiles { certificate: certificate??, key: key?? })
     }
+
+    fn print(&self) -> [(&'static str, toml::Value); 2] {
+        [("certificate", self.certificate.as_str().into()), ("key", self.key.as_str().into())]
+    }
 }
 
 /// `tls` of a pool: its nodes are spoken to in TLS, and must prove who they are.
@@ -160,9 +189,7 @@ impl NodeTlsSettings {
         };
         let mut settings: Vec<(&'static str, toml::Value)> = vec![("ca", ca.into())];
         settings.extend(self.name.as_deref().map(|name| ("name", name.into())));
-        if let Some(files) = &self.identity {
-            settings.extend([("certificate", files.certificate.as_str().into()), ("key", files.key.as_str().into())]);
-        }
+        settings.extend(self.identity.iter().flat_map(CertificateFiles::print));
         settings
     }
 }

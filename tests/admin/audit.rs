@@ -16,12 +16,15 @@ use std::sync::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
 /// What is logged on this thread, which is that of the API, until it is dropped.
-struct Log {
+pub(crate) struct Log {
     written: Arc<Mutex<Vec<u8>>>,
     _log: DefaultGuard,
+    /// With one log alone, threads without any would decide which lines are written at all.
+    _other: Dispatch,
 }
 
 #[derive(Clone)]
@@ -39,7 +42,8 @@ impl io::Write for Sink {
 }
 
 impl Log {
-    fn begin(is_json: bool) -> Log {
+    pub(crate) fn begin(is_json: bool) -> Log {
+        let _other = Dispatch::new(tracing_subscriber::registry());
         let written = Arc::<Mutex<Vec<u8>>>::default();
         let sink = Sink(Arc::clone(&written));
         let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || sink.clone());
@@ -47,7 +51,7 @@ impl Log {
             true => tracing::subscriber::set_default(log.json().finish()),
             false => tracing::subscriber::set_default(log.finish()),
         };
-        Log { written, _log: guard }
+        Log { written, _log: guard, _other }
     }
 
     fn text(&self) -> String {
@@ -55,7 +59,7 @@ impl Log {
     }
 
     /// The fields of the lines of the audit so far.
-    fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         let text = self.text();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.map(|line| line["fields"].clone()).filter(|fields| fields["message"] == "admin write").collect()

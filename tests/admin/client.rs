@@ -13,16 +13,21 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use ringway::app::App;
 use ringway::config::Config;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::Value;
+use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 
 /// A proxy in this process, with a directory of its own that goes with it.
 pub(crate) struct Proxy {
@@ -47,7 +52,7 @@ impl Proxy {
 
     /// A client of its admin listener, without a token.
     pub(crate) fn client(&self) -> Client {
-        Client { address: self.app.addresses().admin.clone(), token: None }
+        Client { address: self.app.addresses().admin.clone(), token: None, tls: None }
     }
 
     /// Serves as the binary does, so that reloads are answered.
@@ -121,12 +126,19 @@ impl Drop for Directory {
 pub(crate) struct Client {
     pub(crate) address: String,
     pub(crate) token: Option<String>,
+    /// How it speaks TLS, if it does.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Client {
     /// The same, showing a token.
     pub(crate) fn with_token(&self, token: &str) -> Client {
-        Client { address: self.address.clone(), token: Some(token.to_owned()) }
+        Client { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same in TLS.
+    pub(crate) fn with_tls(&self, config: Arc<ClientConfig>) -> Client {
+        Client { tls: Some(config), ..self.clone() }
     }
 
     /// Prepares a call; [`Call::send`] makes it.
@@ -202,28 +214,42 @@ impl Call<'_> {
     }
 
     pub(crate) async fn send_unchecked(&self) -> Reply {
+        self.try_send().await.unwrap()
+    }
+
+    /// As [`Call::send_unchecked`], where there may be no answer.
+    pub(crate) async fn try_send(&self) -> Result<Reply, Box<dyn Error>> {
         let mut request =
             Request::builder().method(Method::from_bytes(self.method.as_bytes()).unwrap()).uri(&self.target);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(self.body.clone())).unwrap();
-        let response = match self.client.address.strip_prefix("unix:") {
-            Some(path) => exchange(UnixStream::connect(path).await.unwrap(), request).await,
-            None => exchange(TcpStream::connect(&self.client.address).await.unwrap(), request).await,
+        let response = match (self.client.address.strip_prefix("unix:"), &self.client.tls) {
+            (Some(path), _) => exchange(UnixStream::connect(path).await?, request).await?,
+            (None, None) => exchange(TcpStream::connect(&self.client.address).await?, request).await?,
+            (None, Some(tls)) => {
+                let stream = TcpStream::connect(&self.client.address).await?;
+                let name = ServerName::try_from("admin.test")?;
+                exchange(TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?, request).await?
+            }
         };
-        Reply::read(response).await
+        Ok(Reply::read(response).await)
     }
 }
 
 async fn exchange(
     stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> Response<Incoming> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+) -> Result<Response<Incoming>, Box<dyn Error>> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // A server that refuses a body closes before it has read it; the response is there all the same.
-    tokio::spawn(async { drop(connection.await) });
-    sender.send_request(request).await.unwrap()
+    let ended = tokio::spawn(connection);
+    match sender.send_request(request).await {
+        Ok(response) => Ok(response),
+        // Why there is none, the connection knows better.
+        Err(error) => Err(ended.await?.err().unwrap_or(error).into()),
+    }
 }
 
 /// A response that has arrived whole.

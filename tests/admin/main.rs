@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod audit;
+#[path = "../proxy/harness/authority.rs"]
+mod authority;
 mod client;
 mod document;
 mod figures;
@@ -12,6 +14,9 @@ mod news;
 mod process;
 mod questions;
 mod security;
+mod tls;
+#[path = "../proxy/harness/tls_client.rs"]
+mod tls_client;
 mod tour;
 
 /// A pool that the store owns.

@@ -142,7 +142,7 @@ async fn the_metrics_listener_serves_metrics_and_nothing_else() {
     let config = "listen = \"127.0.0.1:0\"\ntoken-file = \"DIR/token\"\n[metrics]\nlisten = \"127.0.0.1:0\"";
     let proxy = Proxy::start_in(directory, &with_admin(config)).await.unwrap();
     let address = proxy.app.addresses().metrics.clone().unwrap();
-    let metrics = Client { address, token: None };
+    let metrics = Client { address, ..proxy.client() };
     let reply = metrics.call("GET", "/metrics").send().await;
     assert!(reply.text.contains("ringway_ring_epoch{pool=\"rooms\"} 1"), "{}", reply.text);
     for path in ["/v1/pools", "/healthz", "/"] {

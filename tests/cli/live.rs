@@ -1,5 +1,7 @@
 //! The verbs that ask a running proxy, against one that `ringway serve` started.
 
+use crate::authority::Ca;
+use crate::authority::Identity;
 use crate::program;
 use crate::program::Directory;
 use crate::program::Ran;
@@ -318,6 +320,58 @@ fn a_socket_and_a_token_guard_the_api() {
     assert_eq!(owned.code, Some(1), "{owned:?}");
     assert!(owned.stderr.contains("edit the file"), "{owned:?}");
     proxy.stop();
+}
+
+#[test]
+fn a_certificate_opens_the_api_in_tls() {
+    let directory = Directory::new("tls");
+    let (ca, operators) = (Ca::new(), Ca::new());
+    let file = |name: &str, identity: &Identity| {
+        let key = directory.file(&format!("{name}.key"), &identity.key);
+        (directory.file(&format!("{name}.pem"), &identity.certificate), key)
+    };
+    let (certificate, key) = file("admin", &ca.issue(&["127.0.0.1"]));
+    let (mine, my_key) = file("me", &operators.issue(&[]));
+    let ca = directory.file("ca.pem", &ca.certificate.pem());
+    let client_ca = directory.file("operators.pem", &operators.certificate.pem());
+    let tls = format!("tls = {{ certificate = \"{certificate}\", key = \"{key}\", client-ca = \"{client_ca}\" }}");
+    let admin = format!("listen = \"127.0.0.1:0\"\n{tls}");
+    let config = directory.file("ringway.toml", &config("initial-nodes", &admin, &directory.path("store")));
+    let mut proxy = Proxy::start(&["-c", &config]);
+    let plain = proxy.run(&["status"]);
+    assert_eq!(plain.code, Some(1), "{plain:?}");
+    proxy.admin = proxy.admin.replace("http://", "https://");
+    let identity = ["--cert", &mine, "--cert-key", &my_key];
+    let flags = [&["--ca", &ca][..], &identity].concat();
+    for (arguments, code, why) in [
+        (&[][..], 1, "name the file of its CA with --ca"),
+        (&["--ca", &ca][..], 1, "see --cert and --cert-key"),
+        (&["--ca", &ca, "--cert", &mine][..], 2, "give both --cert and --cert-key"),
+        (&["--ca", &mine, "--cert", &mine, "--cert-key", &my_key][..], 1, "name the file of its CA with --ca"),
+        (&["--ca", &my_key][..], 2, "me.key` has no certificate"),
+        (&["--ca", &ca, "--cert", &certificate, "--cert-key", &key][..], 1, "see --cert and --cert-key"),
+    ] {
+        let refused = proxy.run(&[&["status"][..], arguments].concat());
+        assert!(refused.code == Some(code) && refused.stderr.contains(why), "{refused:#?}");
+    }
+    let status = proxy.run(&[&["status"][..], &flags].concat()).ok();
+    assert!(status.contains("pool rooms   epoch 1"), "{status}");
+    proxy.run(&[&["node", "drain", "a"][..], &flags].concat()).ok();
+    let plan = proxy.run(&[&["plan", "add", "c=127.0.0.1:3"][..], &flags].concat());
+    assert!(plan.stdout.contains(&format!("--cert {mine} --cert-key {my_key}")), "{plan:#?}");
+    let by_environment = program::command(["events"])
+        .envs([("RINGWAY_ADMIN", &proxy.admin), ("RINGWAY_CA", &ca)])
+        .envs([("RINGWAY_CERT", &mine), ("RINGWAY_CERT_KEY", &my_key)])
+        .output()
+        .unwrap();
+    let events = String::from_utf8(by_environment.stdout).unwrap();
+    assert!(events.contains("admin-cert:CN=story"), "{events}");
+    let for_nothing = program::ringway(["status", "--admin", "http://127.0.0.1:1", "--ca", &ca]);
+    assert!(for_nothing.code == Some(2) && for_nothing.stderr.contains("no such address"), "{for_nothing:#?}");
+    proxy.stop();
+    directory.file("admin.key", "");
+    let checked = program::ringway(["check", "-c", &config]);
+    assert!(checked.code == Some(2) && checked.stderr.contains("[admin]: the key `"), "{checked:#?}");
 }
 
 #[test]

@@ -29,7 +29,10 @@ impl Ran {
 pub(crate) fn command<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
     command.args(arguments);
-    command.env("RINGWAY_ADMIN", "unix:/nonexistent").env_remove("RINGWAY_TOKEN_FILE").env_remove("RINGWAY_LOG");
+    command.env("RINGWAY_ADMIN", "unix:/nonexistent");
+    for variable in ["RINGWAY_TOKEN_FILE", "RINGWAY_CA", "RINGWAY_CERT", "RINGWAY_CERT_KEY", "RINGWAY_LOG"] {
+        command.env_remove(variable);
+    }
     command
 }
 

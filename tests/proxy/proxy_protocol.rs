@@ -3,9 +3,9 @@
 use crate::harness::node::Node;
 use crate::harness::proxy::Setup;
 use crate::harness::proxy::get;
-use crate::harness::tls;
 use crate::harness::tls::Ca;
 use crate::harness::tls::Files;
+use crate::harness::tls_client;
 use crate::harness::wire::Wire;
 use crate::harness::within;
 use rustls::pki_types::ServerName;
@@ -93,7 +93,7 @@ async fn it_is_said_before_tls() {
     let proxy = Setup::of(&[&node]).server(&listen).server("[[tls.certificate]]").server(&certificate).start();
     let mut stream = TcpStream::connect(proxy.address).await.unwrap();
     stream.write_all(V1).await.unwrap();
-    let connector = TlsConnector::from(tls::client(&ca, None, &[]));
+    let connector = TlsConnector::from(tls_client::client(&ca, None, &[]));
     let name = ServerName::try_from("a.test").unwrap();
     let mut client = Wire::encrypted(within("a handshake", connector.connect(name, stream)).await.unwrap());
     assert_eq!(client.ask(get("/", "")).await.status(), 200);

@@ -10,6 +10,7 @@ use crate::harness::tls;
 use crate::harness::tls::Ca;
 use crate::harness::tls::Files;
 use crate::harness::tls::Identity;
+use crate::harness::tls_client;
 use crate::harness::wire::End;
 use crate::harness::wire::Wire;
 use crate::harness::within;
@@ -61,7 +62,7 @@ impl Site {
     }
 
     fn client(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
-        tls::client(&self.ca, identity, &["http/1.1"])
+        tls_client::client(&self.ca, identity, &["http/1.1"])
     }
 
     /// A client in TLS that speaks bytes.
@@ -92,13 +93,13 @@ fn shown(stream: &TlsStream<TcpStream>) -> Vec<u8> {
 #[tokio::test]
 async fn the_handshake_settles_which_http_is_spoken() {
     let site = Site::new("").await;
-    let both = tls::client(&site.ca, None, &["h2", "http/1.1"]);
+    let both = tls_client::client(&site.ca, None, &["h2", "http/1.1"]);
     let stream = tls::connect(site.proxy.address, &both, "a.test").await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let response = H2::over(stream, None).await.ask(h2::get("https://a.test/two")).await;
     assert_eq!(response.head.status, 200);
     for protocols in [&["http/1.1"][..], &[]] {
-        let client = tls::client(&site.ca, None, protocols);
+        let client = tls_client::client(&site.ca, None, protocols);
         let mut client = Wire::encrypted(tls::connect(site.proxy.address, &client, "a.test").await.unwrap());
         assert_eq!(client.ask(get("/one", "")).await.status(), 200, "{protocols:?}");
         assert_eq!(client.ask(get("/again", "")).await.status(), 200, "{protocols:?}");
@@ -125,7 +126,7 @@ async fn each_name_gets_its_certificate_and_all_others_the_first() {
     let named: Vec<String> = issued.iter().zip(["0", "1", "2"]).map(|(one, name)| files.identity(name, one)).collect();
     let settings = certificates(&named.iter().map(String::as_str).collect::<Vec<_>>());
     let proxy = setup(&[&node], &settings).start();
-    let anyone = tls::client(&ca, None, &[]);
+    let anyone = tls_client::client(&ca, None, &[]);
     for (name, expected) in [("first.test", 0), ("b.test", 1), ("B.Test", 1), ("y.b.test", 1), ("x.b.test", 2)] {
         let stream = tls::connect(proxy.address, &anyone, name).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         let pem = issued[expected].certificate.as_bytes();
@@ -300,7 +301,7 @@ async fn whoever_stalls_or_speaks_no_tls_is_closed_and_counted_while_others_are_
     assert_eq!(site.ask_as(&site.client(None)).await, Ok(200));
     half.closed().await;
     site.is_failed("timeout").await;
-    let untrusting = tls::client(&Ca::new(), None, &[]);
+    let untrusting = tls_client::client(&Ca::new(), None, &[]);
     assert!(tls::connect(site.proxy.address, &untrusting, "a.test").await.is_err());
     site.is_failed("alert").await;
     site.proxy.metric_is("ringway_connections", &[], 0.0).await;

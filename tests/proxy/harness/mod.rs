@@ -1,9 +1,11 @@
 //! What the stories are told with: a proxy, scripted nodes and clients that see every byte.
 
+pub(crate) mod authority;
 pub(crate) mod h2;
 pub(crate) mod node;
 pub(crate) mod proxy;
 pub(crate) mod tls;
+pub(crate) mod tls_client;
 pub(crate) mod wire;
 
 use std::future::Future;

@@ -1,21 +1,11 @@
-//! Authorities that issue certificates, the files these come in, and clients that speak TLS.
+//! Certificates and the files these come in, and both sides of TLS.
 
 use crate::harness::within;
-use rcgen::BasicConstraints;
-use rcgen::Certificate;
-use rcgen::CertificateParams;
-use rcgen::DnType;
-use rcgen::IsCa;
-use rcgen::Issuer;
-use rcgen::KeyPair;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject;
 use rustls::server::WebPkiClientVerifier;
 use std::fs;
 use std::io;
@@ -29,46 +19,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// An authority.
-pub(crate) struct Ca {
-    pub(crate) certificate: Certificate,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-/// A certificate and its key, in PEM.
-#[derive(Clone)]
-pub(crate) struct Identity {
-    pub(crate) certificate: String,
-    pub(crate) key: String,
-}
-
-impl Identity {
-    fn parse(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<_, _>>();
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes());
-        (chain.expect("certificates"), key.expect("a key"))
-    }
-}
-
-impl Ca {
-    pub(crate) fn new() -> Ca {
-        let mut params = CertificateParams::new(Vec::new()).expect("no name is wrong");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.self_signed(&key).expect("a certificate");
-        Ca { certificate, issuer: Issuer::new(params, key) }
-    }
-
-    /// A certificate for these names and addresses.
-    pub(crate) fn issue(&self, names: &[&str]) -> Identity {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).expect("names");
-        params.distinguished_name.push(DnType::CommonName, "story");
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        Identity { certificate: certificate.pem(), key: key.serialize_pem() }
-    }
-}
+pub(crate) use crate::harness::authority::Ca;
+pub(crate) use crate::harness::authority::Identity;
 
 /// A folder of files; it goes with its value.
 pub(crate) struct Files(PathBuf);
@@ -109,24 +61,6 @@ impl Drop for Files {
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.0));
     }
-}
-
-/// What a client goes by: whom it trusts, who it is, and which protocols it offers.
-pub(crate) fn client(trusts: &Ca, identity: Option<&Identity>, protocols: &[&str]) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(trusts.certificate.der().clone()).expect("a CA");
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().expect("versions");
-    let builder = builder.with_root_certificates(roots);
-    let mut config = match identity {
-        None => builder.with_no_client_auth(),
-        Some(identity) => {
-            let (chain, key) = identity.parse();
-            builder.with_client_auth_cert(chain, key).expect("they belong together")
-        }
-    };
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    Arc::new(config)
 }
 
 /// A server that shows this certificate, and asks for one of `clients` if there are any.
