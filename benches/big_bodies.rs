@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how this program reports")]
 
+#[path = "../tests/support/frames.rs"]
+mod frames;
 #[allow(dead_code, reason = "the stories of tests/proxy use the rest")]
 #[path = "../tests/proxy/harness/mod.rs"]
 mod harness;

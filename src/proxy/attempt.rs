@@ -22,7 +22,7 @@ use crate::proxy::settings::PoolSettings;
 use crate::proxy::settings::Protocol;
 use crate::proxy::table::PoolTable;
 use crate::proxy::upstream::LocalNode;
-use crate::proxy::upstream_h2::is_refusal;
+use crate::proxy::upstream_h2::Refusal;
 use crate::proxy::worker::Worker;
 use crate::routing::attempts::Attempts;
 use crate::routing::attempts::Failure;
@@ -73,15 +73,21 @@ impl Outbound {
         self.is_idempotent && self.request.as_ref().is_some_and(|request| request.body().is_replayable())
     }
 
-    /// The request to send.
-    fn take(&mut self) -> Option<Request<RequestBody>> {
-        self.spare = self.request.as_ref().filter(|_| self.may_repeat()).map(Spare::of);
+    /// The request to send, to a node that `may_refuse` it unseen or not: what was refused so is sent again whatever it
+    /// does.
+    fn take(&mut self, may_refuse: bool) -> Option<Request<RequestBody>> {
+        self.spare = self.request.as_ref().filter(|_| may_refuse || self.may_repeat()).map(Spare::of);
         self.request.take()
     }
 
     /// Whether it can be sent again now that it is under way or has failed.
     fn is_held(&self) -> bool {
-        self.request.is_some() || self.spare.as_ref().is_some_and(|spare| spare.body.is_replayable())
+        self.request.is_some() || self.spare.as_ref().is_some_and(|spare| spare.body.is_whole())
+    }
+
+    /// It is answered, and not sent again whatever happens. Returns how much less of it may be held from now on.
+    pub(crate) fn settle(&mut self) -> usize {
+        self.spare.take().map_or(0, |spare| spare.body.forget())
     }
 
     /// It failed: what was `unsent` may be sent again, and so may what has a spare.
@@ -172,13 +178,16 @@ impl Failed {
         let (node, is_reused) = (lane.node_name().to_owned(), lane.is_reused());
         let unsent = error.take_message();
         let is_unsent = unsent.is_some();
+        let refusal = Refusal::of(error.error());
         outbound.failed(unsent);
         let client = upload.and_then(|upload| upload.failure.get());
         let is_all_sent = upload.is_none_or(|upload| upload.complete.get());
         let closed = ProxyError::NodeClosed { node: node.clone() };
         let (failure, error, blame) = match client {
             _ if is_unsent && is_reused => (Failure::UnsentOnKept, closed, None),
-            _ if is_refusal(error.error()) => (Failure::Unsent, closed, None),
+            // The node may only be closing the connection, and take it on another one.
+            _ if is_reused && refusal == Some(Refusal::Goodbye) => (Failure::UnsentOnKept, closed, None),
+            _ if refusal.is_some() => (Failure::Unsent, closed, None),
             _ if is_unsent => (Failure::Unsent, closed, Some(LiveFailure::Closed).filter(|_| !lane.is_cut())),
             // The node had all its time for it, which another one is not given again.
             _ if lane.is_cut() => {
@@ -372,7 +381,7 @@ async fn send<'a>(
         }
     };
     (turn.queued, turn.waiting) = (None, None);
-    let request = outbound.take().expect("a request is only sent while it is held");
+    let request = outbound.take(is_shared).expect("a request is only sent while it is held");
     let mut answer = pin!(lane.send(request));
     let mut since = now;
     let answered = poll_fn(|cx| {

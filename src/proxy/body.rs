@@ -3,6 +3,7 @@
 use crate::cluster::health::LiveFailure;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::framing;
 use crate::proxy::memory::Piece;
 use crate::proxy::streams;
 use crate::proxy::streams::Turn;
@@ -149,6 +150,11 @@ impl NodeBody {
         polled
     }
 
+    fn is_cut_short(&mut self) -> bool {
+        let is_http2 = self.exchange.connection().is_some_and(|lane| lane.as_own().is_none());
+        framing::is_cut_short(&self.incoming, is_http2)
+    }
+
     /// What came, of which HTTP/2 is given no more than a piece at a time.
     fn hand_over(&mut self, bytes: Bytes) -> Frame<Piece> {
         let mut piece = self.exchange.memory.piece(bytes);
@@ -189,16 +195,16 @@ impl NodeBody {
                     Ok(None) => self.poll(cx),
                 }
             }
-            Poll::Ready(Some(Err(_))) => {
+            Poll::Ready(None) if !self.is_cut_short() => {
+                self.exchange.complete();
+                Poll::Ready(None)
+            }
+            Poll::Ready(None | Some(Err(_))) => {
                 // What came before is written first: the client is to see what there is.
                 self.is_truncated = true;
                 self.exchange.broke_off(LiveFailure::Closed);
                 cx.waker().wake_by_ref();
                 Poll::Pending
-            }
-            Poll::Ready(None) => {
-                self.exchange.complete();
-                Poll::Ready(None)
             }
             Poll::Pending => {
                 self.burst = 0;

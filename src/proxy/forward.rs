@@ -21,6 +21,7 @@ use crate::proxy::pick::Order;
 use crate::proxy::request_body::BodyTerms;
 use crate::proxy::server::Client;
 use crate::proxy::settings::NoKey;
+use crate::proxy::settings::Protocol;
 use crate::proxy::streams::Turn;
 use crate::proxy::table::PoolTable;
 use crate::proxy::trailers;
@@ -169,15 +170,18 @@ impl Prepared {
         let pool = &table.table.pools()[choice.pool];
         let upgrade = inbound.upgrade.clone();
         let may_repeat = request.method().is_idempotent() && upgrade.is_none();
+        // Nodes of HTTP/2 say what they did not look at.
+        let may_refuse = pool.settings.protocol == Protocol::H2;
         let is_in_body = matches!(choice.aim, Aim::InBody(_));
         // HTTP/2 finds out by itself whether the client is still there. In HTTP/1 there is no gRPC.
         let may_be_silent = inbound.trailers == TrailerTerms::Grpc && client.state.is_http2() && !is_in_body;
         let terms = BodyTerms {
             patience: (!may_be_silent).then_some(limits.body_timeout),
             min_rate: limits.min_body_rate,
-            replay_max: if may_repeat { pool.settings.max_replay_body } else { 0 },
+            replay_max: if may_repeat || may_refuse { pool.settings.max_replay_body } else { 0 },
             read_ahead_max: if is_in_body { pool.settings.max_key_body } else { 0 },
             trailers: inbound.trailers,
+            is_http2: client.state.is_http2(),
         };
         exchange.memory.add(memory::head_bytes(&request));
         exchange.is_bound = inbound.logs_in;
@@ -208,7 +212,12 @@ impl Prepared {
         if let (Err(ProxyError::TotalTimeout), Some(total)) = (&answer, pool.settings.timeouts.total) {
             exchange.ran_out(total);
         }
-        let passed_on = pass_on(answer?, pool, &self.table.table.server.limits, self.upgrade.as_ref(), exchange);
+        let answer = answer?;
+        let given_up = self.outbound.settle();
+        if given_up > 0 {
+            exchange.memory.release(given_up);
+        }
+        let passed_on = pass_on(answer, pool, &self.table.table.server.limits, self.upgrade.as_ref(), exchange);
         if passed_on.is_err() {
             exchange.blame(LiveFailure::Protocol);
         }

@@ -8,6 +8,8 @@ use http::HeaderMap;
 use http::HeaderValue;
 use http::StatusCode;
 use http::header;
+use http_body::Body;
+use hyper::body::Incoming;
 
 /// Why nobody can say where a message ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,12 @@ pub(crate) fn settle_response(headers: &mut HeaderMap, found: Survey, status: St
         headers.remove(header::CONTENT_LENGTH);
     }
     Ok(())
+}
+
+/// Whether a body that seems to have ended has not. hyper takes RST_STREAM with NO_ERROR for an end, which is for who
+/// has sent everything and wants no more (RFC 9113 section 8.1), but nobody has to mean that.
+pub(crate) fn is_cut_short(body: &Incoming, is_http2: bool) -> bool {
+    is_http2 && !body.is_end_stream()
 }
 
 /// Whether the only transfer coding is one `chunked`.

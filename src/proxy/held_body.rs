@@ -29,6 +29,19 @@ impl HeldBody {
         self.replay_max > 0
     }
 
+    /// Whether nothing is lost of what was taken.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// What went on its way is not needed again.
+    pub(crate) fn forget(&mut self) {
+        self.replay_max = 0;
+        if self.passed > 0 {
+            (self.bytes, self.passed, self.is_whole) = (self.bytes.split_off(self.passed), 0, false);
+        }
+    }
+
     /// Holds the next piece, which waits for being sent.
     pub(crate) fn keep(&mut self, piece: &[u8]) {
         self.bytes.extend_from_slice(piece);

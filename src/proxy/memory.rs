@@ -25,6 +25,12 @@ impl Charge {
         self.worker.stats().request_bytes.add(signed(bytes));
     }
 
+    /// So many bytes are held no more.
+    pub(crate) fn release(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.worker.stats().request_bytes.add(-signed(bytes));
+    }
+
     /// A piece of the response, which is held by itself if it is large, for as long as it takes the client.
     pub(crate) fn piece(&self, bytes: Bytes) -> Piece {
         let held = (bytes.len() >= LARGE_BYTES).then(|| {

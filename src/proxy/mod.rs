@@ -51,6 +51,7 @@ mod transport;
 mod tunnel;
 mod upstream;
 pub(crate) mod upstream_h2;
+mod upstream_socket;
 pub mod via;
 mod waiting;
 pub mod worker;

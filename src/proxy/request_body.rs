@@ -2,6 +2,7 @@
 
 use crate::metrics::limit::Limit;
 use crate::proxy::error::ProxyError;
+use crate::proxy::framing;
 use crate::proxy::held_body::HeldBody;
 use crate::proxy::linger::LINGER_BYTES;
 use crate::proxy::linger::LINGER_TIME;
@@ -146,6 +147,8 @@ pub(crate) struct BodyTerms {
     pub(crate) read_ahead_max: usize,
     /// Which trailers it may have.
     pub(crate) trailers: TrailerTerms,
+    /// Whether the client speaks HTTP/2.
+    pub(crate) is_http2: bool,
 }
 
 /// The body of a request towards a node.
@@ -179,6 +182,7 @@ struct Source {
     /// How much of it may be held at most, before a node is chosen or to be sent again.
     may_hold: usize,
     trailer_terms: TrailerTerms,
+    is_http2: bool,
     /// Come after the last byte, if any that may pass.
     trailers: Option<HeaderMap>,
     /// Whether the attempt of the moment has had them.
@@ -222,6 +226,7 @@ impl RequestBody {
             held: HeldBody::new(replay_max),
             may_hold: usize::try_from(most).unwrap_or(usize::MAX).min(may_hold),
             trailer_terms: terms.trailers,
+            is_http2: terms.is_http2,
             trailers: None,
             has_passed_trailers: false,
             is_over: false,
@@ -255,6 +260,19 @@ impl RequestBody {
     /// Whether [`RequestBody::again`] may have an answer.
     pub(crate) fn is_replayable(&self) -> bool {
         self.client().is_none_or(|body| body.source.borrow().held.is_replayable())
+    }
+
+    /// Whether all of it that was taken so far is still held.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.client().is_none_or(|body| body.upload.failure.get().is_none() && body.source.borrow().held.is_whole())
+    }
+
+    /// It is not sent again: nothing more of it is held than what waits. Returns how much less that may be.
+    pub(crate) fn forget(&self) -> usize {
+        let Some(body) = self.client() else { return 0 };
+        let source = &mut *body.source.borrow_mut();
+        source.held.forget();
+        if source.held.waiting() == 0 { std::mem::take(&mut source.may_hold) } else { 0 }
     }
 
     /// The same body from its beginning, for another attempt; `None` when that is no longer held or the client has
@@ -386,11 +404,11 @@ impl Source {
                 self.is_over = true;
                 return Poll::Ready(Ok(None));
             }
-            Poll::Ready(None) => {
+            Poll::Ready(None) if !framing::is_cut_short(&self.incoming, self.is_http2) => {
                 self.is_over = true;
                 return Poll::Ready(Ok(None));
             }
-            Poll::Ready(Some(Err(_))) => UploadFailure::Broken,
+            Poll::Ready(None | Some(Err(_))) => UploadFailure::Broken,
             Poll::Pending => match &mut self.pace {
                 Some(pace) => ready!(pace.poll_over(upload.bytes.get(), cx)),
                 None => return Poll::Pending,

@@ -249,11 +249,15 @@ impl LocalNode {
 
     /// Until when the connection would be kept that has been idle for longest, if there is any.
     pub(crate) fn idle_until(&self) -> Option<Instant> {
-        self.idle.borrow().first().map(|idle| idle.until)
+        let own = self.idle.borrow().first().map(|idle| idle.until);
+        own.into_iter().chain(self.shared.idle_until()).min()
     }
 
     /// Closes the connection that has been idle for longest, of which there must be one.
     pub(crate) fn close_one_idle(&self) {
+        if self.idle.borrow().is_empty() {
+            return self.shared.close_one_idle();
+        }
         self.count_closed(self.idle.borrow_mut().drain(..1).count());
     }
 

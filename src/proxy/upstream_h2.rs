@@ -9,12 +9,10 @@ use crate::proxy::error::ConnectFailure;
 use crate::proxy::files::NodeFile;
 use crate::proxy::request_body::RequestBody;
 use crate::proxy::settings::PoolSettings;
-use crate::proxy::upstream;
 use crate::proxy::upstream::Answer;
 use crate::proxy::upstream::LocalNode;
 use crate::proxy::upstream::Slot;
-use crate::proxy::waiting::Waiting;
-use http::HeaderMap;
+use crate::proxy::upstream_socket::SharedSocket;
 use http::HeaderValue;
 use http::Request;
 use http::Uri;
@@ -32,10 +30,8 @@ use std::cell::RefCell;
 use std::error;
 use std::future::Future;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -68,11 +64,13 @@ struct SharedConnection {
     /// Whether it takes none for the moment, so that it gets idle.
     rests: Cell<bool>,
     idle_since: Cell<Instant>,
+    /// Whether it is counted as idle.
+    is_idle: Cell<bool>,
     idle_max: Duration,
     /// Which answer of the resolver it was made by.
     generation: u64,
     is_encrypted: bool,
-    waiting: Arc<Waiting>,
+    socket: SharedSocket,
     node: Rc<LocalNode>,
 }
 
@@ -172,9 +170,19 @@ impl SharedConnections {
         self.yields.set(connection.node.upstream.load.is_queued());
     }
 
-    /// Lets go of connections that are idle; each is closed in its own time.
-    pub(crate) fn close_idle(&self) {
-        self.all.borrow_mut().retain(|one| one.streams.get() > 0);
+    /// Until when the connection without streams would be kept that has been so for longest, if there is any.
+    pub(super) fn idle_until(&self) -> Option<Instant> {
+        self.longest_idle().map(|one| one.idle_until())
+    }
+
+    /// Closes that one at once.
+    pub(super) fn close_one_idle(&self) {
+        self.longest_idle().into_iter().for_each(|one| one.close());
+    }
+
+    fn longest_idle(&self) -> Option<Rc<SharedConnection>> {
+        let all = self.all.borrow();
+        all.iter().filter(|one| one.is_idle.get()).min_by_key(|one| one.idle_until()).cloned()
     }
 }
 
@@ -189,11 +197,35 @@ impl SharedConnection {
         let has_room = self.streams.get() < self.max_streams.get() && !self.rests.get();
         has_room && self.is_of_use(self.idle_since.get())
     }
+
+    fn idle_until(&self) -> Instant {
+        self.idle_since.get() + self.idle_max
+    }
+
+    /// Closes it now, with all its streams.
+    fn close(&self) {
+        self.is_over.set(true);
+        self.count_idle(false);
+        self.socket.close();
+    }
+
+    fn count_idle(&self, is_idle: bool) {
+        if self.is_idle.replace(is_idle) != is_idle {
+            self.node.stats().idle_connections.add(if is_idle { 1 } else { -1 });
+        }
+    }
+}
+
+impl Drop for SharedConnection {
+    fn drop(&mut self) {
+        self.count_idle(false);
+    }
 }
 
 impl NodeStreamLease {
     fn take(connection: &Rc<SharedConnection>) -> NodeStreamLease {
         connection.streams.set(connection.streams.get() + 1);
+        connection.count_idle(false);
         let is_reused = connection.has_served.get();
         NodeStreamLease { place: Rc::new(StreamPlace { connection: Rc::clone(connection) }), is_reused }
     }
@@ -207,7 +239,7 @@ impl NodeStreamLease {
         async move {
             let answer = answer.await;
             connection.has_served.set(true);
-            if answer.as_ref().is_err_and(|error| is_refusal(error.error())) {
+            if answer.as_ref().is_err_and(|error| Refusal::of(error.error()) == Some(Refusal::Goodbye)) {
                 connection.is_over.set(true);
             }
             answer
@@ -226,7 +258,7 @@ impl NodeStreamLease {
 
     /// Whether it was cut because the time of its node was over.
     pub(crate) fn is_cut(&self) -> bool {
-        self.place.connection.waiting.is_cut()
+        self.place.connection.socket.is_cut()
     }
 }
 
@@ -235,24 +267,45 @@ impl Drop for StreamPlace {
         let (connection, node) = (&self.connection, &self.connection.node);
         connection.streams.set(connection.streams.get() - 1);
         connection.idle_since.set(Instant::now());
-        if connection.streams.get() == 0 && node.gives_way() {
+        if connection.streams.get() > 0 {
+            return;
+        }
+        if node.gives_way() {
             node.shared.give(connection);
+            connection.close();
+        } else {
+            connection.count_idle(!connection.is_over.get());
         }
     }
 }
 
-/// Whether the node has said that it did not look at the request (RFC 9113 section 8.7), so that it is as good as
-/// unsent.
-pub(crate) fn is_refusal(error: &hyper::Error) -> bool {
-    let mut cause: Option<&(dyn error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            let is_goodbye = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-            return error.is_remote() && (is_goodbye || error.reason() == Some(h2::Reason::REFUSED_STREAM));
+/// How a node says that it did not look at a request, which is then as good as unsent (RFC 9113 section 8.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It takes no more requests on this connection: GOAWAY, whose last stream came before that of the request. h2
+    /// gives that error to no other stream.
+    Goodbye,
+    /// It does not take this one: REFUSED_STREAM.
+    Stream,
+}
+
+impl Refusal {
+    /// What a node has said, if that is what an error comes of.
+    pub(crate) fn of(error: &hyper::Error) -> Option<Refusal> {
+        let mut cause: Option<&(dyn error::Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<h2::Error>() {
+                return match error.reason() {
+                    _ if !error.is_remote() => None,
+                    _ if error.is_go_away() => Some(Refusal::Goodbye),
+                    Some(h2::Reason::REFUSED_STREAM) => Some(Refusal::Stream),
+                    _ => None,
+                };
+            }
+            cause = error.source();
         }
-        cause = error.source();
+        None
     }
-    false
 }
 
 async fn connect(
@@ -265,10 +318,9 @@ async fn connect(
     let opened = tokio::time::timeout(settings.timeouts.connect, dial::open(&node.upstream)).await;
     let stream = opened.unwrap_or(Err(ConnectFailure::TimedOut))?;
     let is_encrypted = dial::is_encrypted(&stream);
+    let socket = SharedSocket::new(stream, slot);
     let (sender, mut driver) =
-        http2_settings().handshake(TokioIo::new(stream)).await.map_err(|_| ConnectFailure::Refused)?;
-    let waiting = Arc::<Waiting>::default();
-    let open = upstream::OpenConnection::new(slot, Arc::clone(&waiting));
+        http2_settings().handshake(TokioIo::new(socket.clone())).await.map_err(|_| ConnectFailure::Refused)?;
     let connection = Rc::new(SharedConnection {
         sender,
         streams: Cell::new(0),
@@ -277,20 +329,18 @@ async fn connect(
         is_over: Cell::new(false),
         rests: Cell::new(false),
         idle_since: Cell::new(Instant::now()),
+        is_idle: Cell::new(false),
         idle_max: settings.timeouts.idle_connection,
         generation,
         is_encrypted,
-        waiting,
+        socket,
         node: Rc::clone(node),
     });
     let driven = Rc::downgrade(&connection);
+    // It takes requests to the connection, which has a task of its own and outlives it until its last stream ends.
     tokio::task::spawn_local(async move {
-        let mut cut = pin!(open.cut());
         poll_fn(|cx| {
-            if cut.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            let polled = pin!(&mut driver).poll(cx);
+            let polled = Pin::new(&mut driver).poll(cx);
             if let Some(connection) = driven.upgrade() {
                 connection.max_streams.set(driver.current_max_send_streams().min(STREAMS_MAX as usize));
                 connection.is_over.set(connection.is_over.get() || polled.is_ready());
@@ -318,12 +368,10 @@ fn http2_settings() -> http2::Builder<LocalExecutor> {
 /// Rewrites the head of an HTTP/1.1 request: scheme and authority stand before the path, and nothing is said of the
 /// connection (RFC 9113 sections 8.2.2 and 8.3.1).
 fn to_http2(request: &mut Request<RequestBody>, connection: &SharedConnection) {
-    let headers = request.headers_mut();
-    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
-        headers.remove(name);
+    let authority = authority_of(request, connection);
+    for name in [header::CONNECTION, header::HOST, header::TRANSFER_ENCODING, header::UPGRADE] {
+        request.headers_mut().remove(name);
     }
-    let authority = authority_of(headers, connection);
-    headers.remove(header::HOST);
     *request.version_mut() = Version::HTTP_2;
     let mut parts = Parts::default();
     parts.scheme = Some(if connection.is_encrypted { Scheme::HTTPS } else { Scheme::HTTP });
@@ -334,11 +382,12 @@ fn to_http2(request: &mut Request<RequestBody>, connection: &SharedConnection) {
     }
 }
 
-/// What the request is for; of a client that did not say, the node itself. Every other host that was let in is an
-/// authority (`inbound`).
-fn authority_of(headers: &HeaderMap, connection: &SharedConnection) -> Authority {
-    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+/// What the request is for, which its target says when it comes back from another connection unsent; of a client that
+/// did not say, the node itself. Every other host that was let in is an authority (`inbound`).
+fn authority_of(request: &Request<RequestBody>, connection: &SharedConnection) -> Authority {
+    let host = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
     let named = host.and_then(|host| Authority::try_from(host).ok());
+    let named = named.or_else(|| request.uri().authority().cloned());
     let address = || Authority::try_from(connection.node.upstream.address.to_string()).ok();
     named.or_else(address).unwrap_or(Authority::from_static("localhost"))
 }

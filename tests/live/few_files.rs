@@ -6,11 +6,18 @@ use crate::harness::ringway;
 use crate::harness::ringway::Ringway;
 use crate::harness::story::Story;
 use crate::harness::wait::until_true;
+use http::Response;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
 use std::fs;
 use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
+use tokio::net::TcpListener;
 
 const FILES: usize = 256;
 
@@ -21,6 +28,8 @@ const REQUESTS: usize = 2;
 
 /// `USER_HZ` of Linux.
 const CPU_TICKS_PER_SECOND: f64 = 100.0;
+
+const NODES: usize = 300;
 
 #[test]
 fn a_proxy_with_fewer_files_than_clients_serves_all_of_them_one_after_the_other() {
@@ -100,4 +109,46 @@ fn cpu_ticks(proxy: &Ringway) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", proxy.process.id())).unwrap();
     let (_, after_name) = stat.rsplit_once(')').unwrap();
     after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn idle_connections_of_http_2_make_room_for_those_to_other_nodes() {
+    let story = Story::begin("few-files-h2");
+    let port = start_http2();
+    // Each has an address of its own, and all of them one listener.
+    let node = |at| format!("{{ name = \"n{at}\", address = \"127.0.{}.{}:{port}\" }}", at / 250, at % 250 + 1);
+    let nodes = (0..NODES).map(node).collect::<Vec<_>>().join(", ");
+    let pool = format!("protocol = \"h2\"\ninitial-nodes = [{nodes}]");
+    let config = story.write("ringway.toml", &ringway::config("workers = 1", &story.path("store"), &pool));
+    let shell = format!("ulimit -n {FILES} && exec \"$0\" serve -c \"$1\"");
+    let proxy = Ringway::serve_by(&story, Command::new("sh").args(["-c", &shell]).arg(ringway::binary()).arg(&config));
+    let mut client = proxy.client();
+    for number in 0..2 * NODES {
+        let answer = client.get(&format!("/?k={number}"), &[]).unwrap();
+        assert_eq!(answer.status, 200, "{number}: {}", answer.text());
+    }
+    let idle = proxy.operator().metric("ringway_upstream_connections", "state=\"idle\"");
+    story.figure(&format!("{NODES} nodes of HTTP/2 with {FILES} files: {idle} idle connections at last"));
+    assert!(idle > 0.0 && idle <= FILES as f64 / 2.0, "{idle} idle");
+}
+
+/// A node of HTTP/2 on every address of this machine; returns its port.
+fn start_http2() -> u16 {
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            listener.set_nonblocking(true).unwrap();
+            let listener = TcpListener::from_std(listener).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let answer = service_fn(|_| std::future::ready(Ok::<_, Infallible>(Response::new(String::from("ok")))));
+                let http2 = http2::Builder::new(TokioExecutor::new());
+                // The proxy closes connections as it likes.
+                tokio::spawn(async move { drop(http2.serve_connection(TokioIo::new(stream), answer).await) });
+            }
+        });
+    });
+    port
 }

@@ -455,3 +455,14 @@ async fn requests_without_a_key_spread_over_the_nodes_that_are_well() {
     assert_eq!(proxy.metric("ringway_retries_total", &[]), 0.0, "nobody found out the hard way");
     assert!(b.requests().len() > 5 && c.requests().len() > 5, "{} and {}", b.requests().len(), c.requests().len());
 }
+
+#[tokio::test]
+async fn a_status_to_retry_is_the_answer_when_the_body_is_no_longer_held() {
+    let (a, b) = (moody("a", &Arc::new(AtomicU16::new(503))).await, Node::echo("b").await);
+    let proxy = Setup::of(&[&a, &b]).pool("retry-on = [503]\nmax-replay-body = 4").start();
+    let key = key_of(&proxy, &["a", "b"]);
+    for (body, status) in [("4\r\nwhol\r\n0\r\n\r\n", 200), ("4\r\nwhol\r\n1\r\ne\r\n0\r\n\r\n", 503)] {
+        let head = format!("PUT / HTTP/1.1\r\nHost: a.test\r\nX-Key: {key}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(proxy.ask(head + body).await.status(), status, "{body:?}");
+    }
+}

@@ -20,6 +20,7 @@ mod leftovers;
 mod limits;
 mod names;
 mod nodes_h2;
+mod nodes_h2_refusals;
 mod overload;
 mod pressure;
 mod proxy_protocol;

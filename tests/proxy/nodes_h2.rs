@@ -34,7 +34,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 /// What a node was asked, head by head.
-type Heads = Arc<Mutex<Vec<http::request::Parts>>>;
+pub(crate) type Heads = Arc<Mutex<Vec<http::request::Parts>>>;
 
 /// Answers like an echo of gRPC: the body as it comes, then trailers.
 async fn echo(request: Request<Incoming>, heads: Heads) -> Result<Response<Channel<Bytes>>, Infallible> {
@@ -57,7 +57,8 @@ async fn echo(request: Request<Incoming>, heads: Heads) -> Result<Response<Chann
     Ok(response)
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, heads: Heads, max_streams: u32) {
+/// Serves one connection so.
+pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, heads: Heads, max_streams: u32) {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.max_concurrent_streams(max_streams);
     let service = service_fn(move |request| echo(request, Arc::clone(&heads)));

@@ -61,15 +61,13 @@ impl Worker {
     }
 
     /// Closes so many connections to nodes that are idle, those first that would be kept no longer anyway; if there are
-    /// none, the shared ones that are idle, and the clients that were so for longest. Returns whether there were any of
-    /// the first kind, whose files are free at once.
+    /// none, the clients that were so for longest. Returns whether any were to nodes, whose files are free at once.
     pub(crate) fn make_room(&self, most: usize) -> bool {
         let nodes = self.nodes.borrow();
         let closes_one =
             || nodes.values().filter_map(|node| Some((node.idle_until()?, node))).min_by_key(|(at, _)| *at);
         let closed = (0..most).map_while(|_| closes_one().map(|(_, node)| node.close_one_idle())).count();
         if closed == 0 {
-            nodes.values().for_each(|node| node.shared.close_idle());
             self.close_idle_clients();
         }
         closed > 0

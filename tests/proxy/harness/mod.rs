@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 pub(crate) mod h2;
 pub(crate) mod node;
+pub(crate) mod peer;
 pub(crate) mod proxy;
 pub(crate) mod tls;
 pub(crate) mod tls_client;

@@ -180,12 +180,15 @@ impl Wire {
 
     /// The next `length` bytes.
     pub(crate) async fn exactly(&mut self, length: usize) -> Vec<u8> {
+        self.try_exactly(length).await.unwrap_or_else(|| panic!("{} of {length} bytes and the end", self.ahead.len()))
+    }
+
+    /// As [`Wire::exactly`]; `None` when the connection ends before.
+    pub(crate) async fn try_exactly(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.ahead.len() < length {
-            self.more().await.unwrap_or_else(|end| {
-                panic!("{end:?} after {} of {length} bytes", self.ahead.len());
-            });
+            self.more().await.ok()?;
         }
-        self.ahead.drain(..length).collect()
+        Some(self.ahead.drain(..length).collect())
     }
 
     /// Whatever has come; `None` at the end of the connection.
