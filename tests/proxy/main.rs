@@ -14,6 +14,7 @@ mod forwarding;
 #[path = "../support/frames.rs"]
 mod frames;
 mod framing;
+mod grpc;
 mod harness;
 mod hostile_h2_nodes;
 mod leftovers;
