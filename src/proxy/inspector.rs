@@ -98,7 +98,7 @@ impl Inspector {
         while at < bytes.len() {
             let rest = &mut bytes[at..];
             at += match self.state {
-                State::RequestLine | State::Fields | State::Chunk(Chunk::Trailers) => self.line(rest),
+                State::RequestLine | State::Fields | State::Chunk(Chunk::Trailers) => self.lines(rest),
                 State::Body(left) => {
                     let (taken, left) = skip(left, rest);
                     self.state = if left == 0 { State::RequestLine } else { State::Body(left) };
@@ -130,41 +130,59 @@ impl Inspector {
         self.state = State::RequestLine;
     }
 
-    /// Takes a line, or the beginning of one.
-    fn line(&mut self, bytes: &mut [u8]) -> usize {
-        let Some(end) = find(b'\n', bytes) else {
-            self.line_so_far.extend_from_slice(bytes);
-            return bytes.len();
-        };
-        let next = if self.line_so_far.is_empty() {
-            self.judge(&mut bytes[..end])
-        } else {
-            let mut line = std::mem::take(&mut self.line_so_far);
-            line.extend_from_slice(&bytes[..end]);
-            self.judge(&mut line)
-        };
-        self.state = next.unwrap_or_else(|Fault| {
-            bytes[end] = SPOILT_LINE;
-            State::Spoiled
-        });
-        end + 1
+    /// Takes the lines of a head or of trailers, of which the last may be only the beginning.
+    fn lines(&mut self, bytes: &mut [u8]) -> usize {
+        let mut begin = 0;
+        while let Some(length) = find(b'\n', &bytes[begin..]) {
+            let end = begin + length;
+            let line = &mut bytes[begin..end];
+            begin = end + 1;
+            let is_whole = self.line_so_far.is_empty();
+            // Most lines are such, so that there is no more to do for them.
+            if is_whole && matches!(self.state, State::Fields) && is_meaningless(line) {
+                continue;
+            }
+            let next = if is_whole { self.judge(line) } else { self.judge_joined(line) };
+            match next {
+                Ok(State::Fields) => self.state = State::Fields,
+                Ok(next) => {
+                    self.state = next;
+                    return begin;
+                }
+                Err(Fault) => {
+                    bytes[end] = SPOILT_LINE;
+                    self.state = State::Spoiled;
+                    return begin;
+                }
+            }
+        }
+        self.line_so_far.extend_from_slice(&bytes[begin..]);
+        bytes.len()
+    }
+
+    /// Judges a line of which this is what had yet to come.
+    #[cold]
+    fn judge_joined(&mut self, rest: &[u8]) -> Result<State, Fault> {
+        let mut line = std::mem::take(&mut self.line_so_far);
+        line.extend_from_slice(rest);
+        self.judge(&mut line)
     }
 
     /// What comes after a line, which is here without its line feed. RFC 9112 section 2.2 lets a recipient take a line
     /// feed alone for a line end; those that do not see other fields.
-    #[inline]
+    #[inline(always)]
     fn judge(&mut self, line: &mut [u8]) -> Result<State, Fault> {
         let Some((b'\r', line)) = line.split_last_mut() else {
             return Err(Fault);
         };
         match (self.state, line.is_empty()) {
-            (State::RequestLine, true) => Ok(State::RequestLine),
-            (State::RequestLine, false) => request_line(line),
             (State::Fields, false) => self.head.field(line).map(|()| State::Fields),
             (State::Fields, true) => {
                 self.extension_bytes = 0;
                 Ok(std::mem::take(&mut self.head).what_follows())
             }
+            (State::RequestLine, true) => Ok(State::RequestLine),
+            (State::RequestLine, false) => request_line(line),
             (state, is_empty) => Ok(if is_empty { State::RequestLine } else { state }),
         }
     }
@@ -214,20 +232,13 @@ impl Inspector {
 }
 
 impl Head {
-    #[inline]
     fn field(&mut self, line: &[u8]) -> Result<(), Fault> {
-        // Most fields are none of these, which their first letter says already.
-        match line[0] | 0x20 {
-            b'c' => {
-                if let Some(value) = value_of(line, b"content-length") {
-                    // Several that differ, hyper refuses.
-                    self.length = Some(number(value).ok_or(Fault)?);
-                }
-            }
-            b't' => self.is_chunked |= value_of(line, b"transfer-encoding").is_some(),
-            b'u' => self.asks_to_switch |= value_of(line, b"upgrade").is_some(),
-            _ => {}
+        if let Some(value) = value_of(line, b"content-length") {
+            // Several that differ, hyper refuses.
+            self.length = Some(number(value).ok_or(Fault)?);
         }
+        self.is_chunked |= value_of(line, b"transfer-encoding").is_some();
+        self.asks_to_switch |= value_of(line, b"upgrade").is_some();
         // RFC 9112 section 6.1: it ought to be handled as an error, because who sends it may mean either.
         if self.length.is_some() && self.is_chunked { Err(Fault) } else { Ok(()) }
     }
@@ -253,6 +264,11 @@ fn request_line(line: &mut [u8]) -> Result<State, Fault> {
         *minor = b'1';
     }
     Ok(State::Fields)
+}
+
+/// Whether a line is a field, and surely none that [`Head::field`] heeds, as its first letter says already.
+fn is_meaningless(line: &[u8]) -> bool {
+    matches!(line, [first, .., b'\r'] if !matches!(first | 0x20, b'c' | b't' | b'u'))
 }
 
 /// The value of a field of this name, in any case.
