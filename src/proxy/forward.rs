@@ -10,6 +10,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::framing;
 use crate::proxy::headers;
+use crate::proxy::headers::Presence;
 use crate::proxy::headers::Survey;
 use crate::proxy::inbound;
 use crate::proxy::inbound::Inbound;
@@ -183,7 +184,7 @@ impl Prepared {
             trailers: inbound.trailers,
             is_http2: client.state.is_http2(),
         };
-        exchange.memory.add(memory::head_bytes(&request));
+        exchange.memory.add(memory::head_bytes(&request, inbound.text_bytes()));
         exchange.is_bound = inbound.logs_in;
         let (request, upload) = inbound.outbound(client, request, &pool.settings, terms);
         exchange.memory.add(request.body().may_hold());
@@ -324,7 +325,7 @@ fn pass_on(
     let found = Survey::of(headers);
     let framing = framing::settle_response(headers, found, status);
     // A node that says two things may mean the one that does not count.
-    let contradicts_itself = found.transfer_encoding && found.content_length;
+    let contradicts_itself = found.transfer_encoding && found.content_length.is_any();
     let logs_in = found.authenticate && headers::binds_connection(headers, &header::WWW_AUTHENTICATE);
     if contradicts_itself || logs_in {
         exchange.trusts_no_more();
@@ -332,7 +333,7 @@ fn pass_on(
     let node = exchange.node_name().unwrap_or_default();
     let not_plain = || ProxyError::NodeProtocol { node: node.to_owned() };
     framing.map_err(|_| not_plain())?;
-    if found.connection && !headers::is_connection_readable(headers) {
+    if found.connection == Presence::Other && !headers::is_connection_readable(headers) {
         return Err(not_plain());
     }
     let protocol = if switched { headers.get(header::UPGRADE).cloned() } else { None };

@@ -3,6 +3,7 @@
 //! hyper finds the end of each message that it receives by these rules, but leaves in the head what it did not go by.
 //! The next recipient might go by that, and take the rest of a body for another message.
 
+use crate::proxy::headers::Presence;
 use crate::proxy::headers::Survey;
 use http::HeaderMap;
 use http::HeaderValue;
@@ -27,14 +28,14 @@ pub(crate) fn settle_request(headers: &mut HeaderMap, found: Survey) -> Result<(
     if found.transfer_encoding && !is_chunked(headers) {
         return Err(Unclear::Coding);
     }
-    if !found.content_length {
-        return Ok(());
-    }
-    if found.transfer_encoding {
+    if found.transfer_encoding && found.content_length.is_any() {
         headers.remove(header::CONTENT_LENGTH);
         return Ok(());
     }
-    settle_length(headers)
+    if found.content_length == Presence::Other {
+        settle_length(headers)?;
+    }
+    Ok(())
 }
 
 /// The same for that of a response; one with 204 has no length (RFC 9110 section 8.6).
@@ -61,22 +62,9 @@ fn is_chunked(headers: &HeaderMap) -> bool {
 
 /// Leaves one decimal number. A list of equal ones counts as that number, as RFC 9110 section 8.6 permits.
 fn settle_length(headers: &mut HeaderMap) -> Result<(), Unclear> {
-    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
-    if values.next().is_some_and(|value| is_plain_number(value.as_bytes())) && values.next().is_none() {
-        return Ok(());
-    }
     let length = length_of(headers).ok_or(Unclear::Length)?;
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     Ok(())
-}
-
-/// Whether it is a number as nearly everybody writes it, and surely fits.
-fn is_plain_number(value: &[u8]) -> bool {
-    match value {
-        b"0" => true,
-        [b'1'..=b'9', rest @ ..] => rest.len() < 19 && rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    }
 }
 
 /// The number that all values are.

@@ -20,22 +20,24 @@ pub(crate) const X_RINGWAY_DECISION: HeaderName = HeaderName::from_static("x-rin
 /// Response header: the membership epoch that decided.
 pub(crate) const X_RINGWAY_EPOCH: HeaderName = HeaderName::from_static("x-ringway-epoch");
 
-/// Which of the fields a proxy must look at are in a head. One pass over the names finds out, because most heads have
-/// few of them, and asking for each costs more than the rest of the rewriting.
+/// Which of the fields a proxy must look at are in a head. One pass over it finds out, because most heads have few of
+/// them, and asking for each costs more than the rest of the rewriting.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Survey {
     /// `Authorization` or `WWW-Authenticate`.
     pub authenticate: bool,
-    /// `Connection`.
-    pub connection: bool,
-    /// `Content-Length`.
-    pub content_length: bool,
+    /// `Connection`, plain if it is `keep-alive` or `close`: what nearly every message says, and names no field.
+    pub connection: Presence,
+    /// `Content-Length`, plain if it is a number as nearly everybody writes it.
+    pub content_length: Presence,
     /// `Content-Type`.
     pub content_type: bool,
     /// `Cookie`.
     pub cookie: bool,
     /// `Expect`.
     pub expect: bool,
+    /// `Host`.
+    pub host: Presence,
     /// `Trailer`.
     pub trailer: bool,
     /// `Transfer-Encoding`.
@@ -49,30 +51,91 @@ pub struct Survey {
     hop_by_hop: bool,
     /// Anything that [`strip_impostors`] may have to remove.
     impostor: bool,
+    /// Any field that `strip_underscored` would remove.
+    pub underscored: bool,
+    /// Bytes of all names and values.
+    pub text_bytes: usize,
+}
+
+/// Whether a head has a field that it should have once, if at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// It has not.
+    #[default]
+    Absent,
+    /// Once, and written in the usual way.
+    Plain,
+    /// More than once, or in another way.
+    Other,
+}
+
+impl Presence {
+    /// Whether the field is there, however often.
+    pub fn is_any(self) -> bool {
+        self != Presence::Absent
+    }
+
+    /// With one more of it.
+    fn and(self, is_plain: bool) -> Presence {
+        if self == Presence::Absent && is_plain { Presence::Plain } else { Presence::Other }
+    }
 }
 
 impl Survey {
-    /// Looks at every name once.
+    /// Looks at every field once.
     pub fn of(headers: &HeaderMap) -> Survey {
         let mut found = Survey::default();
-        for name in headers.keys() {
-            match name.as_str() {
+        for (name, value) in headers {
+            let (name, value) = (name.as_str(), value.as_bytes());
+            found.text_bytes += name.len() + value.len();
+            match name {
                 "authorization" | "www-authenticate" => found.authenticate = true,
-                "connection" => found.connection = true,
-                "content-length" => found.content_length = true,
+                "connection" => found.see_connection(value),
+                "content-length" => found.see_content_length(value),
                 "content-type" => found.content_type = true,
                 "cookie" => found.cookie = true,
                 "expect" => found.expect = true,
+                "host" => found.host = found.host.and(true),
                 "trailer" => found.trailer = true,
                 "transfer-encoding" => found.transfer_encoding = true,
                 "upgrade" => found.upgrade = true,
                 "via" => found.via = true,
                 "te" => found.te = true,
                 "keep-alive" | "proxy-connection" | "http2-settings" => found.hop_by_hop = true,
-                other => found.impostor |= is_impostor(other, false),
+                // Nearly every response has them.
+                "date" | "server" => {}
+                other => found.see_other(other),
             }
         }
         found
+    }
+
+    // What is done with a field is kept out of the loop, which otherwise compares names one by one.
+
+    #[inline(never)]
+    fn see_connection(&mut self, value: &[u8]) {
+        self.connection = self.connection.and(matches!(value, b"keep-alive" | b"close"));
+    }
+
+    #[inline(never)]
+    fn see_content_length(&mut self, value: &[u8]) {
+        self.content_length = self.content_length.and(is_plain_number(value));
+    }
+
+    #[inline(never)]
+    fn see_other(&mut self, name: &str) {
+        let is_underscored = is_underscored(name);
+        self.underscored |= is_underscored;
+        self.impostor |= if is_underscored { is_impostor(name, false) } else { is_own_word(name, false) };
+    }
+}
+
+/// Whether it is a number as nearly everybody writes it, and surely fits.
+fn is_plain_number(value: &[u8]) -> bool {
+    match value {
+        b"0" => true,
+        [b'1'..=b'9', rest @ ..] => rest.len() < 19 && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
     }
 }
 
@@ -142,8 +205,13 @@ pub(crate) fn asks_to_close(headers: &HeaderMap) -> bool {
 /// Removes the hop-by-hop fields that were `found`, and those that `Connection` nominates. `TE: trailers` survives,
 /// because trailers are passed on and gRPC servers insist on seeing it.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap, found: Survey) {
-    if found.connection {
-        strip_connection(headers);
+    if found.connection == Presence::Other {
+        for name in nominated(headers) {
+            headers.remove(name);
+        }
+    }
+    if found.connection.is_any() {
+        headers.remove(header::CONNECTION);
     }
     if found.transfer_encoding {
         headers.remove(header::TRANSFER_ENCODING);
@@ -159,18 +227,6 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, found: Survey) {
     if wants_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-}
-
-fn strip_connection(headers: &mut HeaderMap) {
-    let mut values = headers.get_all(header::CONNECTION).iter();
-    // What nearly every message says names no field.
-    let is_plain = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
-    if !values.next().is_some_and(is_plain) || values.next().is_some() {
-        for name in nominated(headers) {
-            headers.remove(name);
-        }
-    }
-    headers.remove(header::CONNECTION);
 }
 
 /// The fields that `Connection` names and may name.
@@ -198,21 +254,13 @@ pub fn strip_impostors(headers: &mut HeaderMap, found: Survey, trusted: bool) {
     }
 }
 
-/// Whether a field has `_` in its name. CGI and its heirs make `_` of `-` too, so that `X_User` would pass for `X-User`
-/// there.
-pub(crate) fn has_underscored(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| is_underscored(name.as_str()))
-}
-
+/// Whether a name has `_`. CGI and its heirs make `_` of `-` too, so that `X_User` would pass for `X-User` there.
 fn is_underscored(name: &str) -> bool {
     name.as_bytes().contains(&b'_')
 }
 
 /// Removes all fields whose names have `_`.
 pub(crate) fn strip_underscored(headers: &mut HeaderMap) {
-    if !has_underscored(headers) {
-        return;
-    }
     let underscored: Vec<HeaderName> = headers.keys().filter(|name| is_underscored(name.as_str())).cloned().collect();
     for name in underscored {
         headers.remove(name);
@@ -220,13 +268,13 @@ pub(crate) fn strip_underscored(headers: &mut HeaderMap) {
 }
 
 fn is_impostor(name: &str, is_sender_trusted: bool) -> bool {
+    is_own_word(name, is_sender_trusted) || (is_underscored(name) && is_own_word(&name.replace('_', "-"), false))
+}
+
+/// Whether a field of this very name is for this proxy alone to write.
+fn is_own_word(name: &str, is_sender_trusted: bool) -> bool {
     // All of them begin so, and most fields do not.
-    if !name.starts_with(['x', 'f']) {
-        return false;
-    }
-    name.starts_with("x-ringway-")
-        || (!is_sender_trusted && is_forwarding(name))
-        || (is_underscored(name) && is_impostor(&name.replace('_', "-"), false))
+    name.starts_with(['x', 'f']) && (name.starts_with("x-ringway-") || (!is_sender_trusted && is_forwarding(name)))
 }
 
 /// Whether a field tells who a request came from, by RFC 7239 or by convention: nodes believe it of their proxy.
@@ -247,13 +295,19 @@ pub struct Forwarded<'a> {
 /// Writes `X-Forwarded-For`, `-Proto` and `-Host`: appended to or kept from a `trusted` proxy, new for anyone else,
 /// whose own [`strip_impostors`] has removed.
 pub fn add_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, trusted: bool) {
-    if trusted && let Some(chain) = chain_of(headers, forwarded.peer) {
-        headers.insert(X_FORWARDED_FOR, chain);
-    } else {
-        headers.insert(X_FORWARDED_FOR, forwarded.peer.clone());
+    let scheme = HeaderValue::from_static(if forwarded.is_encrypted { "https" } else { "http" });
+    if !trusted {
+        // Nothing is left to replace.
+        headers.append(X_FORWARDED_FOR, forwarded.peer.clone());
+        headers.append(X_FORWARDED_PROTO, scheme);
+        if !forwarded.host.is_empty() {
+            headers.append(X_FORWARDED_HOST, forwarded.host.clone());
+        }
+        return;
     }
-    let scheme = if forwarded.is_encrypted { "https" } else { "http" };
-    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
+    let chain = chain_of(headers, forwarded.peer);
+    headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| forwarded.peer.clone()));
+    headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
     if !forwarded.host.is_empty() {
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| forwarded.host.clone());
     }
@@ -327,6 +381,35 @@ mod tests {
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         names
+    }
+
+    #[test]
+    fn a_field_is_plain_that_is_there_once_as_nearly_everybody_writes_it() {
+        let presence_of = |name: &str, found: Survey| match name {
+            "connection" => found.connection,
+            "content-length" => found.content_length,
+            _ => found.host,
+        };
+        for name in ["connection", "content-length", "host"] {
+            for (values, expected) in [
+                (&[][..], Presence::Absent),
+                (&["close"], if name == "content-length" { Presence::Other } else { Presence::Plain }),
+                (&["0"], if name == "connection" { Presence::Other } else { Presence::Plain }),
+                (&["00"], if name == "host" { Presence::Plain } else { Presence::Other }),
+                (&["close", "close"], Presence::Other),
+                (&["0", "0"], Presence::Other),
+            ] {
+                let fields: Vec<(&'static str, &str)> = values.iter().map(|value| (name, *value)).collect();
+                assert_eq!(presence_of(name, Survey::of(&map(&fields))), expected, "{name}: {values:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_survey_counts_the_bytes_of_names_and_values() {
+        let headers = map(&[("host", "a"), ("x_app", ""), ("x_app", "bc")]);
+        let found = Survey::of(&headers);
+        assert_eq!((found.text_bytes, found.underscored), (17, true), "{headers:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::proxy::framing;
 use crate::proxy::framing::Unclear;
 use crate::proxy::headers;
 use crate::proxy::headers::Forwarded;
+use crate::proxy::headers::Presence;
 use crate::proxy::headers::Survey;
 use crate::proxy::request_body::BodyTerms;
 use crate::proxy::request_body::RequestBody;
@@ -71,7 +72,7 @@ impl Inbound {
         server: &ServerSettings,
     ) -> Result<Inbound, ProxyError> {
         check_size(request, server)?;
-        let found = Survey::of(request.headers());
+        let mut found = Survey::of(request.headers());
         framing::settle_request(request.headers_mut(), found)?;
         if found.via && client.via().is_in(request.headers()) {
             return Err(ProxyError::Loop);
@@ -85,15 +86,18 @@ impl Inbound {
             return Err(ProxyError::BadRequest("the request target is neither a path nor an absolute URI"));
         }
         check_fields(request, found, server)?;
-        let host = host_of(client, request)?;
-        if request.uri().authority().is_some() || host.field.is_empty() {
+        let host = host_of(client, request, found)?;
+        if found.host == Presence::Absent {
+            request.headers_mut().append(header::HOST, host.field.clone());
+            found.text_bytes += header::HOST.as_str().len() + host.field.len();
+        } else if request.uri().authority().is_some() {
             request.headers_mut().insert(header::HOST, host.field.clone());
         }
         if found.cookie {
             headers::join_cookies(request.headers_mut());
         }
         // A server need not switch (RFC 9110 section 7.8), and what follows a switch must not be taken for a body.
-        let may_upgrade = found.upgrade && found.connection && request.version() == Version::HTTP_11;
+        let may_upgrade = found.upgrade && found.connection.is_any() && request.version() == Version::HTTP_11;
         let may_upgrade = may_upgrade && request.body().is_end_stream();
         let upgrade = may_upgrade.then(|| headers::upgrade_protocol(request.headers())).flatten();
         let trusted = &server.trusted_proxies;
@@ -110,6 +114,11 @@ impl Inbound {
     /// The host as the node gets it, unless its pool has one of its own.
     pub(crate) fn host(&self) -> &HeaderValue {
         &self.host.field
+    }
+
+    /// Bytes of the names and values of all fields.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.found.text_bytes
     }
 
     /// What the pool's key rule may look at.
@@ -162,7 +171,7 @@ impl Inbound {
         let fields = &mut parts.headers;
         headers::strip_hop_by_hop(fields, self.found);
         headers::strip_impostors(fields, self.found, self.is_peer_trusted);
-        if !self.passes_underscores {
+        if self.found.underscored && !self.passes_underscores {
             headers::strip_underscored(fields);
         }
         let is_encrypted = client.state.is_encrypted();
@@ -215,14 +224,14 @@ fn check_fields(request: &Request<Incoming>, found: Survey, server: &ServerSetti
     if request.uri().scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
         return Err(ProxyError::BadRequest("the scheme of the request target is neither http nor https"));
     }
-    if found.connection && !headers::is_connection_readable(fields) {
+    if found.connection == Presence::Other && !headers::is_connection_readable(fields) {
         return Err(ProxyError::BadRequest("a Connection field holds more than names of fields"));
     }
     // HTTP/1 trims values as it reads them; in HTTP/2 such a message is malformed (RFC 9113 section 8.2.1).
     if request.version() == Version::HTTP_2 && fields.values().any(|value| is_padded(value.as_bytes())) {
         return Err(ProxyError::BadRequest("a field value begins or ends with white space"));
     }
-    if server.underscore_headers == UnderscoreHeaders::Reject && headers::has_underscored(fields) {
+    if found.underscored && server.underscore_headers == UnderscoreHeaders::Reject {
         return Err(ProxyError::BadRequest("the name of a field has an underscore"));
     }
     Ok(())
@@ -235,20 +244,20 @@ fn is_padded(value: &[u8]) -> bool {
 /// Whether no other request may follow on the connection (RFC 9112 section 9.3).
 fn forbids_another(request: &Request<Incoming>, found: Survey) -> bool {
     match request.version() {
-        Version::HTTP_10 => !found.connection,
-        Version::HTTP_11 => found.connection && headers::asks_to_close(request.headers()),
+        Version::HTTP_10 => !found.connection.is_any(),
+        Version::HTTP_11 => found.connection.is_any() && headers::asks_to_close(request.headers()),
         _ => false,
     }
 }
 
 /// The host a request is for: that of an absolute target, which overrides Host (RFC 9112 section 3.2.2), else Host,
 /// of which HTTP/1.1 demands exactly one, whatever the target (RFC 9112 section 3.2).
-fn host_of(client: &Client, request: &Request<Incoming>) -> Result<Rc<Host>, ProxyError> {
-    let mut fields = request.headers().get_all(header::HOST).iter();
-    let field = fields.next().map(HeaderValue::as_bytes);
-    if fields.next().is_some() {
-        return Err(ProxyError::BadRequest("the request has more than one Host"));
-    }
+fn host_of(client: &Client, request: &Request<Incoming>, found: Survey) -> Result<Rc<Host>, ProxyError> {
+    let field = match found.host {
+        Presence::Absent => None,
+        Presence::Plain => request.headers().get(header::HOST).map(HeaderValue::as_bytes),
+        Presence::Other => return Err(ProxyError::BadRequest("the request has more than one Host")),
+    };
     if field.is_none() && request.version() == Version::HTTP_11 {
         return Err(ProxyError::BadRequest("the request has no Host"));
     }

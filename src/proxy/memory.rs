@@ -115,12 +115,11 @@ impl Buf for Piece {
 }
 
 /// About as much as the head of a request takes on its way: its fields as they came, once more to send them again, once
-/// more as they are sent, what a map of them takes for each, and what everything else about a request takes.
-pub(crate) fn head_bytes<B>(request: &Request<B>) -> usize {
-    let fields = request.headers();
-    let text: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+/// more as they are sent, what a map of them takes for each, and what everything else about a request takes. `text` is
+/// how many bytes the names and values of its fields have.
+pub(crate) fn head_bytes<B>(request: &Request<B>, text: usize) -> usize {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    REQUEST_BYTES + 3 * (target + text) + fields.len() * FIELD_BYTES
+    REQUEST_BYTES + 3 * (target + text) + request.headers().len() * FIELD_BYTES
 }
 
 fn signed(bytes: usize) -> i64 {
