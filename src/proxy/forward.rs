@@ -84,7 +84,7 @@ pub(crate) fn serve(
         };
         // HTTP/1 clients are told to leave response by response; HTTP/2 has GOAWAY.
         if version == Version::HTTP_2 {
-            headers::detach(response.headers_mut());
+            headers::detach(response.headers_mut(), &mut client.last_values.borrow_mut());
             client.state.turn.set(Some(Turn::Client));
         } else if (worker.phase() != Phase::Running || worker.files().is_crowded())
             && response.status() != StatusCode::SWITCHING_PROTOCOLS

@@ -1,6 +1,5 @@
 //! What a proxy must change in a message head: RFC 9110 section 7.6 and the X-Forwarded-* conventions.
 
-use bytes::BytesMut;
 use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
@@ -331,19 +330,35 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Copies all values into one buffer of their own. Those of a node's response are pieces of the buffer that it was read
-/// into, which they would keep for as long as an HPACK table remembers them: until the client leaves.
-pub(crate) fn detach(headers: &mut HeaderMap) {
-    let mut copy = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
-    headers.values().for_each(|value| copy.extend_from_slice(value.as_bytes()));
-    let mut copy = copy.freeze();
-    for value in headers.values_mut() {
-        let is_sensitive = value.is_sensitive();
-        let own = HeaderValue::from_maybe_shared(copy.split_to(value.len()));
-        *value = own.expect("the bytes of a value are a value");
-        value.set_sensitive(is_sensitive);
+/// Puts copies in the place of all values. Those of a node's response are pieces of the buffer that it was read into,
+/// which they would keep for as long as an HPACK table remembers them: until the client leaves. Most values are those
+/// that stood there in the response before, of which the copies are `known`.
+pub(crate) fn detach(headers: &mut HeaderMap, known: &mut Vec<HeaderValue>) {
+    for (index, value) in headers.values_mut().enumerate() {
+        match known.get(index) {
+            Some(copy) if copy == value => replace(value, copy.clone()),
+            _ => {
+                let copy = HeaderValue::from_bytes(value.as_bytes()).expect("the bytes of a value are a value");
+                if index < KNOWN_VALUES_MAX && copy.len() <= KNOWN_BYTES_MAX {
+                    known.resize(known.len().max(index + 1), HeaderValue::from_static(""));
+                    known[index] = copy.clone();
+                }
+                replace(value, copy);
+            }
+        }
     }
 }
+
+fn replace(value: &mut HeaderValue, mut copy: HeaderValue) {
+    copy.set_sensitive(value.is_sensitive());
+    *value = copy;
+}
+
+/// How many values of one response are remembered.
+const KNOWN_VALUES_MAX: usize = 16;
+
+/// How long they may be.
+const KNOWN_BYTES_MAX: usize = 128;
 
 /// Removes from trailers what must not arrive there (RFC 9110 section 6.5.1): framing, routing and what this proxy
 /// strips or vouches for in a head.
@@ -534,9 +549,31 @@ mod tests {
         for (name, range) in [("x-one", 0..3), ("x-two", 3..3), ("x-one", 9..20)] {
             headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(range)).unwrap());
         }
+        headers.get_mut("x-two").unwrap().set_sensitive(true);
         let before = format!("{headers:?}");
-        detach(&mut headers);
+        detach(&mut headers, &mut Vec::new());
         assert_eq!(format!("{headers:?}"), before);
         assert!(buffer.is_unique(), "{headers:?} still holds it");
+    }
+
+    #[test]
+    fn responses_have_detached_values_whatever_was_in_those_before() {
+        let mut known = Vec::new();
+        let long = "a".repeat(KNOWN_BYTES_MAX + 1);
+        let long = long.as_str();
+        for values in [&[long, "b"][..], &["a", "b"], &["a", "b"], &["b", "", "d"], &[long, "b"], &["a"], &[""; 40]] {
+            let buffer = Bytes::from(values.concat().into_bytes());
+            let mut rest = buffer.clone();
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("x-any", HeaderValue::from_maybe_shared(rest.split_to(value.len())).unwrap());
+            }
+            drop(rest);
+            detach(&mut headers, &mut known);
+            assert_eq!(headers.get_all("x-any").iter().collect::<Vec<_>>(), values);
+            assert!(buffer.is_empty() || buffer.is_unique(), "{headers:?} still holds it");
+            let is_known_too_long = known.iter().any(|value| value.len() > KNOWN_BYTES_MAX);
+            assert!(known.len() <= KNOWN_VALUES_MAX && !is_known_too_long, "{known:?}");
+        }
     }
 }

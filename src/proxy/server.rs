@@ -54,6 +54,8 @@ pub(crate) struct Client {
     pub(crate) state: Rc<ClientState>,
     /// The host of the last request here, or before the first one on the worker.
     pub(crate) last_host: RefCell<Option<Rc<Host>>>,
+    /// What the fields of the last response over HTTP/2 said.
+    pub(crate) last_values: RefCell<Vec<HeaderValue>>,
     /// The timer of requests to nodes, while none has it.
     pub(crate) alarm: Cell<Alarm>,
     /// What the connection turns into once it has its answer.
@@ -75,6 +77,7 @@ impl Client {
             forwarded_for: address.expect("addresses are visible ASCII"),
             state: Rc::clone(state),
             last_host: RefCell::new(last_host),
+            last_values: RefCell::default(),
             alarm: Cell::new(alarm),
             tunnel: Cell::default(),
             worker: Rc::clone(worker),
