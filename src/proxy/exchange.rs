@@ -314,6 +314,10 @@ impl Exchange {
     /// is when that was, as far as is known. A long upload is no silence of the node, nor is a slow one, which has a
     /// timeout of its own.
     pub(crate) fn poll_silent(&mut self, since: &mut Instant, patience: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.alarm.is_set() {
+            // Another request on the same connection has its timer.
+            self.alarm = self.worker.spares.take_alarm();
+        }
         loop {
             ready!(self.alarm.poll(*since + patience, cx));
             match &self.upload {
@@ -468,7 +472,7 @@ impl Drop for Exchange {
         let duration = now.saturating_duration_since(self.started);
         self.count(duration);
         self.write_log(duration);
-        self.client.alarm.set(std::mem::take(&mut self.alarm));
+        self.worker.spares.leave_alarm(self.client.alarm.replace(std::mem::take(&mut self.alarm)));
         self.client.state.request_ended(now);
         if self.is_http2() && self.is_abandoned() {
             self.count_reset(now);

@@ -96,8 +96,8 @@ impl Drop for Client {
     }
 }
 
-/// What clients leave to those that come later: where every request has a connection of its own, checking its host and
-/// setting a timer would be done for each.
+/// What clients and requests leave to those that come later: where every request has a connection of its own, checking
+/// its host and setting a timer would be done for each, and so would setting a timer where requests share a connection.
 #[derive(Default)]
 pub(crate) struct Spares {
     last_host: RefCell<Option<Rc<Host>>>,
@@ -110,16 +110,25 @@ const SPARE_ALARMS_MAX: usize = 64;
 impl Spares {
     /// The host that the last client asked for, and a timer.
     fn take(&self) -> (Option<Rc<Host>>, Alarm) {
-        (self.last_host.borrow().clone(), self.alarms.borrow_mut().pop().unwrap_or_default())
+        (self.last_host.borrow().clone(), self.take_alarm())
+    }
+
+    /// A timer, which is set for whatever deadline if one was left.
+    pub(crate) fn take_alarm(&self) -> Alarm {
+        self.alarms.borrow_mut().pop().unwrap_or_default()
     }
 
     fn leave(&self, last_host: Option<Rc<Host>>, alarm: Alarm) {
         if last_host.is_some() {
             self.last_host.replace(last_host);
         }
-        let mut alarms = self.alarms.borrow_mut();
-        if alarm.is_set() && alarms.len() < SPARE_ALARMS_MAX {
-            alarms.push(alarm);
+        self.leave_alarm(alarm);
+    }
+
+    /// Keeps a timer for who needs one next.
+    pub(crate) fn leave_alarm(&self, alarm: Alarm) {
+        if alarm.is_set() && self.alarms.borrow().len() < SPARE_ALARMS_MAX {
+            self.alarms.borrow_mut().push(alarm);
         }
     }
 }
