@@ -36,6 +36,7 @@ use http::Response;
 use http::StatusCode;
 use http::Uri;
 use http::header;
+use http::uri::PathAndQuery;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -105,7 +106,8 @@ impl Outbound {
 /// to forget, and slow to use: a header map, or a list of clones, takes longer than the text of the fields.
 struct Spare {
     method: Method,
-    uri: Uri,
+    /// All that is left of the target on the way to a node.
+    target: Option<PathAndQuery>,
     /// The fields as HTTP/1.1 writes them, each in a line. No name has a colon, and no value the end of a line.
     fields: Vec<u8>,
     body: RequestBody,
@@ -120,14 +122,15 @@ impl Spare {
             fields.extend_from_slice(value.as_bytes());
             fields.push(b'\n');
         }
-        Spare { method: request.method().clone(), uri: request.uri().clone(), fields, body: request.body().clone() }
+        let target = request.uri().path_and_query().cloned();
+        Spare { method: request.method().clone(), target, fields, body: request.body().clone() }
     }
 
     /// The request once more; `None` when its body is no longer held.
     fn into_request(self) -> Option<Request<RequestBody>> {
         let mut request = Request::new(self.body.again()?);
         *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
+        *request.uri_mut() = self.target.map(Uri::from).unwrap_or_default();
         let lines = self.fields.split(|byte| *byte == b'\n');
         let fields = lines.filter_map(|line| line.split_at_checked(line.iter().position(|byte| *byte == b':')?));
         for (name, value) in fields {
