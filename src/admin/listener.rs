@@ -1,6 +1,7 @@
 //! The sockets of the API: TCP or Unix, a bounded number of connections, and an end that comes in time.
 
 use crate::admin::audit::Peer;
+use crate::admin::stream::ImpatientStream;
 use crate::admin::tls::AdminTls;
 use crate::sockets::address::ListenAddress;
 use crate::sockets::unix;
@@ -195,7 +196,7 @@ async fn converse(stream: Stream, who: Extensions, router: Router, mut stage: wa
         request.extensions_mut().extend(who.clone());
         router.call(request)
     });
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(ImpatientStream::new(stream)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = until(Stage::Stopping, &mut stage) => {
@@ -234,3 +235,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// The owner and the group may use the socket.
 const SOCKET_MODE: u32 = 0o660;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::AsyncWriteExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_of_its_answer_is_let_go() {
+        let (mut peer, stream) = UnixStream::pair().unwrap();
+        peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let (_order, stage) = watch::channel(Stage::Serving);
+        let router = Router::new().route("/", get(|| async { "x".repeat(8 << 20) }));
+        let conversation = admit(Either::Right(stream), None, router, stage);
+        tokio::time::timeout(Duration::from_secs(3600), conversation).await.expect("it ends");
+    }
+}

@@ -12,6 +12,7 @@ mod problem;
 mod responses;
 mod routes;
 pub mod settings;
+mod stream;
 pub(crate) mod svg;
 pub(crate) mod tls;
 mod view;
