@@ -174,8 +174,8 @@ impl Prepared {
         // Nodes of HTTP/2 say what they did not look at.
         let may_refuse = pool.settings.protocol == Protocol::H2;
         let is_in_body = matches!(choice.aim, Aim::InBody(_));
-        // HTTP/2 finds out by itself whether the client is still there. In HTTP/1 there is no gRPC.
-        let may_be_silent = inbound.trailers == TrailerTerms::Grpc && client.state.is_http2() && !is_in_body;
+        // HTTP/2 finds out by itself whether the client is still there.
+        let may_be_silent = is_call(inbound.trailers, pool) && client.state.is_http2() && !is_in_body;
         let terms = BodyTerms {
             patience: (!may_be_silent).then_some(limits.body_timeout),
             min_rate: limits.min_body_rate,
@@ -307,6 +307,11 @@ fn order_of(
     let no_node = || ProxyError::NoNode { pool: settings.name.clone() };
     Ok(Order::Spread { first: first.ok_or_else(no_node)?, position: worker.random() })
 }
+/// Whether a message with these trailers is of a call of gRPC, in which silence is normal. Over HTTP/1 there is none,
+/// whatever a message says of itself.
+fn is_call(trailers: TrailerTerms, pool: &PoolTable) -> bool {
+    trailers == TrailerTerms::Grpc && pool.settings.protocol == Protocol::H2
+}
 
 /// Makes a node's response the client's.
 fn pass_on(
@@ -349,7 +354,7 @@ fn pass_on(
     }
     if !switched {
         let trailers = TrailerTerms::settle(headers, found, limits);
-        let patience = (trailers != TrailerTerms::Grpc).then_some(pool.settings.timeouts.idle);
+        let patience = (!is_call(trailers, pool)).then_some(pool.settings.timeouts.idle);
         return Ok(Carried::Response { response, patience, trailers });
     }
     // A switch that nobody asked for would turn the connection into something no rule of this proxy applies to.

@@ -53,7 +53,7 @@ pub struct Limits {
     /// `write-timeout` 30s: a client connection that takes nothing of a response; of HTTP/2, a stream of which the
     /// client does not take the next 16 KiB.
     pub write_timeout: Duration,
-    /// `body-timeout` 30s: longest silence while a client sends its body, but for the streams of gRPC.
+    /// `body-timeout` 30s: longest silence while a client sends its body, but for gRPC where both sides speak HTTP/2.
     pub body_timeout: Duration,
     /// `min-body-rate` 240: bytes of a body that a client sends each second on average, once `body-timeout` has passed,
     /// not counting the time its node takes. 0 is for as slow as it likes, and so are the streams of gRPC.

@@ -12,7 +12,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// 60s: from the request sent to the response head.
     pub head: Duration,
-    /// 60s: between two pieces of a response body, not for upgrades and gRPC.
+    /// 60s: between two pieces of a response body, not for upgrades, nor for gRPC of nodes that speak HTTP/2.
     pub idle: Duration,
     /// 60s: how long a connection is kept without a request. It is below the 75 s after which nginx closes one, so that
     /// it is rarely the node that closes first, into a request.

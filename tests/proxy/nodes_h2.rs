@@ -73,7 +73,7 @@ async fn serve_encrypted(stream: TcpStream, tls: TlsAcceptor, heads: Heads) {
 }
 
 /// A node that echoes over HTTP/2 with prior knowledge, with so many streams on each connection.
-async fn echoing(name: &'static str, max_streams: u32) -> (Node, Heads) {
+pub(crate) async fn echoing(name: &'static str, max_streams: u32) -> (Node, Heads) {
     let heads = Heads::default();
     let seen = Arc::clone(&heads);
     (Node::script(name, move |wire| serve(wire.into_tcp(), Arc::clone(&seen), max_streams)).await, heads)

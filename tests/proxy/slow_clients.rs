@@ -8,6 +8,7 @@ use crate::harness::proxy::Proxy;
 use crate::harness::proxy::Setup;
 use crate::harness::wire::Wire;
 use crate::harness::within;
+use crate::nodes_h2::echoing;
 use http::Request;
 use std::time::Duration;
 
@@ -36,6 +37,11 @@ async fn drip(client: &mut Wire, piece: &str) -> String {
     };
     within("an answer to the drip", dripped).await;
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A call of gRPC.
+fn call(body: Piped) -> Request<Piped> {
+    Request::post("http://a.test/").header("content-type", "application/grpc+proto").body(body).unwrap()
 }
 
 async fn struck(proxy: &Proxy, limit: &str, times: f64) {
@@ -117,12 +123,11 @@ async fn a_body_without_a_rate_may_be_slow() {
 
 #[tokio::test]
 async fn streams_of_grpc_may_be_slow_and_silent() {
-    let node = Node::echo("a").await;
-    let proxy = Setup::of(&[&node]).limits(IMPATIENT).start();
+    let (node, _) = echoing("a", 100).await;
+    let proxy = Setup::of(&[&node]).pool("protocol = \"h2\"").limits(IMPATIENT).start();
     let client = proxy.connect_h2().await;
     let (feed, body) = Piped::new();
-    let request = Request::post("http://a.test/").header("content-type", "application/grpc+proto");
-    let response = client.begin(request.body(body).unwrap());
+    let response = client.begin(call(body));
     assert!(feed.send("x").await);
     // A silence, and then a drip.
     tokio::time::sleep(PAUSE * PIECES).await;
@@ -134,7 +139,18 @@ async fn streams_of_grpc_may_be_slow_and_silent() {
     let response = within("an answer", response).await.unwrap().unwrap();
     let answered = h2::read(response).await.unwrap();
     assert_eq!((answered.head.status.as_u16(), answered.body.len()), (200, PIECES as usize));
-    // Whoever speaks HTTP/1 only says that it is gRPC.
+}
+
+#[tokio::test]
+async fn over_http1_nothing_is_a_stream_of_grpc() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).limits(IMPATIENT).start();
+    // To its node.
+    let (_feed, body) = Piped::new();
+    let response = within("an answer", proxy.connect_h2().await.begin(call(body))).await.unwrap().unwrap();
+    assert_eq!(response.headers()["grpc-message"], "the request body did not arrive in time");
+    struck(&proxy, "body-timeout", 1.0).await;
+    // From its client. Whoever speaks HTTP/1 only says that it is gRPC.
     let mut client = proxy.connect().await;
     client.write(CHUNKED.replace("Host: a\r\n", "Host: a\r\nContent-Type: application/grpc\r\n")).await;
     let answer = drip(&mut client, "1\r\nx\r\n").await;
