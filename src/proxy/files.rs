@@ -48,6 +48,8 @@ pub(crate) struct Files {
     /// Client connections that may be open.
     clients_max: usize,
     clients: AtomicUsize,
+    /// How often a client was not admitted.
+    refusals: AtomicUsize,
     /// Connections that may yet be opened to nodes; whoever waits for one longest gets the next that comes free.
     nodes: Arc<Semaphore>,
     /// How often there were too few.
@@ -69,6 +71,7 @@ impl Files {
         Files {
             clients_max: half,
             clients: AtomicUsize::new(0),
+            refusals: AtomicUsize::new(0),
             nodes: Arc::new(Semaphore::new(half.min(Semaphore::MAX_PERMITS))),
             shortages: AtomicUsize::new(0),
             short: Notify::new(),
@@ -88,7 +91,16 @@ impl Files {
     pub(crate) fn try_admit(&self, max: usize) -> bool {
         let max = max.min(self.clients_max);
         let one_more = |clients| (clients < max).then_some(clients + 1);
-        self.clients.fetch_update(Relaxed, Relaxed, one_more).is_ok()
+        let is_admitted = self.clients.fetch_update(Relaxed, Relaxed, one_more).is_ok();
+        if !is_admitted {
+            self.refusals.fetch_add(1, Relaxed);
+        }
+        is_admitted
+    }
+
+    /// How often a client was not admitted: those that are idle should make room.
+    pub(crate) fn refusals(&self) -> usize {
+        self.refusals.load(Relaxed)
     }
 
     /// A client that was admitted has gone.

@@ -10,7 +10,8 @@ use std::time::Duration;
 /// `[limits]`: what one client may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `max-connections` 16384: client connections in all; more wait in the listen backlog.
+    /// `max-connections` 16384: client connections in all; more wait in the listen backlog, and those that have been
+    /// idle for longest are closed for them.
     pub max_connections: usize,
     /// `max-connections-per-address` 0: those of one address, or IPv6 network of 64 bits, unless it is one of
     /// `trusted-proxies`; more are closed. 0 is no limit, because behind a balancer that is not listed there all

@@ -153,6 +153,8 @@ pub(crate) struct Worker {
     closed_one: Notify,
     /// How often files were short when that was last looked at.
     shortages: Cell<usize>,
+    /// How often a client was not admitted by then.
+    refusals: Cell<usize>,
     /// When idle clients were last closed for that.
     idle_closed: Cell<Option<Instant>>,
     stats: Arc<ServerStats>,
@@ -179,6 +181,7 @@ impl Worker {
             closed_one: Notify::new(),
             shortages: Cell::new(0),
             idle_closed: Cell::new(None),
+            refusals: Cell::new(0),
             stats: Arc::clone(&shared.stats),
             access_log: shared.access_log.clone(),
             random: RefCell::new(fastrand::Rng::new()),
@@ -382,8 +385,8 @@ impl Worker {
     }
 
     /// Waits while the process has `limits.max-connections` clients, or as many as there are files for: then those that
-    /// have been idle for longest make room, and the others leave with their next response. A client waits here, the
-    /// others in the listen backlog.
+    /// have been idle for longest make room, on all workers, and where it is files, the others leave with their next
+    /// response. A client waits here, the others in the listen backlog.
     async fn wait_for_room(&self) {
         let files = &self.spread.files;
         let (mut is_counted, mut crowding) = (false, None);
@@ -396,8 +399,8 @@ impl Worker {
             if is_full {
                 crowding.get_or_insert_with(|| files.crowd());
                 files.note_shortage();
-                self.close_idle_clients();
             }
+            self.close_idle_clients();
             files.until_one_left(ACCEPT_PAUSE).await;
         }
     }

@@ -71,18 +71,36 @@ async fn clients_beyond_the_limit_wait_their_turn() {
             client.write(get("/", "Connection: close\r\n")).await;
             waiting.push(client);
         }
+        // Neither is ever idle.
         for _ in 0..10 {
             assert_eq!(first.ask(get("/", "")).await.status(), 200);
+            assert_eq!(second.ask(get("/", "")).await.status(), 200);
         }
         let open = proxy.metric("ringway_connections", &[]);
         assert!((open - 2.0).abs() < 0.5, "{open} of 2 with {workers} workers");
-        assert_eq!(node.requests().len(), 12, "those that wait have not been served");
+        assert_eq!(node.requests().len(), 22, "those that wait have not been served");
         drop(first);
         for mut client in waiting {
             assert_eq!(client.response(true).await.status(), 200);
         }
         drop(second);
         proxy.metric_is("ringway_connections", &[], 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_idle_leaves_when_others_wait() {
+    let node = Node::echo("a").await;
+    for workers in [1, 4] {
+        let proxy = Setup::of(&[&node]).limits("max-connections = 2\nidle-timeout = \"1h\"").workers(workers).start();
+        let (mut busy, mut idle) = (proxy.connect().await, proxy.connect().await);
+        assert_eq!(idle.ask(get("/", "")).await.status(), 200);
+        busy.write("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\no").await;
+        proxy.metric_is("ringway_inflight_requests", &[], 1.0).await;
+        assert_eq!(proxy.ask(get("/", "")).await.status(), 200, "with {workers} workers");
+        idle.closed().await;
+        busy.write("k").await;
+        assert_eq!(busy.response(true).await.text(), "ok", "with {workers} workers");
     }
 }
 

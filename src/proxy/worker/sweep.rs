@@ -32,9 +32,12 @@ impl Worker {
         }
     }
 
-    /// Does its part when files were short since the last time.
+    /// Does its part when clients were not admitted since the last time, or files were short.
     pub(super) fn sweep_files(&self) {
         let files = &self.spread.files;
+        if self.refusals.replace(files.refusals()) != files.refusals() {
+            self.close_idle_clients();
+        }
         if self.shortages.replace(files.shortages()) == files.shortages() {
             return;
         }
