@@ -86,9 +86,9 @@ impl Outbound {
         self.request.is_some() || self.spare.as_ref().is_some_and(|spare| spare.body.is_whole())
     }
 
-    /// It is answered, and not sent again whatever happens. Returns how much less of it may be held from now on.
-    pub(crate) fn settle(&mut self) -> usize {
-        self.spare.take().map_or(0, |spare| spare.body.forget())
+    /// It is answered, and not sent again whatever happens.
+    pub(crate) fn settle(&mut self) {
+        self.spare.take().iter().for_each(|spare| spare.body.forget());
     }
 
     /// It failed: what was `unsent` may be sent again, and so may what has a spare.

@@ -40,6 +40,8 @@ pub(crate) struct ClientState {
     idle_since: Cell<Instant>,
     /// Since when the client takes none of what is written to it.
     stalled_since: Cell<Option<Instant>>,
+    /// Bytes of responses that are held until the client takes them.
+    pub(crate) untaken: Cell<usize>,
     /// Whether it sent too many frames that ask for nothing.
     pub(crate) has_flooded: Cell<bool>,
     /// Whether nothing is read until the request of the moment is answered.
@@ -84,6 +86,7 @@ impl ClientState {
             head_since: Cell::new(None),
             idle_since: Cell::new(Instant::now()),
             stalled_since: Cell::new(None),
+            untaken: Cell::new(0),
             has_flooded: Cell::new(false),
             is_reading_held: Cell::new(false),
             turn: Cell::new(None),

@@ -122,7 +122,7 @@ impl Exchange {
             decision: None,
             spilled_from: None,
             log,
-            memory: Charge::new(worker),
+            memory: Charge::new(client),
             alarm: client.alarm.take(),
             started: now,
             ready: now,

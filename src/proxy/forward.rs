@@ -153,7 +153,7 @@ struct Prepared {
 impl Prepared {
     fn new(
         worker: &Worker,
-        client: &Client,
+        client: &Rc<Client>,
         mut request: Request<Incoming>,
         exchange: &mut Exchange,
     ) -> Result<Prepared, ProxyError> {
@@ -180,14 +180,13 @@ impl Prepared {
             patience: (!may_be_silent).then_some(limits.body_timeout),
             min_rate: limits.min_body_rate,
             replay_max: if may_repeat || may_refuse { pool.settings.max_replay_body } else { 0 },
-            read_ahead_max: if is_in_body { pool.settings.max_key_body } else { 0 },
+            reads_ahead: is_in_body,
             trailers: inbound.trailers,
             is_http2: client.state.is_http2(),
         };
         exchange.memory.add(memory::head_bytes(&request, inbound.text_bytes()));
         exchange.is_bound = inbound.logs_in;
         let (request, upload) = inbound.outbound(client, request, &pool.settings, terms);
-        exchange.memory.add(request.body().may_hold());
         exchange.upload = upload;
         Ok(Prepared { table, choice, outbound: Outbound::new(request, may_repeat), upgrade })
     }
@@ -214,10 +213,7 @@ impl Prepared {
             exchange.ran_out(total);
         }
         let answer = answer?;
-        let given_up = self.outbound.settle();
-        if given_up > 0 {
-            exchange.memory.release(given_up);
-        }
+        self.outbound.settle();
         let passed_on = pass_on(answer, pool, &self.table.table.server.limits, self.upgrade.as_ref(), exchange);
         if passed_on.is_err() {
             exchange.blame(LiveFailure::Protocol);
@@ -307,6 +303,7 @@ fn order_of(
     let no_node = || ProxyError::NoNode { pool: settings.name.clone() };
     Ok(Order::Spread { first: first.ok_or_else(no_node)?, position: worker.random() })
 }
+
 /// Whether a message with these trailers is of a call of gRPC, in which silence is normal. Over HTTP/1 there is none,
 /// whatever a message says of itself.
 fn is_call(trailers: TrailerTerms, pool: &PoolTable) -> bool {

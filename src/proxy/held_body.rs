@@ -38,7 +38,9 @@ impl HeldBody {
     pub(crate) fn forget(&mut self) {
         self.replay_max = 0;
         if self.passed > 0 {
-            (self.bytes, self.passed, self.is_whole) = (self.bytes.split_off(self.passed), 0, false);
+            // A copy, because the rest of a buffer keeps all of it.
+            let waiting = BytesMut::from(&self.bytes[self.passed..]);
+            (self.bytes, self.passed, self.is_whole) = (waiting, 0, false);
         }
     }
 
@@ -48,14 +50,19 @@ impl HeldBody {
     }
 
     /// Holds the next piece, which goes on its way at once, as does all before it; or gives up holding what has become
-    /// too much.
-    pub(crate) fn pass(&mut self, piece: &[u8]) {
-        if self.is_whole && self.bytes.len() + piece.len() <= self.replay_max {
+    /// too much, or has no more room.
+    pub(crate) fn pass(&mut self, piece: &[u8], has_room: impl FnOnce() -> bool) {
+        if self.is_whole && self.bytes.len() + piece.len() <= self.replay_max && has_room() {
             self.bytes.extend_from_slice(piece);
             self.passed = self.bytes.len();
         } else {
             (self.bytes, self.passed, self.is_whole) = (BytesMut::new(), 0, false);
         }
+    }
+
+    /// How much memory that takes.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// How many bytes wait for being sent.
@@ -116,25 +123,27 @@ mod tests {
     #[test]
     fn a_body_is_whole_again_until_it_has_become_too_large() {
         let mut held = HeldBody::new(4);
-        held.pass(b"a");
-        held.pass(b"bc");
+        held.pass(b"a", || true);
+        held.pass(b"bc", || true);
         assert!(held.rewind());
         assert_eq!(rest(&mut held), b"abc");
-        held.pass(b"d");
+        held.pass(b"d", || true);
         assert!(held.rewind());
         assert_eq!(rest(&mut held), b"abcd");
-        held.pass(b"e");
+        held.pass(b"e", || true);
         assert!(!held.rewind());
         assert_eq!(rest(&mut held), b"");
-        held.pass(b"f");
+        held.pass(b"f", || true);
         assert!(!held.rewind(), "what is lost stays lost");
     }
 
     #[test]
-    fn a_body_that_is_never_sent_again_is_not_held() {
-        let mut held = HeldBody::new(0);
-        assert!(!held.is_replayable());
-        held.pass(b"abc");
-        assert_eq!((held.bytes.capacity(), held.rewind()), (0, false));
+    fn a_body_that_is_never_sent_again_or_has_no_room_is_not_held() {
+        for (replay_max, has_room) in [(0, true), (4, false)] {
+            let mut held = HeldBody::new(replay_max);
+            assert_eq!(held.is_replayable(), replay_max > 0);
+            held.pass(b"abc", || has_room);
+            assert_eq!((held.size(), held.rewind()), (0, false), "{replay_max}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::proxy::headers;
 use crate::proxy::headers::Forwarded;
 use crate::proxy::headers::Presence;
 use crate::proxy::headers::Survey;
+use crate::proxy::memory::Charge;
 use crate::proxy::request_body::BodyTerms;
 use crate::proxy::request_body::RequestBody;
 use crate::proxy::request_body::Upload;
@@ -137,16 +138,16 @@ impl Inbound {
     /// has one.
     pub(crate) fn outbound(
         &self,
-        client: &Client,
+        client: &Rc<Client>,
         request: Request<Incoming>,
         pool: &PoolSettings,
         terms: BodyTerms,
     ) -> (Request<RequestBody>, Option<Rc<Upload>>) {
         let (mut parts, incoming) = request.into_parts();
         // Who reads ahead has told the client to go on.
-        let is_held_back = self.found.expect && expects_continue(&parts) && terms.read_ahead_max == 0;
+        let is_held_back = self.found.expect && expects_continue(&parts) && !terms.reads_ahead;
         let go_ahead = is_held_back.then(|| Arc::new(Notify::new()));
-        let (body, upload) = RequestBody::new(incoming, terms, go_ahead.clone());
+        let (body, upload) = RequestBody::new(incoming, terms, || Charge::new(client), go_ahead.clone());
         self.rewrite(client, &mut parts, pool);
         if self.found.expect && !is_held_back {
             // Met already, or of HTTP/1.0, where it is to be ignored (RFC 9110 section 10.1.1); there is no other.

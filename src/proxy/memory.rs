@@ -1,6 +1,7 @@
 //! How much memory requests hold in all, by estimate. Each worker counts for itself, and looks at the others only when
 //! it has more than its share.
 
+use crate::proxy::server::Client;
 use crate::proxy::worker::Worker;
 use bytes::Buf;
 use bytes::Bytes;
@@ -9,48 +10,73 @@ use std::rc::Rc;
 
 /// What is held until this is dropped.
 pub(crate) struct Charge {
-    worker: Rc<Worker>,
+    client: Rc<Client>,
     bytes: usize,
 }
 
 impl Charge {
-    /// Nothing is held yet.
-    pub(crate) fn new(worker: &Rc<Worker>) -> Charge {
-        Charge { worker: Rc::clone(worker), bytes: 0 }
+    /// Nothing is held yet for this client.
+    pub(crate) fn new(client: &Rc<Client>) -> Charge {
+        Charge { client: Rc::clone(client), bytes: 0 }
     }
 
     /// So many bytes more are held.
     pub(crate) fn add(&mut self, bytes: usize) {
-        self.bytes += bytes;
-        self.worker.stats().request_bytes.add(signed(bytes));
+        self.set(self.bytes + bytes);
     }
 
-    /// So many bytes are held no more.
-    pub(crate) fn release(&mut self, bytes: usize) {
-        self.bytes -= bytes;
-        self.worker.stats().request_bytes.add(-signed(bytes));
+    /// So many bytes are held by now.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        self.client.worker().stats().request_bytes.add(signed(bytes) - signed(self.bytes));
+        self.bytes = bytes;
     }
 
-    /// A piece of the response, which is held by itself if it is large, for as long as it takes the client.
+    /// Whether more may be held.
+    pub(crate) fn has_room(&self) -> bool {
+        let worker = self.client.worker();
+        has_room(worker, worker.table().table.server.limits.max_request_memory)
+    }
+
+    /// A piece of the response, which is held by itself for as long as it takes the client. On HTTP/1 small ones are
+    /// not counted: few of them wait at a time, and nearly all responses are so small that it makes no difference.
     pub(crate) fn piece(&self, bytes: Bytes) -> Piece {
-        let held = (bytes.len() >= LARGE_BYTES).then(|| {
-            let mut held = Charge::new(&self.worker);
-            held.add(bytes.len());
-            held
-        });
+        let counts = bytes.len() >= LARGE_BYTES || self.client.state.is_http2();
+        let held = counts.then(|| Untaken::new(&self.client, bytes.len() + PIECE_BYTES));
         Piece { bytes, held }
-    }
-
-    /// So many of the bytes, to be held no longer than what is returned.
-    fn split(&mut self, bytes: usize) -> Charge {
-        self.bytes -= bytes;
-        Charge { worker: Rc::clone(&self.worker), bytes }
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.worker.stats().request_bytes.add(-signed(self.bytes));
+        self.set(0);
+    }
+}
+
+/// What is held of a response because its client has yet to take it.
+struct Untaken {
+    charge: Charge,
+}
+
+impl Untaken {
+    fn new(client: &Rc<Client>, bytes: usize) -> Untaken {
+        let mut charge = Charge::new(client);
+        charge.add(bytes);
+        let untaken = &client.state.untaken;
+        untaken.set(untaken.get() + bytes);
+        Untaken { charge }
+    }
+
+    /// So many of the bytes, to be held no longer than what is returned.
+    fn split(&mut self, bytes: usize) -> Untaken {
+        self.charge.bytes -= bytes;
+        Untaken { charge: Charge { client: Rc::clone(&self.charge.client), bytes } }
+    }
+}
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        let untaken = &self.charge.client.state.untaken;
+        untaken.set(untaken.get() - self.charge.bytes);
     }
 }
 
@@ -63,11 +89,24 @@ pub(crate) fn has_room(worker: &Worker, max: usize) -> bool {
     worker.stats().request_bytes.get() <= share || all.level(|stripe| &stripe.request_bytes) <= most
 }
 
+/// By how much this worker should hold less because all of them hold more than there is room for: no more than what is
+/// beyond its share.
+pub(crate) fn excess(worker: &Worker, max: usize) -> usize {
+    if has_room(worker, max) {
+        return 0;
+    }
+    let all = &worker.all_stats().stripes;
+    let most = signed(max / 10 * 9);
+    let beyond_share = worker.stats().request_bytes.get() - most / signed(all.count());
+    let beyond_all = all.level(|stripe| &stripe.request_bytes) - most;
+    usize::try_from(beyond_share.min(beyond_all)).unwrap_or(0)
+}
+
 /// Bytes of a response on their way to the client; hyper drops them when they are written, or never will be.
 #[derive(Default)]
 pub(crate) struct Piece {
     bytes: Bytes,
-    held: Option<Charge>,
+    held: Option<Untaken>,
 }
 
 impl Piece {
@@ -132,5 +171,8 @@ const REQUEST_BYTES: usize = 4096;
 /// An entry of a header map with its share of the index.
 const FIELD_BYTES: usize = 128;
 
-/// Pieces of responses that are smaller count for nothing: nearly all are so small that it makes no difference.
+/// Pieces of responses over HTTP/1 that are smaller count for nothing.
 const LARGE_BYTES: usize = 16 << 10;
+
+/// What a piece takes besides its bytes: itself, and its place in a queue of HTTP/2.
+const PIECE_BYTES: usize = 256;

@@ -6,6 +6,7 @@ use crate::proxy::framing;
 use crate::proxy::held_body::HeldBody;
 use crate::proxy::linger::LINGER_BYTES;
 use crate::proxy::linger::LINGER_TIME;
+use crate::proxy::memory::Charge;
 use crate::proxy::pace::Pace;
 use crate::proxy::trailers::TrailerTerms;
 use crate::proxy::upstream_h2::StreamPlace;
@@ -143,8 +144,8 @@ pub(crate) struct BodyTerms {
     pub(crate) min_rate: u32,
     /// A body of at most so many bytes is held so that it can be sent again.
     pub(crate) replay_max: usize,
-    /// How much of it may be looked at before a node is chosen; 0 where that is done without.
-    pub(crate) read_ahead_max: usize,
+    /// Whether some of it is looked at before a node is chosen.
+    pub(crate) reads_ahead: bool,
     /// Which trailers it may have.
     pub(crate) trailers: TrailerTerms,
     /// Whether the client speaks HTTP/2.
@@ -179,8 +180,8 @@ struct Source {
     /// Absent where silence is normal.
     pace: Option<Pace>,
     held: HeldBody,
-    /// How much of it may be held at most, before a node is chosen or to be sent again.
-    may_hold: usize,
+    /// What that takes.
+    memory: Charge,
     trailer_terms: TrailerTerms,
     is_http2: bool,
     /// Come after the last byte, if any that may pass.
@@ -200,11 +201,12 @@ struct Source {
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 impl RequestBody {
-    /// Wraps what the client sends, if anything; `go_ahead` is notified when the node answers `100 Continue`, for
-    /// requests that expect it.
+    /// Wraps what the client sends, if anything; what is held of it is charged to `memory`, and `go_ahead` is notified
+    /// when the node answers `100 Continue`, for requests that expect it.
     pub(crate) fn new(
         incoming: Incoming,
         terms: BodyTerms,
+        memory: impl FnOnce() -> Charge,
         go_ahead: Option<Arc<Notify>>,
     ) -> (RequestBody, Option<Rc<Upload>>) {
         if incoming.is_end_stream() {
@@ -216,15 +218,13 @@ impl RequestBody {
             Box::pin(hold_back(Rc::clone(&upload), notify))
         });
         // What is known to be too large need not be held until it is.
-        let (least, most) = (incoming.size_hint().lower(), incoming.size_hint().upper().unwrap_or(u64::MAX));
-        let is_too_large = least > terms.replay_max as u64;
+        let is_too_large = incoming.size_hint().lower() > terms.replay_max as u64;
         let replay_max = if is_too_large { 0 } else { terms.replay_max };
-        let may_hold = replay_max.max(terms.read_ahead_max);
         let source = Source {
             incoming,
             pace: terms.patience.map(|patience| Pace::new(patience, terms.min_rate)),
             held: HeldBody::new(replay_max),
-            may_hold: usize::try_from(most).unwrap_or(usize::MAX).min(may_hold),
+            memory: memory(),
             trailer_terms: terms.trailers,
             is_http2: terms.is_http2,
             trailers: None,
@@ -252,11 +252,6 @@ impl RequestBody {
         }
     }
 
-    /// How much of it may be held in memory at most.
-    pub(crate) fn may_hold(&self) -> usize {
-        self.client().map_or(0, |body| body.source.borrow().may_hold)
-    }
-
     /// Whether [`RequestBody::again`] may have an answer.
     pub(crate) fn is_replayable(&self) -> bool {
         self.client().is_none_or(|body| body.source.borrow().held.is_replayable())
@@ -267,12 +262,12 @@ impl RequestBody {
         self.client().is_none_or(|body| body.upload.failure.get().is_none() && body.source.borrow().held.is_whole())
     }
 
-    /// It is not sent again: nothing more of it is held than what waits. Returns how much less that may be.
-    pub(crate) fn forget(&self) -> usize {
-        let Some(body) = self.client() else { return 0 };
+    /// It is not sent again: nothing more of it is held than what waits.
+    pub(crate) fn forget(&self) {
+        let Some(body) = self.client() else { return };
         let source = &mut *body.source.borrow_mut();
         source.held.forget();
-        if source.held.waiting() == 0 { std::mem::take(&mut source.may_hold) } else { 0 }
+        source.memory.set(source.held.size());
     }
 
     /// The same body from its beginning, for another attempt; `None` when that is no longer held or the client has
@@ -320,14 +315,21 @@ impl Body for RequestBody {
 impl ClientBody {
     /// Takes the next piece from the client although no node asks for it, and holds it until one does; `None` at the
     /// end.
-    pub(crate) async fn read_ahead(&self) -> Result<Option<Bytes>, UploadFailure> {
+    ///
+    /// # Errors
+    /// When the client fails, or when requests hold too much already.
+    pub(crate) async fn read_ahead(&self) -> Result<Option<Bytes>, ProxyError> {
         poll_fn(|cx| {
             let source = &mut *self.source.borrow_mut();
-            let taken = ready!(source.poll_more(&self.upload, cx));
-            if let Ok(Some(piece)) = &taken {
-                source.held.keep(piece);
+            if !source.memory.has_room() {
+                return Poll::Ready(Err(ProxyError::Overloaded));
             }
-            Poll::Ready(taken)
+            let taken = ready!(source.poll_more(&self.upload, cx))?;
+            if let Some(piece) = &taken {
+                source.held.keep(piece);
+                source.memory.set(source.held.size());
+            }
+            Poll::Ready(Ok(taken))
         })
         .await
     }
@@ -347,11 +349,12 @@ impl ClientBody {
             None => {
                 let taken = ready!(source.poll_more(&self.upload, cx));
                 if let Ok(Some(piece)) = &taken {
-                    source.held.pass(piece);
+                    source.held.pass(piece, || source.memory.has_room());
                 }
                 taken
             }
         };
+        source.memory.set(source.held.size());
         let frame = match polled {
             Ok(Some(piece)) => Some(Frame::data(piece)),
             Ok(None) => source.next_trailers().map(Frame::trailers),

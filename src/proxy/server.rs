@@ -38,11 +38,12 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Response bytes of one HTTP/2 stream that may wait to be written.
-const STREAM_SEND_BYTES: usize = 256 * 1024;
-/// A peer that leaves a ping unanswered for this long is gone.
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes of a body that may wait to be written on one stream of HTTP/2, besides a piece that waits for room there: what
+/// is held for each stream of a peer that reads nothing.
+pub(crate) const STREAM_SEND_BYTES: usize = 64 << 10;
+/// A peer of HTTP/2 that leaves a ping unanswered for this long is gone.
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(20);
+pub(crate) const PING_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Who is at the other end of a connection.
 pub(crate) struct Client {
@@ -67,6 +68,11 @@ impl Client {
     /// How this process names itself.
     pub(crate) fn via(&self) -> &Via {
         &self.worker.via
+    }
+
+    /// Who serves it.
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.worker
     }
 
     fn new(worker: &Rc<Worker>, peer: IpAddr, state: &Rc<ClientState>) -> Client {

@@ -8,6 +8,9 @@ use crate::proxy::dial;
 use crate::proxy::error::ConnectFailure;
 use crate::proxy::files::NodeFile;
 use crate::proxy::request_body::RequestBody;
+use crate::proxy::server::PING_EVERY;
+use crate::proxy::server::PING_PATIENCE;
+use crate::proxy::server::STREAM_SEND_BYTES;
 use crate::proxy::settings::PoolSettings;
 use crate::proxy::upstream::Answer;
 use crate::proxy::upstream::LocalNode;
@@ -408,10 +411,5 @@ const STREAMS_MAX: u32 = 100;
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 /// The same on one connection: what all its streams may, so that no client that takes nothing holds up another one.
 const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX * STREAM_WINDOW_BYTES;
-/// Bytes of one request that may wait to be sent.
-const STREAM_SEND_BYTES: usize = 256 << 10;
 /// A response head, as long as one of HTTP/1.1 may be.
 const HEAD_BYTES_MAX: u32 = 256 << 10;
-/// A node that leaves a ping unanswered for this long while requests are open is gone.
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_PATIENCE: Duration = Duration::from_secs(20);

@@ -2,11 +2,13 @@
 
 use crate::metrics::limit::Limit;
 use crate::proxy::client;
+use crate::proxy::client::ClientState;
 use crate::proxy::client::Order;
 use crate::proxy::limits::Limits;
 use crate::proxy::memory;
 use crate::proxy::worker::ACCEPT_PAUSE;
 use crate::proxy::worker::Worker;
+use std::cmp::Reverse;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,13 +25,37 @@ impl Worker {
         self.sweep_files();
     }
 
-    /// Cuts the clients that take nothing of what is held for them: there is no memory left to wait for them.
-    fn cut_stalled_clients(&self) {
-        for (_, client) in self.clients.borrow().iter() {
-            if client.is_stalled_for(STALLED) && client.order(Order::Abort) {
-                self.stats().limit_hits.hit(Limit::MaxRequestMemory);
+    /// When there is no memory left, cuts the clients that take nothing of what is held for them, and then those that
+    /// take little of very much, until that is enough.
+    fn free_memory(&self, max: usize) {
+        let mut excess = memory::excess(self, max);
+        if excess == 0 {
+            return;
+        }
+        let clients = self.clients.borrow();
+        let mut large = Vec::new();
+        for (_, client) in clients.iter() {
+            if client.is_stalled_for(STALLED) {
+                excess = excess.saturating_sub(self.cut(client));
+            } else if client.untaken.get() > UNTAKEN_MAX {
+                large.push(client);
             }
         }
+        large.sort_unstable_by_key(|client| Reverse(client.untaken.get()));
+        for client in large {
+            if excess == 0 {
+                return;
+            }
+            excess = excess.saturating_sub(self.cut(client));
+        }
+    }
+
+    /// Cuts a client for want of memory. Returns how much of that it gives back.
+    fn cut(&self, client: &ClientState) -> usize {
+        if client.order(Order::Abort) {
+            self.stats().limit_hits.hit(Limit::MaxRequestMemory);
+        }
+        client.untaken.get()
     }
 
     /// Does its part when clients were not admitted since the last time, or files were short.
@@ -50,9 +76,7 @@ impl Worker {
     }
 
     fn sweep_clients(&self, limits: &Limits) {
-        if !memory::has_room(self, limits.max_request_memory) {
-            self.cut_stalled_clients();
-        }
+        self.free_memory(limits.max_request_memory);
         for (_, client) in self.clients.borrow().iter() {
             if let Some((order, limit)) = client.overstayed(limits, self.phase())
                 && client.order(order)
@@ -93,3 +117,7 @@ const CLOSE_AT_ONCE: usize = 16;
 
 /// A client that takes nothing for so long is likely to take nothing for longer.
 const STALLED: Duration = Duration::from_secs(1);
+
+/// More than is ever held of the responses to a client of HTTP/1, where one comes after the other: two pieces as large
+/// as what is read from a node at once.
+const UNTAKEN_MAX: usize = 512 << 10;

@@ -233,6 +233,7 @@ impl Wire {
     }
 
     async fn more(&mut self) -> Result<(), End> {
+        self.ahead.reserve(READ_BYTES);
         match within("reading", self.stream.read_buf(&mut self.ahead)).await {
             Ok(0) => Err(End::Closed),
             Ok(_) => Ok(()),
@@ -240,6 +241,9 @@ impl Wire {
         }
     }
 }
+
+/// How much is read at a time, at least where so much has come.
+const READ_BYTES: usize = 16 << 10;
 
 impl Head {
     /// The value of the only field of that name; `None` without one.
