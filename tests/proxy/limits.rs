@@ -105,6 +105,61 @@ async fn a_client_that_is_idle_leaves_when_others_wait() {
 }
 
 #[tokio::test]
+async fn a_client_of_http2_sends_no_more_ahead_than_its_windows() {
+    const STREAM: u32 = 64 << 10;
+    const STREAMS: u32 = 16;
+    const FLOW_CONTROL_ERROR: [u8; 4] = [0, 0, 0, 3];
+    // Nobody asks for a body while its request waits for a connection.
+    let node = Node::deaf("a").await;
+    let proxy = Setup::of(&[&node]).pool("timeouts = { connect = \"1m\" }").start();
+    let post: [(&[u8], &[u8]); 4] =
+        [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"a")];
+    let head = |number: u32| frames::headers(2 * number + 1, frames::END_HEADERS, &post);
+    let body = |number: u32| frame(frames::DATA, 0, 2 * number + 1, &[b'x'; 16 << 10]).repeat(4);
+    let one_more = |number: u32| frame(frames::DATA, 0, 2 * number + 1, b"x");
+    for streams in [1, STREAMS] {
+        let mut client = proxy.connect().await;
+        client.write(frames::preface(&[])).await;
+        let connection = (frames::WINDOW_UPDATE, 0, (STREAMS * STREAM - 65_535).to_be_bytes().to_vec());
+        assert!(told(&mut client).await.contains(&connection));
+        let whole = (0..streams).map(|number| [head(number), body(number)].concat());
+        client.write([vec![settings_ack()], whole.collect()].concat().concat()).await;
+        let more = told(&mut client).await.into_iter().filter(|(kind, ..)| *kind == frames::WINDOW_UPDATE);
+        assert_eq!(more.collect::<Vec<_>>(), [], "of {streams} streams nothing was read");
+        // One stream is full; or all of the connection is, while the next stream is not.
+        let next = if streams == 1 { one_more(0) } else { [head(streams), one_more(streams)].concat() };
+        client.write(next).await;
+        let is_refusal = |frame: &frames::Frame<'_>| match frame.kind {
+            frames::RST_STREAM => streams == 1 && frame.payload == FLOW_CONTROL_ERROR,
+            frames::GOAWAY => streams > 1 && frame.payload[4..8] == FLOW_CONTROL_ERROR,
+            _ => false,
+        };
+        let mut came = Vec::new();
+        while !frames::frames(&came).iter().any(is_refusal) {
+            came.extend(client.piece().await.unwrap_or_else(|| panic!("{came:?} after a byte too many")));
+        }
+    }
+}
+
+/// Takes note of the settings: they hold from then on (RFC 9113 section 6.5.3).
+fn settings_ack() -> Vec<u8> {
+    frame(frames::SETTINGS, frames::ACK, 0, &[])
+}
+
+/// What the proxy says, frame by frame: its kind, its stream and its content.
+async fn told(client: &mut Wire) -> Vec<(u8, u32, Vec<u8>)> {
+    let mut came = Vec::new();
+    // The answer to a PING comes before what is said of windows at the same time, so that it takes another one.
+    for answers in 1..=2 {
+        client.write(frame(frames::PING, 0, 0, &[0; 8])).await;
+        while frames::frames(&came).iter().filter(|frame| frame.kind == frames::PING).count() < answers {
+            came.extend(client.piece().await.unwrap_or_else(|| panic!("the end after {came:?}")));
+        }
+    }
+    frames::frames(&came).iter().map(|frame| (frame.kind, frame.stream, frame.payload.to_vec())).collect()
+}
+
+#[tokio::test]
 async fn an_address_has_so_many_connections_over_all_workers() {
     let node = Node::echo("a").await;
     let limits = "max-connections-per-address = 2";
