@@ -1,7 +1,9 @@
 //! A client of HTTP/2 that sends the frames of its row, then asks once more over the same connection.
 
 use crate::frames;
+use crate::frames::CONTINUATION;
 use crate::frames::DATA;
+use crate::frames::END_HEADERS;
 use crate::frames::END_STREAM;
 use crate::frames::Frame;
 use crate::frames::GOAWAY;
@@ -12,11 +14,12 @@ use crate::suite::client::End;
 use crate::suite::client::Wire;
 use crate::suite::http1::Got;
 use crate::suite::message::Message;
+use crate::suite::message::shown;
 use crate::suite::node::AFTER;
 use crate::suite::node::body_for;
-use crate::suite::response_head::status_and_length;
 use crate::suite::row::Row;
 use crate::suite::row::Step;
+use loona_hpack::Decoder;
 use std::net::SocketAddr;
 
 /// Goes through a row; `release` is called when the client has its responses.
@@ -80,23 +83,40 @@ fn is_last(frame: &Frame<'_>) -> bool {
 
 /// The final response on a stream, as far as it came. One that is shorter than it says is not whole: clients count.
 fn response(bytes: &[u8], stream: u32) -> Option<Message> {
-    let mut response: Option<Message> = None;
-    let mut length = None;
+    let mut response = Message::default();
+    let mut block = Vec::new();
+    let (mut ends, mut has_body) = (false, false);
     for frame in frames::frames(bytes).iter().filter(|frame| frame.stream == stream) {
-        let head = if frame.kind == HEADERS { status_and_length(frame.payload) } else { (None, None) };
-        let status = head.0.unwrap_or(0);
-        match &mut response {
-            Some(response) if frame.kind == DATA => response.body.extend_from_slice(frame.payload),
-            None if frame.kind == HEADERS && !(100..200).contains(&status) => {
-                response = Some(Message { line: format!("HTTP/2 {status}"), ..Message::default() });
-                length = head.1.filter(|_| frame.flags & END_STREAM == 0);
+        ends |= is_last(frame);
+        match frame.kind {
+            DATA => response.body.extend_from_slice(frame.payload),
+            HEADERS | CONTINUATION => {
+                // Trailers come with the end of the stream, a head without it has a body.
+                has_body |= frame.kind == HEADERS && !is_last(frame);
+                block.extend_from_slice(frame.payload);
+                if frame.flags & END_HEADERS != 0 {
+                    take_head(&mut response, &std::mem::take(&mut block));
+                }
             }
             _ => {}
         }
-        if let Some(response) = &mut response {
-            response.is_whole |= is_last(frame) && length.is_none_or(|length| length == response.body.len());
-            response.length = bytes.len();
-        }
     }
-    response
+    let length = response.fields.iter().find(|(name, _)| has_body && name == "content-length");
+    let is_as_long = length.is_none_or(|(_, length)| *length == response.body.len().to_string());
+    response.is_whole = ends && is_as_long;
+    response.length = bytes.len();
+    Some(response).filter(|response| !response.line.is_empty())
+}
+
+/// Takes a final head, or trailers. One head needs nothing of those before, since the table of fields has no size.
+fn take_head(response: &mut Message, block: &[u8]) {
+    let mut fields = Decoder::new().decode(block).expect("HPACK that can be read").into_iter();
+    if response.line.is_empty() {
+        let status = fields.next().filter(|(name, _)| name == b":status").expect("a status before all else").1;
+        if status.starts_with(b"1") {
+            return;
+        }
+        response.line = format!("HTTP/2 {}", shown(&status));
+    }
+    response.fields.extend(fields.map(|(name, value)| (shown(&name), shown(&value))));
 }

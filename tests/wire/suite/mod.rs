@@ -9,7 +9,6 @@ pub(crate) mod judge;
 pub(crate) mod message;
 pub(crate) mod node;
 pub(crate) mod report;
-pub(crate) mod response_head;
 pub(crate) mod row;
 pub(crate) mod run;
 
