@@ -9,12 +9,13 @@ use crate::frames::END_STREAM;
 use crate::frames::GOAWAY;
 use crate::frames::HEADERS;
 use crate::frames::RST_STREAM;
-use crate::frames::SETTINGS;
 use crate::frames::frame;
 use crate::harness::h2;
 use crate::harness::h2::H2;
 use crate::harness::h2::Piped;
 use crate::harness::node::Node;
+use crate::harness::peer;
+use crate::harness::peer::Peer;
 use crate::harness::proxy::Proxy;
 use crate::harness::proxy::Setup;
 use crate::harness::proxy::get;
@@ -31,73 +32,6 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 const PUSH_PROMISE: u8 = 5;
-const PREFACE_BYTES: usize = 24;
-
-/// A node's end of a connection.
-struct Peer {
-    wire: Wire,
-    ahead: Vec<u8>,
-}
-
-/// A frame that came.
-#[derive(Debug)]
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-impl Frame {
-    fn ends_stream(&self) -> bool {
-        matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
-    }
-}
-
-impl Peer {
-    /// Hears the preface and says what a server says first, with settings of two bytes of name and four of value.
-    async fn greet(mut wire: Wire, settings: &[u8]) -> Peer {
-        wire.exactly(PREFACE_BYTES).await;
-        wire.write(frame(SETTINGS, 0, 0, settings)).await;
-        Peer { wire, ahead: Vec::new() }
-    }
-
-    /// The next frame; `None` at the end.
-    async fn next(&mut self) -> Option<Frame> {
-        loop {
-            if let [a, b, c, kind, flags, rest @ ..] = &self.ahead[..]
-                && let Some((id, rest)) = rest.split_first_chunk::<4>()
-                && let length = u32::from_be_bytes([0, *a, *b, *c]) as usize
-                && rest.len() >= length
-            {
-                let payload = rest[..length].to_vec();
-                let frame = Frame { kind: *kind, flags: *flags, stream: u32::from_be_bytes(*id), payload };
-                self.ahead.drain(..9 + length);
-                if frame.kind == SETTINGS && frame.flags & frames::ACK == 0 {
-                    self.say(&frames::frame(SETTINGS, frames::ACK, 0, b"")).await;
-                }
-                return Some(frame);
-            }
-            self.ahead.extend(self.wire.piece().await?);
-        }
-    }
-
-    /// The head of the next request, by its stream.
-    async fn request(&mut self) -> Option<u32> {
-        loop {
-            let frame = self.next().await?;
-            if frame.kind == HEADERS {
-                return Some(frame.stream);
-            }
-        }
-    }
-
-    /// Writes to somebody who may have gone.
-    async fn say(&mut self, bytes: &[u8]) {
-        drop(self.wire.try_write(bytes).await);
-    }
-}
-
 fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     fields.iter().flat_map(|(name, value)| frames::block(&[(name.as_bytes(), value.as_bytes())])).collect()
 }
@@ -225,13 +159,15 @@ fn heads() -> Vec<Row> {
 
 fn ends() -> Vec<Row> {
     let half = || [ok(&[]), data(0, "hello")].concat();
-    let failed = 2_u32.to_be_bytes();
-    let goaway = |last: u32| frame(GOAWAY, 0, 0, &[last.to_be_bytes(), failed].concat());
+    let reset = |code: u32| frame(RST_STREAM, 0, FIRST, &code.to_be_bytes());
+    let goaway = |last: u32, code: u32| frame(GOAWAY, 0, 0, &[last.to_be_bytes(), code.to_be_bytes()].concat());
     let trailers = |fields: &[(&str, &str)]| head(END_STREAM, fields);
     vec![
-        row("RST_STREAM in the middle", &[half(), frame(RST_STREAM, 0, FIRST, &failed)], Cut),
-        row("GOAWAY in the middle", &[half(), goaway(0)], Cut),
-        Row { ends: true, ..row("GOAWAY and the end in the middle", &[half(), goaway(FIRST)], Cut) },
+        row("RST_STREAM in the middle", &[half(), reset(peer::INTERNAL_ERROR)], Cut),
+        row("RST_STREAM in the middle that is no error", &[half(), reset(peer::NO_ERROR)], Cut),
+        row("GOAWAY in the middle", &[half(), goaway(0, peer::INTERNAL_ERROR)], Cut),
+        row("GOAWAY in the middle that is no error", &[half(), goaway(0, peer::NO_ERROR)], Cut),
+        Row { ends: true, ..row("GOAWAY and the end in the middle", &[half(), goaway(FIRST, peer::NO_ERROR)], Cut) },
         Row { ends: true, ..row("the end of the connection in the middle", &[half()], Cut) },
         Row {
             ends: true,
@@ -250,11 +186,11 @@ fn ends() -> Vec<Row> {
 
 /// Answers the first request as the row says, and the others as they should be.
 async fn serve(wire: Wire, answer: Arc<(AtomicBool, Vec<u8>)>, ends: bool) {
-    let mut peer = Peer::greet(wire, b"").await;
-    while let Some(stream) = peer.request().await {
+    let mut peer = Peer::greet(wire).await;
+    while peer.head().await.is_some() {
         if answer.0.swap(true, SeqCst) {
-            let head = frame(HEADERS, END_HEADERS, stream, &block(&[(":status", "200")]));
-            peer.say(&[head, frame(DATA, END_STREAM, stream, b"honest")].concat()).await;
+            peer.begin(peer.stream).await;
+            peer.data(peer.stream, b"honest", true).await;
             continue;
         }
         peer.say(&answer.1).await;
@@ -341,6 +277,14 @@ async fn no_client_takes_a_part_for_the_whole_or_gets_what_is_anothers() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// A frame that came to a node.
+#[derive(Debug)]
+struct Frame {
+    kind: u8,
+    flags: u8,
+    payload: Vec<u8>,
+}
+
 /// A node that answers nothing, or everything with a status before its body has come, and tells what it gets; on one
 /// connection it takes one request at a time.
 async fn watching(name: &'static str, status: Option<&'static str>) -> (Node, mpsc::UnboundedReceiver<Frame>) {
@@ -349,13 +293,13 @@ async fn watching(name: &'static str, status: Option<&'static str>) -> (Node, mp
     let node = Node::script(name, move |wire| {
         let sender = sender.clone();
         async move {
-            let mut peer = Peer::greet(wire, &MAX_CONCURRENT_STREAMS).await;
-            while let Some(came) = peer.next().await {
-                if let Some(status) = status.filter(|_| came.kind == HEADERS) {
-                    let head = frame(HEADERS, END_HEADERS, came.stream, &block(&[(":status", status)]));
-                    peer.say(&[head, frame(DATA, END_STREAM, came.stream, b"hello")].concat()).await;
+            let mut peer = Peer::greet_with(wire, &MAX_CONCURRENT_STREAMS).await;
+            while let Some((kind, flags, payload)) = peer.next().await {
+                if let Some(status) = status.filter(|_| kind == HEADERS) {
+                    peer.send(HEADERS, END_HEADERS, peer.stream, &block(&[(":status", status)])).await;
+                    peer.data(peer.stream, b"hello", true).await;
                 }
-                drop(sender.send(came));
+                drop(sender.send(Frame { kind, flags, payload }));
             }
         }
     })
@@ -372,14 +316,15 @@ async fn half(frames: &mut mpsc::UnboundedReceiver<Frame>) {
 async fn end(frames: &mut mpsc::UnboundedReceiver<Frame>) -> Frame {
     loop {
         let frame = within("the end of a stream", frames.recv()).await.unwrap();
-        if frame.kind == RST_STREAM || frame.ends_stream() {
+        let ends = matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0;
+        if ends || frame.kind == RST_STREAM {
             return frame;
         }
     }
 }
 
 /// RST_STREAM because the stream is not needed any more.
-const CANCEL: (u8, &[u8]) = (RST_STREAM, &[0, 0, 0, 8]);
+const CANCELLED: (u8, &[u8]) = (RST_STREAM, &peer::CANCEL.to_be_bytes());
 
 /// A client of HTTP/2 and the socket under it.
 async fn connect_h2(proxy: &Proxy) -> (H2, std::net::TcpStream) {
@@ -407,7 +352,7 @@ async fn a_client_that_is_cut_in_its_body_leaves_no_whole_request_at_the_node() 
             open = Some(client);
         }
         let end = end(&mut frames).await;
-        assert_eq!((end.kind, &end.payload[..]), CANCEL, "{request:?}, reset: {is_reset}: {end:?}");
+        assert_eq!((end.kind, &end.payload[..]), CANCELLED, "{request:?}, reset: {is_reset}: {end:?}");
         drop(open);
     }
     for how in ["END_STREAM", "RST_STREAM", "the end of the connection"] {
@@ -424,7 +369,7 @@ async fn a_client_that_is_cut_in_its_body_leaves_no_whole_request_at_the_node() 
             _ => socket.shutdown(Shutdown::Both).unwrap(),
         }
         let end = end(&mut frames).await;
-        assert_eq!((end.kind, &end.payload[..]), CANCEL, "{how}: {end:?}");
+        assert_eq!((end.kind, &end.payload[..]), CANCELLED, "{how}: {end:?}");
     }
 }
 
@@ -460,5 +405,5 @@ async fn an_upload_that_goes_on_elsewhere_leaves_its_first_node() {
     assert_eq!(within("an answer", upload).await.unwrap().unwrap().status(), 200);
     half(&mut elsewhere).await;
     let end = end(&mut frames).await;
-    assert_eq!((end.kind, &end.payload[..]), CANCEL, "{end:?}");
+    assert_eq!((end.kind, &end.payload[..]), CANCELLED, "{end:?}");
 }

@@ -22,9 +22,14 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Hears the preface, and says what a server says first.
-    pub(crate) async fn greet(mut wire: Wire) -> Peer {
+    pub(crate) async fn greet(wire: Wire) -> Peer {
+        Peer::greet_with(wire, b"").await
+    }
+
+    /// As [`Peer::greet`], with settings as they are written.
+    pub(crate) async fn greet_with(mut wire: Wire, settings: &[u8]) -> Peer {
         assert_eq!(wire.exactly(PREFACE.len()).await, PREFACE);
-        wire.write(frame(SETTINGS, 0, 0, b"")).await;
+        wire.write(frame(SETTINGS, 0, 0, settings)).await;
         Peer { wire, stream: 0 }
     }
 
@@ -55,7 +60,12 @@ impl Peer {
 
     /// Sends a frame, to somebody who may not be there any more.
     pub(crate) async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        drop(self.wire.try_write(&frame(kind, flags, stream, payload)).await);
+        self.say(&frame(kind, flags, stream, payload)).await;
+    }
+
+    /// Sends bytes, likewise.
+    pub(crate) async fn say(&mut self, bytes: &[u8]) {
+        drop(self.wire.try_write(bytes).await);
     }
 
     /// Begins a response with 200.
@@ -79,7 +89,7 @@ impl Peer {
     }
 
     /// The next frame: its kind, flags and payload. Answers what has to be answered.
-    async fn next(&mut self) -> Option<(u8, u8, Vec<u8>)> {
+    pub(crate) async fn next(&mut self) -> Option<(u8, u8, Vec<u8>)> {
         let head = self.wire.try_exactly(9).await?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         let (kind, flags) = (head[3], head[4]);
