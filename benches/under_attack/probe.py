@@ -72,16 +72,29 @@ async def _ask(kept: _Kept, host: str, port: int, number: int, outcome: Outcome)
 
 
 async def _exchange(kept: _Kept, host: str, port: int, number: int) -> bytes:
+    is_reused = kept.streams is not None
+    try:
+        return await _exchange_once(kept, host, port, number)
+    except (ConnectionError, asyncio.IncompleteReadError) as error:
+        # A kept connection may end while a request is on its way to it. Browsers ask again then (RFC 9110 section 9.2.2).
+        if not is_reused or getattr(error, "partial", b""):
+            raise
+        kept.streams = None
+        return await _exchange_once(kept, host, port, number)
+
+
+async def _exchange_once(kept: _Kept, host: str, port: int, number: int) -> bytes:
     if kept.streams is None:
         kept.streams = await asyncio.open_connection(host, port)
     reader, writer = kept.streams
     closes = "" if number % 2 else "connection: close\r\n"
     writer.write(f"GET / HTTP/1.1\r\nhost: a\r\nx-room: {number}\r\n{closes}\r\n".encode())
     head = await reader.readuntil(b"\r\n\r\n")
-    length = next(
-        (int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
-    )
+    fields = [line.lower().partition(b":") for line in head.split(b"\r\n")]
+    length = next((int(value) for name, _, value in fields if name == b"content-length"), 0)
     await reader.readexactly(length)
-    if closes:
+    # No request follows on a connection that the other side says it closes (RFC 9112 section 9.6).
+    if closes or any(name == b"connection" and value.strip() == b"close" for name, _, value in fields):
         writer.close()
+        kept.streams = None
     return head.split(b" ", 2)[1]
