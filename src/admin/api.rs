@@ -7,7 +7,9 @@ use crate::admin::auth::Gate;
 use crate::admin::auth::authenticate;
 use crate::admin::auth::send_on;
 use crate::admin::extract::BODY_BYTES_MAX;
+use crate::admin::figures::Figures;
 use crate::admin::model::PoolOwner;
+use crate::admin::page;
 use crate::admin::problem::Fault;
 use crate::admin::problem::Kind;
 use crate::admin::routes::keys;
@@ -63,6 +65,10 @@ pub(crate) struct Api {
     pub(crate) store: StoreKind,
     /// The description of this API, as JSON.
     pub(crate) document: Bytes,
+    /// How the proxy does, for those who watch.
+    pub(crate) figures: Figures,
+    /// Room for those.
+    pub(crate) watchers: Arc<Semaphore>,
     phase: watch::Receiver<Phase>,
     /// Room for work that takes a core for long, such as planning.
     heavy: Arc<Semaphore>,
@@ -185,10 +191,13 @@ pub(crate) fn router(state: AdminState, gate: Gate) -> Router {
         workers: state.workers,
         store: state.store,
         document: Bytes::from(openapi()),
+        figures: Figures::default(),
+        watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
         phase: state.phase,
         heavy: Arc::new(Semaphore::new(HEAVY_MAX)),
     });
     router
+        .merge(page::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -262,3 +271,6 @@ impl Modify for Token {
 
 /// Most plans, locates and rings that are worked on at a time; more wait. Each may take a core and 100 MB.
 const HEAVY_MAX: usize = 4;
+
+/// Most listeners that are sent how the proxy does, each on one of the connections of the API.
+const WATCHERS_MAX: usize = 64;

@@ -3,6 +3,8 @@
 
 use crate::admin::api::Api;
 use crate::admin::audit::Audit;
+use crate::admin::model::RoleName;
+use crate::admin::page;
 use crate::admin::problem::Fault;
 use crate::admin::problem::Kind;
 use crate::admin::settings::AdminSettings;
@@ -60,6 +62,15 @@ impl Role {
     }
 }
 
+impl From<Role> for RoleName {
+    fn from(role: Role) -> RoleName {
+        match role {
+            Role::Operate(_) => RoleName::Operate,
+            Role::Read => RoleName::Read,
+        }
+    }
+}
+
 /// The rules of one listener.
 pub(crate) struct Gate {
     operate: Option<Token>,
@@ -84,11 +95,22 @@ impl Gate {
         })
     }
 
+    /// Whether a token is needed for anything but probes.
+    fn asks_for_token(&self) -> bool {
+        self.operate.is_some() || self.read.is_some()
+    }
+
+    /// Whether it is the page that is asked for by a browser, which shows no token when it opens one. Such a page holds
+    /// no data: it asks for the token and then for the data.
+    fn is_empty_page(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        self.asks_for_token() && uri.path() == page::PATH && !headers.contains_key(header::AUTHORIZATION)
+    }
+
     /// The role that the `Authorization` field gives. Where any token is set, one is needed, and decides: whoever has a
     /// certificate would get around being one that may only read by showing no token. Where none is, `certificate` has
     /// said enough: nobody without one gets here.
     fn role(&self, headers: &HeaderMap, certificate: Option<&Subject>) -> Result<Role, Fault> {
-        if self.operate.is_none() && self.read.is_none() {
+        if !self.asks_for_token() {
             return Ok(Role::Operate(certificate.map_or(Proof::None, |_| Proof::Certificate)));
         }
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
@@ -120,7 +142,7 @@ impl Gate {
         }
         // By the browser itself (W3C Fetch Metadata); `same-site` is another host or port of the same domain.
         let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes).unwrap_or_default();
-        if matches!(site, b"cross-site" | b"same-site") {
+        if matches!(site, b"cross-site" | b"same-site") && !is_link_to_page(uri, headers) {
             return Err(Fault::new(Kind::ForeignOrigin, "pages of other sites may not use this API"));
         }
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
@@ -159,6 +181,13 @@ impl Gate {
             (Some(Subject(subject)), Some(name)) => format!("admin-cert:{subject} ({name})"),
         })
     }
+}
+
+/// Whether a link of another site, such as one in an alert, was followed to the page. It fills a window of its own,
+/// which that site cannot read; in a frame it does not open.
+fn is_link_to_page(uri: &Uri, headers: &HeaderMap) -> bool {
+    let is = |name, value: &str| headers.get(name).is_some_and(|field: &HeaderValue| field == value);
+    uri.path() == page::PATH && is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
 }
 
 /// The host that a request is for: that of an absolute target, else the only `Host` (RFC 9112 section 3.2).
@@ -215,7 +244,8 @@ impl Token {
 /// Lets through who has a token or a certificate, where one is asked for, and no pages of other sites; probes are
 /// always answered.
 pub(crate) async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    if OPEN_PATHS.contains(&request.uri().path()) {
+    let is_open = OPEN_PATHS.contains(&request.uri().path());
+    if is_open || api.gate.is_empty_page(request.uri(), request.headers()) {
         return next.run(request).await;
     }
     let role = api.gate.role(request.headers(), request.extensions().get());
@@ -287,8 +317,8 @@ impl Writer {
 const HANDED_OVER: &str =
     "another process has taken over from this one; try again on a new connection, which reaches it";
 
-/// What a load balancer asks without a token.
-const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+/// What is answered without a token: what a load balancer asks, and what the page is made of.
+const OPEN_PATHS: [&str; 4] = ["/healthz", "/readyz", page::SCRIPT_PATH, page::STYLE_PATH];
 
 /// Where a browser says that a request of a page comes from.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
@@ -414,6 +444,24 @@ mod tests {
         ] {
             let headers = headers(&[("host", "127.0.0.1:9080"), ("origin", origin)]);
             assert_eq!(gate.check_site(role, &ROOT, &headers).is_ok(), fine, "{origin}");
+        }
+    }
+
+    #[test]
+    fn links_of_other_sites_lead_to_the_page_and_nowhere_else() {
+        let gate = gate(None, None, Some("127.0.0.1"));
+        let role = Role::Operate(Proof::None);
+        for (path, mode, dest, fine) in [
+            ("/", "navigate", "document", true),
+            ("/?pool=rooms", "navigate", "document", true),
+            ("/", "navigate", "iframe", false),
+            ("/", "cors", "empty", false),
+            ("/v1/status", "navigate", "document", false),
+        ] {
+            let uri = path.parse().unwrap();
+            let fields = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)];
+            let headers = headers(&[&[("host", "127.0.0.1:9080")], &fields[..]].concat());
+            assert_eq!(gate.check_site(role, &uri, &headers).is_ok(), fine, "{path} {mode} {dest}");
         }
     }
 

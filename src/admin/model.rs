@@ -11,6 +11,7 @@ pub use crate::admin::model::status::NodeStatus;
 pub use crate::admin::model::status::PhaseName;
 pub use crate::admin::model::status::PoolStatus;
 pub use crate::admin::model::status::ReloadState;
+pub use crate::admin::model::status::RoleName;
 pub use crate::admin::model::status::Status;
 pub use crate::admin::model::status::Wellness;
 

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     BadRequest,
     /// The config file holds mistakes, or cannot be put in force.
     Config,
+    /// So many watch already that one more is not served.
+    Crowded,
     /// `If-None-Match: *` for a node that exists.
     Exists,
     /// The control plane has met a bug of its own.
@@ -91,6 +93,7 @@ impl Kind {
         match self {
             Kind::BadRequest => ("bad-request", StatusCode::BAD_REQUEST, "The request cannot be read"),
             Kind::Config => ("config", StatusCode::UNPROCESSABLE_ENTITY, "The config was not put in force"),
+            Kind::Crowded => ("crowded", StatusCode::TOO_MANY_REQUESTS, "Too many watch"),
             Kind::Exists => ("exists", StatusCode::PRECONDITION_FAILED, "The node exists"),
             Kind::Failed => ("failed", StatusCode::SERVICE_UNAVAILABLE, "This proxy failed, and goes on"),
             Kind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This token may only read"),
@@ -238,7 +241,7 @@ impl IntoResponse for Fault {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_TYPE));
         match status {
-            StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             StatusCode::UNAUTHORIZED => {

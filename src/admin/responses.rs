@@ -29,6 +29,8 @@ problem_sets! {
     AnyProblem: Unauthorized ForeignHost ForeignOrigin;
     /// Reads that take a query.
     QueryProblem: BadRequest Unauthorized ForeignHost ForeignOrigin UnknownPool;
+    /// What happens, told as it happens.
+    FollowProblem: BadRequest Unauthorized ForeignHost ForeignOrigin UnknownPool Crowded;
     /// Reads of one pool.
     PoolProblem: Unauthorized ForeignHost ForeignOrigin UnknownPool;
     /// Reads of one node.

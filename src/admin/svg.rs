@@ -33,9 +33,9 @@ impl Svg {
     }
 }
 
-/// Text that cannot become markup.
+/// Text that cannot become markup, also in an attribute.
 pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 /// Colours that people with any kind of colour vision can tell apart (Okabe and Ito, 2008), without its black.

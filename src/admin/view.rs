@@ -21,6 +21,7 @@ use crate::control::PoolRecord;
 use crate::control::settings::Owner;
 use crate::metrics::stats::NodeStats;
 use crate::metrics::vital::NodeVital;
+use crate::placement::PlacedNode;
 use crate::placement::seed::Seed;
 use crate::proxy::table::PoolTable;
 use http::HeaderValue;
@@ -72,8 +73,11 @@ pub(crate) fn nodes(pool: &PoolTable, changes: &LastChanges) -> NodeList {
     }
 }
 
-/// A pool as it does now.
-pub(crate) fn status(pool: &PoolTable, record: &PoolRecord) -> PoolStatus {
+/// A pool as it does now, with its nodes or without.
+pub(crate) fn status(pool: &PoolTable, record: &PoolRecord, with_nodes: bool) -> PoolStatus {
+    let rates = pool.vital.rates(&pool.stats);
+    let is_up = |node: &&PlacedNode| pool.upstreams()[&node.name].vital.mark() != Mark::Ill;
+    let nodes = || node_statuses(pool, &last_changes(&record.history));
     PoolStatus {
         pool: pool.settings.name.clone(),
         epoch: pool.epoch,
@@ -85,7 +89,13 @@ pub(crate) fn status(pool: &PoolTable, record: &PoolRecord) -> PoolStatus {
         imbalance_ratio: pool.imbalance_ratio(),
         moved_ratio: pool.moved_ratio,
         last_change: record.history.events().next_back().map(last_change),
-        nodes: node_statuses(pool, &last_changes(&record.history)),
+        requests_per_second: rates.requests_per_second,
+        spill_ratio: rates.spill_ratio,
+        no_key_ratio: rates.no_key_ratio,
+        is_panicking: pool.vital.is_panicking(),
+        nodes_active: pool.placement.nodes().len(),
+        nodes_up: pool.placement.nodes().iter().filter(is_up).count(),
+        nodes: if with_nodes { nodes() } else { Vec::new() },
     }
 }
 
@@ -144,6 +154,8 @@ fn node_status(pool: &PoolTable, node: &Node, changes: &LastChanges) -> NodeStat
         deadline_ms: leave.deadline_ms(),
         inflight,
     });
+    let (requests_per_second, failure_ratio) = upstream.vital.requests_per_second(stats);
+    let durations = upstream.vital.recent_durations(stats);
     NodeStatus {
         name: node.name.to_string(),
         address: node.address.to_string(),
@@ -153,7 +165,8 @@ fn node_status(pool: &PoolTable, node: &Node, changes: &LastChanges) -> NodeStat
         state: node_state(node),
         health: health(&upstream.vital),
         share: 0.0,
-        requests_per_second: upstream.vital.requests_per_second(stats),
+        requests_per_second,
+        failure_ratio,
         inflight,
         bound: None,
         spilled_in: stats.sum(|stripe| &stripe.spilled_in),
@@ -162,7 +175,8 @@ fn node_status(pool: &PoolTable, node: &Node, changes: &LastChanges) -> NodeStat
         idle_connections: level(stats.level(|stripe| &stripe.idle_connections)),
         tunnels: level(stats.level(|stripe| &stripe.tunnels)),
         requests: stats.finished(),
-        p99_seconds: upstream.vital.p99_seconds(stats),
+        p50_seconds: durations.quantile(0.5),
+        p99_seconds: durations.quantile(0.99),
         last_change: changes.get(node.name.as_str()).cloned(),
         drain,
     }

@@ -143,7 +143,9 @@ mod tests {
             idle_connections: 0,
             tunnels: 0,
             requests: 0,
+            p50_seconds: None,
             p99_seconds: None,
+            failure_ratio: None,
             last_change: None,
             drain: None,
         }

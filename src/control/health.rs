@@ -290,6 +290,7 @@ impl Health {
 
     fn sample(&mut self) {
         let now = self.now();
+        self.pools.values().for_each(|pool| pool.table.vital.sample(&pool.table.stats));
         let mut changes = Vec::new();
         for (id, node) in &self.nodes {
             let stats = &node.upstream.stats;

@@ -1,46 +1,62 @@
-//! What happened at a node lately: samples of its counters, and what has come since the oldest of them.
+//! What happened lately: samples of counters, and what has come since the oldest of them.
 
 use crate::metrics::stats::HistogramSum;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How far back the rate of requests looks.
+/// How far back rates look.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// How far back the durations look, and how often they are sampled.
 const DURATIONS_WINDOW: Duration = Duration::from_secs(60);
 const DURATIONS_EVERY: Duration = Duration::from_secs(10);
 
-/// The samples of one node. Times are counted from any fixed moment.
-#[derive(Debug, Default)]
-pub struct Recent {
-    requests: VecDeque<(Duration, u64)>,
-    durations: VecDeque<(Duration, HistogramSum)>,
+/// Samples of `N` counters. Times are counted from any fixed moment.
+#[derive(Debug)]
+pub struct Rates<const N: usize>(VecDeque<(Duration, [u64; N])>);
+
+impl<const N: usize> Default for Rates<N> {
+    fn default() -> Rates<N> {
+        Rates(VecDeque::new())
+    }
 }
 
-impl Recent {
-    /// Takes a sample of the counters: requests and durations since the node joined. `durations` is asked for only
-    /// where they are due. Called about every second.
-    pub fn sample(&mut self, now: Duration, requests: u64, durations: impl FnOnce() -> HistogramSum) {
-        forget(&mut self.requests, now, RATE_WINDOW);
-        self.requests.push_back((now, requests));
-        if self.durations.back().is_none_or(|(last, _)| now.saturating_sub(*last) >= DURATIONS_EVERY) {
-            forget(&mut self.durations, now, DURATIONS_WINDOW);
-            self.durations.push_back((now, durations()));
+impl<const N: usize> Rates<N> {
+    /// Takes a sample of the counters. Called about every second.
+    pub fn sample(&mut self, now: Duration, counts: [u64; N]) {
+        forget(&mut self.0, now, RATE_WINDOW);
+        self.0.push_back((now, counts));
+    }
+
+    /// What each counter, now at `counts`, gained a second over the last ten; 0 before the first sample.
+    pub fn per_second(&self, now: Duration, counts: [u64; N]) -> [f64; N] {
+        let Some((since, before)) = oldest(&self.0, now, RATE_WINDOW) else { return [0.0; N] };
+        let seconds = now.saturating_sub(*since).as_secs_f64();
+        std::array::from_fn(|index| match seconds > 0.0 {
+            true => counts[index].saturating_sub(before[index]) as f64 / seconds,
+            false => 0.0,
+        })
+    }
+}
+
+/// Samples of the histogram of a node. Times are counted from any fixed moment.
+#[derive(Debug, Default)]
+pub struct RecentDurations(VecDeque<(Duration, HistogramSum)>);
+
+impl RecentDurations {
+    /// Takes a sample where one is due; `durations`, all since the node joined, is asked for only then. Called about
+    /// every second.
+    pub fn sample(&mut self, now: Duration, durations: impl FnOnce() -> HistogramSum) {
+        if self.0.back().is_none_or(|(last, _)| now.saturating_sub(*last) >= DURATIONS_EVERY) {
+            forget(&mut self.0, now, DURATIONS_WINDOW);
+            self.0.push_back((now, durations()));
         }
     }
 
-    /// Requests a second over the last ten; 0 before the first sample.
-    pub fn rate(&self, now: Duration, requests: u64) -> f64 {
-        let Some((since, before)) = oldest(&self.requests, now, RATE_WINDOW) else { return 0.0 };
-        let seconds = now.saturating_sub(*since).as_secs_f64();
-        if seconds > 0.0 { requests.saturating_sub(*before) as f64 / seconds } else { 0.0 }
-    }
-
-    /// The duration in seconds that 99 of 100 requests of the last minute did not exceed; `None` without requests.
-    pub fn p99(&self, now: Duration, durations: &HistogramSum) -> Option<f64> {
-        let (_, before) = oldest(&self.durations, now, DURATIONS_WINDOW)?;
-        durations.since(before).quantile(0.99)
+    /// The durations of the last minute, of `durations` in all; none before the first sample.
+    pub fn last_minute(&self, now: Duration, durations: &HistogramSum) -> HistogramSum {
+        let oldest = oldest(&self.0, now, DURATIONS_WINDOW);
+        oldest.map_or_else(HistogramSum::default, |(_, before)| durations.since(before))
     }
 }
 
@@ -77,37 +93,40 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_that_of_the_last_ten_seconds() {
-        let mut recent = Recent::default();
-        assert_eq!(recent.rate(seconds(0), 5), 0.0, "nothing is known yet");
-        recent.sample(seconds(0), 1000, HistogramSum::default);
-        assert_eq!(recent.rate(seconds(0), 1000), 0.0);
-        assert_eq!(recent.rate(seconds(2), 1010), 5.0, "what was before the first sample does not count");
+    fn a_rate_is_that_of_the_last_ten_seconds() {
+        let mut rates = Rates::<2>::default();
+        assert_eq!(rates.per_second(seconds(0), [5, 5]), [0.0; 2], "nothing is known yet");
+        rates.sample(seconds(0), [1000, 7]);
+        assert_eq!(rates.per_second(seconds(0), [1000, 7]), [0.0; 2]);
+        assert_eq!(rates.per_second(seconds(2), [1010, 9]), [5.0, 1.0], "what was before the first sample is no news");
         // 100 a second for a minute, and then 10 a second.
-        (1..=60).for_each(|second| recent.sample(seconds(second), 1000 + 100 * second, HistogramSum::default));
-        assert_eq!(recent.rate(seconds(60), 7000), 100.0);
-        (61..=70).for_each(|second| recent.sample(seconds(second), 7000 + 10 * (second - 60), HistogramSum::default));
-        assert_eq!(recent.rate(seconds(70), 7100), 10.0);
-        assert_eq!(recent.rate(seconds(75), 7100), 50.0 / 10.0);
-        assert_eq!(recent.rate(seconds(100), 7100), 0.0);
-        assert!(recent.requests.len() <= 12, "{} samples", recent.requests.len());
+        (1..=60).for_each(|second| rates.sample(seconds(second), [1000 + 100 * second, 7]));
+        assert_eq!(rates.per_second(seconds(60), [7000, 7]), [100.0, 0.0]);
+        (61..=70).for_each(|second| rates.sample(seconds(second), [7000 + 10 * (second - 60), 7]));
+        assert_eq!(rates.per_second(seconds(70), [7100, 7]), [10.0, 0.0]);
+        assert_eq!(rates.per_second(seconds(75), [7100, 7]), [50.0 / 10.0, 0.0]);
+        assert_eq!(rates.per_second(seconds(100), [7100, 7]), [0.0; 2]);
+        assert!(rates.0.len() <= 12, "{} samples", rates.0.len());
     }
 
     #[test]
-    fn the_p99_is_that_of_the_last_minute() {
-        let mut recent = Recent::default();
-        assert_eq!(recent.p99(seconds(0), &durations(&[(100, 4)])), None, "nothing is known yet");
-        let slow = durations(&[(1000, 900)]);
-        recent.sample(seconds(0), 0, || slow.clone());
-        assert_eq!(recent.p99(seconds(1), &slow), None, "no request has come since");
-        let then = durations(&[(1000, 900), (100, 4)]);
-        let p99 = recent.p99(seconds(1), &then).unwrap();
-        assert!((0.0049..0.005).contains(&p99), "between 2.5 and 5 ms, near the upper end: {p99}");
-        for second in 1..=75 {
-            recent.sample(seconds(second), 0, || then.clone());
+    fn durations_are_those_of_the_last_minute() {
+        let mut recent = RecentDurations::default();
+        fn p99(recent: &RecentDurations, now: Duration, durations: &HistogramSum) -> Option<f64> {
+            recent.last_minute(now, durations).quantile(0.99)
         }
-        assert_eq!(recent.p99(seconds(75), &then), None, "that was more than a minute ago");
-        assert!(recent.durations.len() <= 8, "{} samples", recent.durations.len());
+        assert_eq!(p99(&recent, seconds(0), &durations(&[(100, 4)])), None, "nothing is known yet");
+        let slow = durations(&[(1000, 900)]);
+        recent.sample(seconds(0), || slow.clone());
+        assert_eq!(p99(&recent, seconds(1), &slow), None, "no request has come since");
+        let then = durations(&[(1000, 900), (100, 4)]);
+        let found = p99(&recent, seconds(1), &then).unwrap();
+        assert!((0.0049..0.005).contains(&found), "between 2.5 and 5 ms, near the upper end: {found}");
+        for second in 1..=75 {
+            recent.sample(seconds(second), || then.clone());
+        }
+        assert_eq!(p99(&recent, seconds(75), &then), None, "that was more than a minute ago");
+        assert!(recent.0.len() <= 8, "{} samples", recent.0.len());
     }
 
     #[test]

@@ -2,8 +2,12 @@
 
 use crate::cluster::health::Cause;
 use crate::cluster::health::Mark;
-use crate::metrics::recent::Recent;
+use crate::metrics::recent::Rates;
+use crate::metrics::recent::RecentDurations;
+use crate::metrics::stats::CLASS_NAMES;
+use crate::metrics::stats::HistogramSum;
 use crate::metrics::stats::NodeStats;
+use crate::metrics::stats::PoolStats;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -39,7 +43,15 @@ pub struct NodeVital {
     /// How often its name did not resolve.
     resolve_failures: AtomicU64,
     /// Samples of its counters. The health thread takes them and operators ask for them; no request does either.
-    recent: Mutex<Recent>,
+    recent: Mutex<RecentNode>,
+}
+
+/// Samples of the counters of a node.
+#[derive(Debug, Default)]
+struct RecentNode {
+    /// Finished requests, requests that succeeded and requests that failed.
+    requests: Rates<3>,
+    durations: RecentDurations,
 }
 
 impl NodeVital {
@@ -91,22 +103,23 @@ impl NodeVital {
 
     /// Takes a sample of the counters of the node, about every second.
     pub fn sample(&self, stats: &NodeStats) {
-        let durations = || stats.histogram(|stripe| &stripe.upstream_duration);
-        self.recent().sample(START.elapsed(), stats.finished(), durations);
+        let (mut recent, now) = (lock(&self.recent), START.elapsed());
+        recent.requests.sample(now, node_counts(stats));
+        recent.durations.sample(now, || stats.histogram(|stripe| &stripe.upstream_duration));
     }
 
-    /// Finished requests a second over the last ten.
-    pub fn requests_per_second(&self, stats: &NodeStats) -> f64 {
-        self.recent().rate(START.elapsed(), stats.finished())
+    /// Finished requests a second over the last ten, and the part of them that failed by the node's own fault, 0 to 1;
+    /// `None` without any.
+    pub fn requests_per_second(&self, stats: &NodeStats) -> (f64, Option<f64>) {
+        let [finished, successes, failures] =
+            lock(&self.recent).requests.per_second(START.elapsed(), node_counts(stats));
+        (finished, part(failures, successes + failures))
     }
 
-    /// How many seconds 99 of 100 requests of the last minute waited at most for their response; `None` without any.
-    pub fn p99_seconds(&self, stats: &NodeStats) -> Option<f64> {
-        self.recent().p99(START.elapsed(), &stats.histogram(|stripe| &stripe.upstream_duration))
-    }
-
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many seconds the requests of the last minute waited for their response.
+    pub fn recent_durations(&self, stats: &NodeStats) -> HistogramSum {
+        let durations = stats.histogram(|stripe| &stripe.upstream_duration);
+        lock(&self.recent).durations.last_minute(START.elapsed(), &durations)
     }
 
     /// Its name did not resolve.
@@ -149,6 +162,20 @@ pub struct PoolVital {
     usable_weight: AtomicU64,
     /// Requests that wait for a node.
     waiting: AtomicUsize,
+    /// Samples of its counters: all requests, the ones that spilled, and the ones without a key. The health thread
+    /// takes them and operators ask for them; no request does either.
+    recent: Mutex<Rates<3>>,
+}
+
+/// What became of the requests of a pool over the last ten seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PoolRates {
+    /// Requests a second.
+    pub requests_per_second: f64,
+    /// The part of them that another node took because the owner of the key had enough to do; `None` without any.
+    pub spill_ratio: Option<f64>,
+    /// The part of them in which no key was found; `None` without any.
+    pub no_key_ratio: Option<f64>,
 }
 
 impl PoolVital {
@@ -187,4 +214,38 @@ impl PoolVital {
     pub fn waiting(&self) -> usize {
         self.waiting.load(Relaxed)
     }
+
+    /// Takes a sample of the counters of the pool, about every second.
+    pub fn sample(&self, stats: &PoolStats) {
+        lock(&self.recent).sample(START.elapsed(), pool_counts(stats));
+    }
+
+    /// What became of the requests of the last ten seconds.
+    pub fn rates(&self, stats: &PoolStats) -> PoolRates {
+        let [all, spilled, keyless] = lock(&self.recent).per_second(START.elapsed(), pool_counts(stats));
+        PoolRates { requests_per_second: all, spill_ratio: part(spilled, all), no_key_ratio: part(keyless, all) }
+    }
+}
+
+fn node_counts(stats: &NodeStats) -> [u64; 3] {
+    [stats.finished(), stats.sum(|stripe| &stripe.successes), stats.sum(|stripe| &stripe.failures)]
+}
+
+fn pool_counts(stats: &PoolStats) -> [u64; 3] {
+    let spilled = stats.sum(|stripe| &stripe.decision_spill);
+    let others = stats.sum(|stripe| &stripe.decision_owner)
+        + stats.sum(|stripe| &stripe.decision_failover)
+        + stats.sum(|stripe| &stripe.decision_no_key);
+    let without_node =
+        (0..CLASS_NAMES.len()).map(|class| stats.sum(|stripe| stripe.requests_without_node.class(class)));
+    [spilled + others + without_node.sum::<u64>(), spilled, stats.sum(|stripe| &stripe.keyless)]
+}
+
+/// `some` of `all`, at most 1: the counters are not read in one moment.
+fn part(some: f64, all: f64) -> Option<f64> {
+    (all > 0.0).then(|| (some / all).min(1.0))
+}
+
+fn lock<T>(recent: &Mutex<T>) -> MutexGuard<'_, T> {
+    recent.lock().unwrap_or_else(PoisonError::into_inner)
 }

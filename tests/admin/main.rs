@@ -11,6 +11,7 @@ mod figures;
 mod hostile;
 mod membership;
 mod news;
+mod page;
 mod process;
 mod questions;
 mod security;

@@ -43,6 +43,8 @@ pub struct NodeStatus {
     pub share: f64,
     /// Requests that it answered a second, over the last ten seconds.
     pub requests_per_second: f64,
+    /// The part of these that failed by its own fault, 0 to 1; null without requests.
+    pub failure_ratio: Option<f64>,
     /// Requests that are at the node now.
     pub inflight: u64,
     /// As many may be, at the load of this moment; null without a bound.
@@ -59,6 +61,8 @@ pub struct NodeStatus {
     pub tunnels: u64,
     /// Requests it has answered since it joined, or since the start of this proxy.
     pub requests: u64,
+    /// As `p99_seconds`, for half of the requests.
+    pub p50_seconds: Option<f64>,
     /// How many seconds 99 of 100 requests of the last minute waited at most for the head of their response; null
     /// without requests. Interpolated between the bounds of `ringway_upstream_duration_seconds`.
     pub p99_seconds: Option<f64>,
@@ -116,11 +120,13 @@ pub enum NodeState {
     Draining,
 }
 
-/// `GET /v1/status`: how this proxy does.
+/// `GET /v1/status`, and the event `status` of `GET /v1/events`: how this proxy does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The version of this proxy.
     pub version: String,
+    /// What whoever asks may do.
+    pub role: RoleName,
     /// Where the process is in its life.
     pub phase: PhaseName,
     /// Seconds since the start of the process's API.
@@ -135,6 +141,16 @@ pub struct Status {
     pub reload: ReloadState,
     /// Every pool, in the order of the config.
     pub pools: Vec<PoolStatus>,
+}
+
+/// What a caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoleName {
+    /// Everything.
+    Operate,
+    /// Ask and plan.
+    Read,
 }
 
 /// Where the process is in its life.
@@ -189,7 +205,20 @@ pub struct PoolStatus {
     /// Its last event; absent when that is compacted away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_change: Option<LastChange>,
-    /// Its nodes, in the order in which they were added.
+    /// Requests a second, over the last ten seconds.
+    pub requests_per_second: f64,
+    /// The part of these that another node took because the owner of the key had enough to do, 0 to 1; null without
+    /// requests.
+    pub spill_ratio: Option<f64>,
+    /// The part of these in which no key was found, 0 to 1; null without requests.
+    pub no_key_ratio: Option<f64>,
+    /// Whether so few nodes are well that all of them are used.
+    pub is_panicking: bool,
+    /// How many nodes take keys.
+    pub nodes_active: usize,
+    /// How many of these get requests.
+    pub nodes_up: usize,
+    /// Its nodes, in the order in which they were added; none where only those of another pool are asked for.
     pub nodes: Vec<NodeStatus>,
 }
 

@@ -1,22 +1,22 @@
 //! The process: how it does, what it measures, whether it is ready, and reading its config file again.
 
 use crate::admin::api::Api;
+use crate::admin::auth::Role;
 use crate::admin::auth::Writer;
 use crate::admin::extract::Json;
 use crate::admin::extract::Query;
 use crate::admin::extract::flag;
-use crate::admin::model::PhaseName;
+use crate::admin::figures;
 use crate::admin::model::ReloadRequest;
-use crate::admin::model::ReloadState;
 use crate::admin::model::Reloaded;
 use crate::admin::model::Status;
 use crate::admin::problem::Fault;
 use crate::admin::problem::Kind;
 use crate::admin::responses::AnyProblem;
 use crate::admin::responses::ReloadProblem;
-use crate::admin::view;
 use crate::metrics::Metrics;
 use crate::proxy::worker::Phase;
+use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::Response;
@@ -25,7 +25,6 @@ use http::header;
 use serde::Deserialize;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use utoipa::IntoParams;
 
 /// How this proxy does
@@ -35,27 +34,8 @@ use utoipa::IntoParams;
     tag = "process",
     responses((status = 200, description = "How it does", body = Status), AnyProblem)
 )]
-pub(crate) async fn status(State(api): State<Arc<Api>>) -> axum::Json<Status> {
-    let table = api.controller.table();
-    let pools = table
-        .pools()
-        .iter()
-        .filter_map(|pool| api.controller.record(&pool.settings.name, |record| view::status(pool, record)));
-    let stats = api.metrics.server();
-    let connections = stats.stripes.level(|stripe| &stripe.connections);
-    axum::Json(Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        phase: phase_name(api.phase()),
-        uptime_seconds: api.started.elapsed().as_secs_f64(),
-        workers: api.workers,
-        store: api.store.name().to_owned(),
-        connections: u64::try_from(connections).unwrap_or_default(),
-        reload: ReloadState {
-            successful: stats.reload_successful.load(Relaxed) == 1,
-            success_timestamp_seconds: stats.reload_success_seconds.load(Relaxed),
-        },
-        pools: pools.collect(),
-    })
+pub(crate) async fn status(State(api): State<Arc<Api>>, Extension(role): Extension<Role>) -> axum::Json<Status> {
+    axum::Json(figures::status(&api, role.into(), None))
 }
 
 /// Read the config file again
@@ -184,15 +164,4 @@ fn checks(api: &Api) -> Vec<Check> {
 )]
 pub(crate) async fn openapi(State(api): State<Arc<Api>>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], api.document.clone()).into_response()
-}
-
-fn phase_name(phase: Phase) -> PhaseName {
-    match phase {
-        Phase::Starting => PhaseName::Starting,
-        Phase::Running => PhaseName::Running,
-        Phase::Draining => PhaseName::Draining,
-        Phase::HandedOver => PhaseName::HandedOver,
-        Phase::Closing => PhaseName::Closing,
-        Phase::Ended => PhaseName::Ended,
-    }
 }
