@@ -345,6 +345,7 @@ fn shells_manuals_and_tools_are_served() {
     assert!(ringway(["man", "plan"]).ok().contains("\\-\\-against"));
     assert!(ringway(["--version"]).ok().starts_with("ringway 0."));
     let openapi: serde_json::Value = serde_json::from_str(&ringway(["export", "openapi"]).ok()).unwrap();
+    assert!(ringway(["export", "alerts"]).ok().contains("alert: RingwayPlacementsDiffer"));
     assert!(openapi["paths"]["/v1/pools/{pool}/plan"].is_object(), "{openapi}");
 }
 

@@ -33,6 +33,10 @@ pub(super) struct ManArgs {
 
 /// Print what other tools read
 #[derive(Debug, Args)]
+#[command(before_long_help = "\
+Examples:
+  ringway export alerts > /etc/prometheus/ringway.rules.yml
+  ringway export openapi > ringway.json")]
 pub(super) struct ExportArgs {
     #[command(subcommand)]
     what: Export,
@@ -40,6 +44,8 @@ pub(super) struct ExportArgs {
 
 #[derive(Debug, Subcommand)]
 enum Export {
+    /// The alert rules for Prometheus
+    Alerts,
     /// The OpenAPI document of the admin API
     Openapi,
 }
@@ -73,6 +79,7 @@ pub(super) fn man(args: &ManArgs, mut command: Command, out: &mut Output) -> Res
 /// Prints the document.
 pub(super) fn export(args: &ExportArgs, out: &mut Output) -> Result<(), Failure> {
     match args.what {
+        Export::Alerts => out.text(include_str!("../../config/prometheus/alerts.yml")),
         Export::Openapi => out.text(&(admin::openapi() + "\n")),
     }
 }

@@ -10,6 +10,7 @@
 mod frames;
 mod harness;
 
+mod alerts;
 mod bomb;
 mod churn;
 mod compat;
