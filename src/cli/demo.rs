@@ -131,7 +131,7 @@ fn node(text: &str) -> Result<Node, Failure> {
 fn introduce(out: &mut Output, proxy: SocketAddr, admin: &str, nodes: &[String]) -> Result<(), Failure> {
     out.bold(format_args!("ringway {}: the same key on the same server", env!("CARGO_PKG_VERSION")))?;
     out.line(format_args!("  proxy      http://{proxy}        key from header:x-room"))?;
-    out.line(format_args!("  admin API  http://{admin}        also /metrics"))?;
+    out.line(format_args!("  page       http://{admin}        open it in a browser; also the API, /metrics"))?;
     out.line(format_args!("  backends   {}", nodes.join("  ")))?;
     out.line(format_args!("  traffic    {KEYS} keys, room-0 to room-{}, without pause", KEYS - 1))?;
     out.line("")?;
