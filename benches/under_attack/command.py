@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from side_by_side import backends
 from side_by_side import machine
@@ -39,42 +40,58 @@ AFTER_SECONDS = 15
 
 DESCRIPTION = f"""\
 Attacks Ringway, HAProxy and nginx, one attack at a time, while an honest client asks {REQUESTS_PER_SECOND} times a
-second, on kept and new connections in turn. The same attack aimed at an unrelated port is the control. A whole run
-writes benches/results/under-attack.md.
+second, on kept and new connections in turn. The same attack aimed at an unrelated port just before is the control, and
+both are repeated, since the p99 of a few seconds on a shared machine is mostly that of its neighbours. A whole run writes
+benches/results/under-attack.md.
 """
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What an attack did to a program and to its honest clients."""
+class Round:
+    """What one attack did, beside its control just before."""
 
-    attack: str
-    peer: str
     control: Outcome
     under_attack: Outcome
     sent_bytes: int
     grown_kib: int
-    left_kib: int
     cpu_percent: float
+
+    @property
+    def ratio(self) -> float:
+        return self.under_attack.p99_ms / self.control.p99_ms
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an attack did to a program and to its honest clients, again and again."""
+
+    attack: str
+    peer: str
+    rounds: list[Round]
+    left_kib: int
     # How often the operator was answered, of how many times; nobody asks programs without an HTTP API.
     operator: tuple[int, int]
 
     @property
     def row(self) -> list[str]:
-        sent = self.sent_bytes
-        failures = ", ".join(sorted(set(self.under_attack.failures)))
+        failures = [failure for round_ in self.rounds for failure in round_.under_attack.failures]
+        kinds = ", ".join(sorted(set(failures)))
+        ratios = sorted(round_.ratio for round_ in self.rounds)
+        spread = f" ({ratios[0]:.2f} to {ratios[-1]:.2f})" if len(ratios) > 1 else ""
+        worst = max(self.rounds, key=lambda round_: round_.grown_kib)
+        sent, grown = worst.sent_bytes, worst.grown_kib
         return [
             self.attack,
             self.peer,
-            f"{len(self.under_attack.failures)}" + (f" ({failures})" if failures else ""),
-            f"{self.under_attack.p99_ms:.1f}",
-            f"{self.control.p99_ms:.1f}",
-            f"{self.under_attack.p99_ms / self.control.p99_ms:.2f}",
+            f"{len(failures)}" + (f" ({kinds})" if failures else ""),
+            f"{median(round_.under_attack.p99_ms for round_ in self.rounds):.1f}",
+            f"{median(round_.control.p99_ms for round_ in self.rounds):.1f}",
+            f"{median(ratios):.2f}{spread}",
             f"{sent / 1024:,.0f}" if sent else "-",
-            f"{self.grown_kib:,}",
-            f"{self.grown_kib * 1024 / sent:.1f}" if sent else "-",
+            f"{grown:,}",
+            f"{grown * 1024 / sent:.1f}" if sent else "-",
             f"{self.left_kib:,}",
-            f"{self.cpu_percent:.0f}",
+            f"{median(round_.cpu_percent for round_ in self.rounds):.0f}",
             "{}/{}".format(*self.operator) if self.operator[1] else "-",
         ]
 
@@ -109,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--attack", action="append", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--peer", action="append", choices=PEERS, metavar="NAME", help=", ".join(PEERS))
     parser.add_argument("--seconds", type=int, default=10, metavar="S", help="of each attack; default: 10")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each attack; default: 3")
     parser.add_argument("--ringway", type=Path, metavar="PATH", help="attack this binary instead of building one")
     parser.add_argument("--save", action="store_true", help="write a partial run to benches/results too")
     return parser
@@ -130,7 +148,7 @@ def _run(arguments: argparse.Namespace) -> list[str]:
         for attack in (attack for attack in ATTACKS if not arguments.attack or attack.name in arguments.attack):
             for peer in found.peers:
                 try:
-                    row = _measure(bench, peer, attack, arguments.seconds).row
+                    row = _measure(bench, peer, attack, arguments).row
                 except BenchError as error:
                     reason = str(error).splitlines()[-1].strip()
                     row = [attack.name, peer.name, reason, *["-"] * (len(HEADINGS) - 3)]
@@ -139,28 +157,30 @@ def _run(arguments: argparse.Namespace) -> list[str]:
     return _page(begun, found, rows, arguments)
 
 
-def _measure(bench: Bench, peer: Peer, attack: Attack, seconds: int) -> Finding:
+def _measure(bench: Bench, peer: Peer, attack: Attack, arguments: argparse.Namespace) -> Finding:
     task = replace(bench.task(), tls=attack.at_tls)
     with bench.running_below(attack.wrapper, peer, task) as running:
         host, _, port = running.address.rpartition(":")
         probe(host, int(port), 1)
-        (unrelated,) = machine.free_ports(1)
-        # The attack on the program and its control follow each other closely: both have the same neighbours.
-        sink = bench.stage.start("sink", _attacker("sink", str(unrelated)), bench.cpus.peer)
-        control, _ = _attacked(bench, attack, ("127.0.0.1", unrelated), (host, int(port)), seconds)
-        bench.stage.stop(sink)
-        target = _target(running, attack)
-        before, cpu = running.process.memory_kib(), running.process.cpu()
-        watch = _Watch(running, asks_operator=peer.name == "ringway")
-        target_host, _, target_port = target.rpartition(":")
-        under, sent = _attacked(bench, attack, (target_host, int(target_port)), (host, int(port)), seconds)
-        watch.end()
-        cpu_percent = running.process.cpu().since(cpu).total_us / (attack.ramp_seconds + seconds) / 10_000
+        before = running.process.memory_kib()
+        rounds, asked, answered = [], 0, 0
+        for _ in range(arguments.rounds):
+            (unrelated,) = machine.free_ports(1)
+            # The attack on the program and its control follow each other closely: both have the same neighbours.
+            sink = bench.stage.start("sink", _attacker("sink", str(unrelated)), bench.cpus.peer)
+            control, _ = _attacked(bench, attack, ("127.0.0.1", unrelated), (host, int(port)), arguments.seconds)
+            bench.stage.stop(sink)
+            cpu = running.process.cpu()
+            watch = _Watch(running, asks_operator=peer.name == "ringway")
+            target, _, target_port = _target(running, attack).rpartition(":")
+            under, sent = _attacked(bench, attack, (target, int(target_port)), (host, int(port)), arguments.seconds)
+            watch.end()
+            cpu_percent = running.process.cpu().since(cpu).total_us / (attack.ramp_seconds + arguments.seconds) / 10_000
+            rounds.append(Round(control, under, sent, max(0, watch.peak_kib - before), cpu_percent))
+            asked, answered = asked + watch.asked, answered + watch.answered
         time.sleep(AFTER_SECONDS)
-        left = running.process.memory_kib()
-    grown, left = max(0, watch.peak_kib - before), max(0, left - before)
-    operator = (watch.answered, watch.asked)
-    return Finding(attack.name, peer.name, control, under, sent, grown, left, cpu_percent, operator)
+        left = max(0, running.process.memory_kib() - before)
+    return Finding(attack.name, peer.name, rounds, left, (answered, asked))
 
 
 def _target(running: Running, attack: Attack) -> str:
@@ -221,7 +241,7 @@ def _command(arguments: argparse.Namespace) -> str:
     """What was asked for, without where things are on this machine."""
     chosen = [("--attack", name) for name in arguments.attack or ()]
     chosen += [("--peer", name) for name in arguments.peer or ()]
-    chosen += [("--seconds", str(arguments.seconds))]
+    chosen += [("--seconds", str(arguments.seconds)), ("--rounds", str(arguments.rounds))]
     return shlex.join(["benches/under-attack", *(word for pair in chosen for word in pair)])
 
 
@@ -239,7 +259,9 @@ def _page(
         "",
         f"Each attack lasts {arguments.seconds} s. Meanwhile an honest client asks {REQUESTS_PER_SECOND} times a second",
         "over HTTP/1, on kept and new connections in turn. The control is the same attack on an unrelated port of the same",
-        "machine. Programs have one worker on a CPU of their own; attacker, honest client and backends share the other.",
+        "machine, just before. Programs have one worker on a CPU of their own; attacker, honest client and backends share",
+        f"the other. Of {arguments.rounds} rounds: the medians of the p99s, the median and the range of their ratios, the",
+        "memory of the round that took most, and all requests that were lost.",
         "",
         f"* {begun}, `{_command(arguments)}`",
         *facts,
