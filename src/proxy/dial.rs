@@ -25,6 +25,11 @@ pub(crate) fn is_encrypted(stream: &NodeStream) -> bool {
     matches!(stream, Either::Right(_))
 }
 
+/// The same as [`open`], within `patience`.
+pub(crate) async fn open_within(node: &Upstream, patience: Duration) -> Result<NodeStream, ConnectFailure> {
+    tokio::time::timeout(patience, open(node)).await.unwrap_or(Err(ConnectFailure::TimedOut))
+}
+
 /// Connects to a node, and shakes hands where it is spoken to in TLS.
 pub(crate) async fn open(node: &Upstream) -> Result<NodeStream, ConnectFailure> {
     let tls = node.tls();

@@ -188,8 +188,7 @@ impl LocalNode {
     ) -> Result<Box<Connection>, ConnectFailure> {
         let slot = Slot::take(self, settings.load.max_connections, file)?;
         let generation = self.upstream.resolved.generation();
-        let opened = tokio::time::timeout(settings.timeouts.connect, dial::open(&self.upstream)).await;
-        let stream = opened.unwrap_or(Err(ConnectFailure::TimedOut))?;
+        let stream = dial::open_within(&self.upstream, settings.timeouts.connect).await?;
         let mut builder = http1::Builder::new();
         builder.max_buf_size(READ_BYTES_MAX);
         let waiting = Arc::<Waiting>::default();

@@ -318,8 +318,7 @@ async fn connect(
 ) -> Result<Rc<SharedConnection>, ConnectFailure> {
     let slot = Slot::take(node, settings.load.max_connections, file)?;
     let generation = node.upstream.resolved.generation();
-    let opened = tokio::time::timeout(settings.timeouts.connect, dial::open(&node.upstream)).await;
-    let stream = opened.unwrap_or(Err(ConnectFailure::TimedOut))?;
+    let stream = dial::open_within(&node.upstream, settings.timeouts.connect).await?;
     let is_encrypted = dial::is_encrypted(&stream);
     let socket = SharedSocket::new(stream, slot);
     let (sender, mut driver) =
