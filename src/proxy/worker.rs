@@ -333,7 +333,10 @@ impl Worker {
                 tokio::time::sleep(LAST_ACCEPTS).await;
             }
         });
-        loop {
+        for turn in 1_usize.. {
+            if turn.is_multiple_of(ACCEPTS_PER_TURN) {
+                tokio::task::yield_now().await;
+            }
             // Polled by hand, because a future for every client takes longer than asking for one.
             let accepted = poll_fn(|cx| match over.as_mut().poll(cx) {
                 Poll::Ready(()) => Poll::Ready(None),
@@ -454,6 +457,10 @@ impl Worker {
         }
     }
 }
+
+/// How many clients are accepted before those who are here already get their turn: a burst of new ones is not to delay
+/// the requests of others. HAProxy takes 4 (`tune.maxaccept`), nginx one (`multi_accept off`).
+const ACCEPTS_PER_TURN: usize = 8;
 
 /// How long to wait before accepting again when the process is full.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
