@@ -1,6 +1,7 @@
 //! The config file as one value: a table of contents of sections that the modules own.
 
 use crate::admin::settings::AdminSettings;
+use crate::cluster::networks::Machine;
 use crate::cluster::networks::Networks;
 use crate::cluster::node::Node;
 use crate::cluster::node::NodeAddress;
@@ -223,7 +224,7 @@ fn own_addresses(
 /// addresses are known to be its own.
 fn report_forbidden(section: &Section<'_>, source: &MembershipSource, rules: &Networks) {
     for node in source.membership.nodes() {
-        if let Err(why) = rules.check(&node.address, &|ip| ip.is_loopback()) {
+        if let Err(why) = rules.check(&node.address, Machine::UNKNOWN) {
             let reason = Reason::ForbiddenAddress { name: node.name.clone(), why };
             section.report(Mistake::new(section.place_of(source.owner.setting()), reason.to_string()));
         }

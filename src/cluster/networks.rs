@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::str::FromStr;
 
 /// One entry of `allowed-node-networks`.
@@ -51,6 +52,21 @@ pub fn parse_network(written: &str) -> Result<IpNet, String> {
         .ok_or_else(|| format!("`{written}` is not a network; write it such as \"10.0.0.0/8\" or \"10.0.0.1\""))
 }
 
+/// What only a machine knows of addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Whether an address is one of this machine.
+    pub has: fn(IpAddr) -> bool,
+    /// Whether two absolute paths lead to one socket.
+    pub is_one_socket: fn(&Path, &Path) -> bool,
+}
+
+impl Machine {
+    /// One that is not known, such as the one that will serve a file that is checked here: loopback addresses are its
+    /// own, and a socket has one path.
+    pub const UNKNOWN: Machine = Machine { has: |ip| ip.is_loopback(), is_one_socket: |one, other| one == other };
+}
+
 /// Decides which addresses nodes may have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks {
@@ -68,15 +84,14 @@ impl Networks {
     }
 
     /// Whether a node may have this address. A host name may be any: where it leads is judged when that is known.
-    /// `is_here` tells whether an address is one of this machine.
     ///
     /// # Errors
     /// The rule against it, and what to write instead.
-    pub fn check(&self, address: &NodeAddress, is_here: &dyn Fn(IpAddr) -> bool) -> Result<(), Forbidden> {
+    pub fn check(&self, address: &NodeAddress, machine: Machine) -> Result<(), Forbidden> {
         let rule = match address {
             NodeAddress::Host { .. } => None,
-            NodeAddress::Ip(ip) => self.rule_against(*ip, is_here),
-            NodeAddress::Unix(_) if self.own.contains(address) => Some(Rule::Own),
+            NodeAddress::Ip(ip) => self.rule_against(*ip, machine),
+            NodeAddress::Unix(path) if self.is_own_socket(path, machine) => Some(Rule::Own),
             NodeAddress::Unix(_) => match &self.allowed {
                 Some(allowed) if !allowed.contains(&Network::Unix) => Some(Rule::NoUnix),
                 _ => None,
@@ -89,13 +104,13 @@ impl Networks {
     ///
     /// # Errors
     /// The first that may not be.
-    pub fn check_changes(&self, changes: &[Change], is_here: &dyn Fn(IpAddr) -> bool) -> Result<(), Refused> {
+    pub fn check_changes(&self, changes: &[Change], machine: Machine) -> Result<(), Refused> {
         for (index, change) in changes.iter().enumerate() {
             let (name, address) = match change {
                 Change::Add(Node { name, address, .. }) | Change::Address { name, address } => (name, address),
                 _ => continue,
             };
-            self.check(address, is_here).map_err(|why| {
+            self.check(address, machine).map_err(|why| {
                 let reason = Reason::ForbiddenAddress { name: name.clone(), why };
                 Refused { index: Some(index), reason }
             })?;
@@ -103,13 +118,19 @@ impl Networks {
         Ok(())
     }
 
-    fn rule_against(&self, address: SocketAddr, is_here: &dyn Fn(IpAddr) -> bool) -> Option<Rule> {
+    /// Whether a path leads to a socket of this process, whose operator would then be whoever sends a request.
+    fn is_own_socket(&self, path: &Path, machine: Machine) -> bool {
+        let is = |own: &NodeAddress| matches!(own, NodeAddress::Unix(own) if (machine.is_one_socket)(own, path));
+        self.own.iter().any(is)
+    }
+
+    fn rule_against(&self, address: SocketAddr, machine: Machine) -> Option<Rule> {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let ip = address.ip();
         if let Some(rule) = rule_against_any(ip) {
             return Some(rule);
         }
-        if self.own.iter().any(|own| is_own(own, address, is_here)) {
+        if self.own.iter().any(|own| is_own(own, address, machine)) {
             return Some(Rule::Own);
         }
         match &self.allowed {
@@ -173,12 +194,12 @@ fn is_link_local(ip: IpAddr) -> bool {
 
 /// Whether a connection to `address` would arrive at the listener `own`. One on `0.0.0.0` takes those to every IPv4
 /// address of the machine, one on `::` those to every address.
-fn is_own(own: &NodeAddress, address: SocketAddr, is_here: &dyn Fn(IpAddr) -> bool) -> bool {
+fn is_own(own: &NodeAddress, address: SocketAddr, machine: Machine) -> bool {
     let NodeAddress::Ip(own) = own else { return false };
     let listens = own.ip().to_canonical();
     let takes_family = listens.is_ipv6() || address.is_ipv4();
     own.port() == address.port()
-        && (listens == address.ip() || (listens.is_unspecified() && takes_family && is_here(address.ip())))
+        && (listens == address.ip() || (listens.is_unspecified() && takes_family && (machine.has)(address.ip())))
 }
 
 #[cfg(test)]
@@ -188,10 +209,11 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::net::Ipv6Addr;
 
-    /// A machine with the addresses 10.0.0.5 and 2001:db8::5.
-    fn is_here(ip: IpAddr) -> bool {
-        ip.is_loopback() || ip == Ipv4Addr::new(10, 0, 0, 5) || ip.to_string() == "2001:db8::5"
-    }
+    /// It has the addresses 10.0.0.5 and 2001:db8::5, and its /var/run is /run.
+    const MACHINE: Machine = Machine {
+        has: |ip| ip.is_loopback() || ip == Ipv4Addr::new(10, 0, 0, 5) || ip.to_string() == "2001:db8::5",
+        is_one_socket: |one, other| one == other || other.strip_prefix("/var").is_ok_and(|rest| one.ends_with(rest)),
+    };
 
     fn networks(allowed: Option<&[&str]>, own: &[&str]) -> Networks {
         let allowed = allowed.map(|list| list.iter().map(|network| network.parse().unwrap()).collect());
@@ -200,7 +222,7 @@ mod tests {
 
     fn verdict(networks: &Networks, address: &str) -> Result<(), String> {
         let address = address.parse().unwrap_or_else(|why| panic!("{why}"));
-        networks.check(&address, &is_here).map_err(|forbidden| forbidden.to_string())
+        networks.check(&address, MACHINE).map_err(|forbidden| forbidden.to_string())
     }
 
     /// Holds verdicts against the word that each refusal must have; an empty one is none.
@@ -292,6 +314,7 @@ mod tests {
                 ("[::1]:7000", "itself listens"),
                 ("unix:/run/ringway.sock", "itself listens"),
                 ("unix:/run/ringway.sock2", ""),
+                ("unix:/var/run/ringway.sock", "itself listens"),
             ],
         );
         check(
@@ -324,7 +347,7 @@ mod tests {
             r#"{"address":{"name":"a","address":"169.254.169.254:80"}}"#,
         ];
         let changes = changes.map(|change| serde_json::from_str::<Change>(change).unwrap());
-        let refused = networks(None, &[]).check_changes(&changes, &is_here).unwrap_err();
+        let refused = networks(None, &[]).check_changes(&changes, MACHINE).unwrap_err();
         assert_eq!((refused.index, refused.field(), refused.is_unsafe()), (Some(2), Some("address"), false));
         assert!(refused.to_string().starts_with("node `a` may not be there: 169.254.169.254:80 is link-local"));
     }
@@ -351,7 +374,7 @@ mod tests {
             let own = NodeAddress::Ip(SocketAddr::from((Ipv4Addr::UNSPECIFIED, own_port)));
             let networks = Networks::new(list, vec![own]);
             let plain = Ipv4Addr::from(bits);
-            let rule = |ip: IpAddr| networks.rule_against(SocketAddr::new(ip, port), &is_here);
+            let rule = |ip: IpAddr| networks.rule_against(SocketAddr::new(ip, port), MACHINE);
             prop_assert_eq!(rule(plain.into()), rule(plain.to_ipv6_mapped().into()));
         }
 
@@ -360,7 +383,7 @@ mod tests {
             let network = IpNet::new(Ipv6Addr::from(bits).into(), length).unwrap();
             let ip = IpAddr::from(Ipv6Addr::from(other)).to_canonical();
             let networks = Networks::new(Some(vec![Network::Ip(network)]), Vec::new());
-            let rule = networks.rule_against(SocketAddr::new(ip, 80), &is_here);
+            let rule = networks.rule_against(SocketAddr::new(ip, 80), MACHINE);
             prop_assert!(rule.is_some() || network.contains(&ip), "{} of {}", ip, network);
         }
     }

@@ -8,6 +8,7 @@ mod served;
 mod time;
 
 use crate::cluster::membership::Membership;
+use crate::cluster::networks::Machine;
 use crate::cluster::networks::Networks;
 use crate::cluster::node::Node;
 use crate::cluster::node::NodeAddress;
@@ -285,7 +286,7 @@ impl fmt::Display for LeftOut {
 /// is that of the config.
 fn is_allowed(rules: &Networks, node: &Node) -> Result<(), String> {
     let name = &node.name;
-    let checked = rules.check(&node.address, &|ip| ip.is_loopback());
+    let checked = rules.check(&node.address, Machine::UNKNOWN);
     checked.map_err(|why| format!("node `{name}` may not be there: {why}"))
 }
 
