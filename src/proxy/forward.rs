@@ -15,7 +15,6 @@ use crate::proxy::headers::Survey;
 use crate::proxy::inbound;
 use crate::proxy::inbound::Inbound;
 use crate::proxy::key_body;
-use crate::proxy::limits::Limits;
 use crate::proxy::local::LocalTable;
 use crate::proxy::memory;
 use crate::proxy::pick::Order;
@@ -148,6 +147,8 @@ struct Prepared {
     outbound: Outbound,
     /// The protocol that the client asks to switch to.
     upgrade: Option<HeaderValue>,
+    /// Whether it is a call of gRPC, in which silence is normal.
+    is_call: bool,
 }
 
 impl Prepared {
@@ -174,21 +175,23 @@ impl Prepared {
         // Nodes of HTTP/2 say what they did not look at.
         let may_refuse = pool.settings.protocol == Protocol::H2;
         let is_in_body = matches!(choice.aim, Aim::InBody(_));
-        // HTTP/2 finds out by itself whether the client is still there.
-        let may_be_silent = is_call(inbound.trailers, pool) && client.state.is_http2() && !is_in_body;
+        let may_be_call = client.state.is_http2() && pool.settings.protocol == Protocol::H2;
+        let trailers = inbound.trailers(&mut request, limits, may_be_call);
+        let is_call = trailers == TrailerTerms::Grpc;
         let terms = BodyTerms {
-            patience: (!may_be_silent).then_some(limits.body_timeout),
+            // HTTP/2 finds out by itself whether the client is still there.
+            patience: (!is_call || is_in_body).then_some(limits.body_timeout),
             min_rate: limits.min_body_rate,
             replay_max: if may_repeat || may_refuse { pool.settings.max_replay_body } else { 0 },
             reads_ahead: is_in_body,
-            trailers: inbound.trailers,
+            trailers,
             is_http2: client.state.is_http2(),
         };
         exchange.memory.add(memory::head_bytes(&request, inbound.text_bytes()));
         exchange.is_bound = inbound.logs_in;
         let (request, upload) = inbound.outbound(client, request, &pool.settings, terms);
         exchange.upload = upload;
-        Ok(Prepared { table, choice, outbound: Outbound::new(request, may_repeat), upgrade })
+        Ok(Prepared { table, choice, outbound: Outbound::new(request, may_repeat), upgrade, is_call })
     }
 
     async fn carry(&mut self, worker: &Worker, exchange: &mut Exchange) -> Result<Carried, ProxyError> {
@@ -214,7 +217,7 @@ impl Prepared {
         }
         let answer = answer?;
         self.outbound.settle();
-        let passed_on = pass_on(answer, pool, &self.table.table.server.limits, self.upgrade.as_ref(), exchange);
+        let passed_on = self.pass_on(answer, pool, exchange);
         if passed_on.is_err() {
             exchange.blame(LiveFailure::Protocol);
         }
@@ -239,6 +242,60 @@ impl Prepared {
         let order = order_of(key, worker, &table.table.pools()[index], exchange)?;
         self.table = table;
         Ok(order)
+    }
+
+    /// Makes a node's response the client's.
+    fn pass_on(
+        &self,
+        mut response: Response<Incoming>,
+        pool: &PoolTable,
+        exchange: &mut Exchange,
+    ) -> Result<Carried, ProxyError> {
+        let received = response.version();
+        // The version is this proxy's own (RFC 9110 section 6.2): an HTTP/1.0 node takes nothing from its clients.
+        *response.version_mut() = Version::HTTP_11;
+        let status = response.status();
+        let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        let found = Survey::of(headers);
+        let framing = framing::settle_response(headers, found, status);
+        // A node that says two things may mean the one that does not count.
+        let contradicts_itself = found.transfer_encoding && found.content_length.is_any();
+        let logs_in = found.authenticate && headers::binds_connection(headers, &header::WWW_AUTHENTICATE);
+        if contradicts_itself || logs_in {
+            exchange.trusts_no_more();
+        }
+        let node = exchange.node_name().unwrap_or_default();
+        let not_plain = || ProxyError::NodeProtocol { node: node.to_owned() };
+        framing.map_err(|_| not_plain())?;
+        if found.connection == Presence::Other && !headers::is_connection_readable(headers) {
+            return Err(not_plain());
+        }
+        let protocol = if switched { headers.get(header::UPGRADE).cloned() } else { None };
+        headers::strip_hop_by_hop(headers, found);
+        exchange.via().add(headers, received);
+        if pool.settings.decision_headers {
+            let decision = exchange.decision.map_or("", Decision::label);
+            headers.insert(headers::X_RINGWAY_DECISION, HeaderValue::from_static(decision));
+            headers.insert(headers::X_RINGWAY_EPOCH, HeaderValue::from(pool.epoch));
+            if let Ok(name) = HeaderValue::from_str(node) {
+                headers.insert(headers::X_RINGWAY_NODE, name);
+            }
+        }
+        if !switched {
+            let trailers = TrailerTerms::settle(headers, found, &self.table.table.server.limits, self.is_call);
+            let patience = (trailers != TrailerTerms::Grpc).then_some(pool.settings.timeouts.idle);
+            return Ok(Carried::Response { response, patience, trailers });
+        }
+        // A switch that nobody asked for would turn the connection into something no rule of this proxy applies to.
+        let is_asked =
+            |protocol: &HeaderValue| self.upgrade.as_ref().is_some_and(|asked| headers::is_among(protocol, asked));
+        let Some(protocol) = protocol.filter(is_asked) else {
+            return Err(not_plain());
+        };
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+        Ok(Carried::Switch(response))
     }
 }
 
@@ -302,66 +359,6 @@ fn order_of(
     let first = pool.draw(worker.random());
     let no_node = || ProxyError::NoNode { pool: settings.name.clone() };
     Ok(Order::Spread { first: first.ok_or_else(no_node)?, position: worker.random() })
-}
-
-/// Whether a message with these trailers is of a call of gRPC, in which silence is normal. Over HTTP/1 there is none,
-/// whatever a message says of itself.
-fn is_call(trailers: TrailerTerms, pool: &PoolTable) -> bool {
-    trailers == TrailerTerms::Grpc && pool.settings.protocol == Protocol::H2
-}
-
-/// Makes a node's response the client's.
-fn pass_on(
-    mut response: Response<Incoming>,
-    pool: &PoolTable,
-    limits: &Limits,
-    asked: Option<&HeaderValue>,
-    exchange: &mut Exchange,
-) -> Result<Carried, ProxyError> {
-    let received = response.version();
-    // The version is this proxy's own (RFC 9110 section 6.2): an HTTP/1.0 node takes nothing from its clients.
-    *response.version_mut() = Version::HTTP_11;
-    let status = response.status();
-    let switched = status == StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    let found = Survey::of(headers);
-    let framing = framing::settle_response(headers, found, status);
-    // A node that says two things may mean the one that does not count.
-    let contradicts_itself = found.transfer_encoding && found.content_length.is_any();
-    let logs_in = found.authenticate && headers::binds_connection(headers, &header::WWW_AUTHENTICATE);
-    if contradicts_itself || logs_in {
-        exchange.trusts_no_more();
-    }
-    let node = exchange.node_name().unwrap_or_default();
-    let not_plain = || ProxyError::NodeProtocol { node: node.to_owned() };
-    framing.map_err(|_| not_plain())?;
-    if found.connection == Presence::Other && !headers::is_connection_readable(headers) {
-        return Err(not_plain());
-    }
-    let protocol = if switched { headers.get(header::UPGRADE).cloned() } else { None };
-    headers::strip_hop_by_hop(headers, found);
-    exchange.via().add(headers, received);
-    if pool.settings.decision_headers {
-        let decision = exchange.decision.map_or("", Decision::label);
-        headers.insert(headers::X_RINGWAY_DECISION, HeaderValue::from_static(decision));
-        headers.insert(headers::X_RINGWAY_EPOCH, HeaderValue::from(pool.epoch));
-        if let Ok(name) = HeaderValue::from_str(node) {
-            headers.insert(headers::X_RINGWAY_NODE, name);
-        }
-    }
-    if !switched {
-        let trailers = TrailerTerms::settle(headers, found, limits);
-        let patience = (!is_call(trailers, pool)).then_some(pool.settings.timeouts.idle);
-        return Ok(Carried::Response { response, patience, trailers });
-    }
-    // A switch that nobody asked for would turn the connection into something no rule of this proxy applies to.
-    let is_asked = |protocol: &HeaderValue| asked.is_some_and(|asked| headers::is_among(protocol, asked));
-    let Some(protocol) = protocol.filter(is_asked) else {
-        return Err(not_plain());
-    };
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, protocol);
-    Ok(Carried::Switch(response))
 }
 
 /// The problem document (RFC 9457) of an error, with its Proxy-Status (RFC 9209).

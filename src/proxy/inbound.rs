@@ -8,6 +8,7 @@ use crate::proxy::headers;
 use crate::proxy::headers::Forwarded;
 use crate::proxy::headers::Presence;
 use crate::proxy::headers::Survey;
+use crate::proxy::limits::Limits;
 use crate::proxy::memory::Charge;
 use crate::proxy::request_body::BodyTerms;
 use crate::proxy::request_body::RequestBody;
@@ -44,8 +45,6 @@ pub(crate) struct Inbound {
     is_peer_trusted: bool,
     passes_underscores: bool,
     found: Survey,
-    /// Which trailers its body may have.
-    pub(crate) trailers: TrailerTerms,
     /// The protocol that the client asks to switch to.
     pub(crate) upgrade: Option<HeaderValue>,
     /// Whether it logs its client in to the connection that it comes over.
@@ -107,9 +106,8 @@ impl Inbound {
         let client_ip = if is_peer_trusted { key::client_ip(peer, request.headers(), trusted) } else { peer };
         let is_last = request.body().is_end_stream() && forbids_another(request, found);
         let passes_underscores = server.underscore_headers == UnderscoreHeaders::Pass;
-        let trailers = TrailerTerms::settle(request.headers_mut(), found, &server.limits);
         let logs_in = found.authenticate && headers::binds_connection(request.headers(), &header::AUTHORIZATION);
-        Ok(Inbound { host, client_ip, is_peer_trusted, passes_underscores, found, trailers, upgrade, logs_in, is_last })
+        Ok(Inbound { host, client_ip, is_peer_trusted, passes_underscores, found, upgrade, logs_in, is_last })
     }
 
     /// The host as the node gets it, unless its pool has one of its own.
@@ -137,6 +135,11 @@ impl Inbound {
     /// Rewrites the head of the request for a node of `pool`; what becomes of its body shows in the [`Upload`], if it
     /// has one.
     pub(crate) fn outbound(
+    /// Which trailers of the request go further.
+    pub(crate) fn trailers(&self, request: &mut Request<Incoming>, limits: &Limits, may_be_call: bool) -> TrailerTerms {
+        TrailerTerms::settle(request.headers_mut(), self.found, limits, may_be_call)
+    }
+
         &self,
         client: &Rc<Client>,
         request: Request<Incoming>,

@@ -49,9 +49,10 @@ pub(crate) enum TrailerTerms {
 }
 
 impl TrailerTerms {
-    /// Those of a message with this head. Where there will be none, none are announced.
-    pub(crate) fn settle(head: &mut HeaderMap, found: Survey, limits: &Limits) -> TrailerTerms {
-        if found.content_type && is_grpc(head) {
+    /// Those of a message with this head, which may be of a call of gRPC only where both the client and the node speak
+    /// HTTP/2, whatever it says of itself. Where there will be none, none are announced.
+    pub(crate) fn settle(head: &mut HeaderMap, found: Survey, limits: &Limits, may_be_call: bool) -> TrailerTerms {
+        if may_be_call && found.content_type && is_grpc(head) {
             return TrailerTerms::Grpc;
         }
         match limits.trailers {
