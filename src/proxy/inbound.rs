@@ -58,9 +58,29 @@ pub(crate) struct Inbound {
 #[derive(Debug)]
 pub(crate) struct Host {
     /// As it came; empty for HTTP/1.0 without one.
+    written: Box<[u8]>,
+    /// In its normal form, with the port if it has one.
     field: HeaderValue,
-    /// In its normal form, for matching and as a key.
+    /// The same without the port, for matching and as a key.
     name: Box<str>,
+}
+
+impl Host {
+    /// Checks a host; `None` when it is none. An empty one is valid (RFC 9110 section 7.2).
+    fn read(written: &[u8]) -> Option<Host> {
+        let text = std::str::from_utf8(written).ok().filter(|text| text.is_empty() || is_host(text))?;
+        let name = key::normal_host(text);
+        // Zeros in front of a port mean nothing, and neither does a colon without one.
+        let port = text.strip_prefix('[').map_or(text, |rest| rest.split_once(']').map_or("", |(_, port)| port));
+        let port = port.split_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        let field = port.map_or_else(|| name.to_string(), |port| format!("{name}:{port}"));
+        let field = HeaderValue::try_from(field).ok()?;
+        Some(Host { written: written.into(), field, name: name.into() })
+    }
+
+    fn is_rewritten(&self) -> bool {
+        *self.written != *self.field.as_bytes()
+    }
 }
 
 impl Inbound {
@@ -90,7 +110,7 @@ impl Inbound {
         if found.host == Presence::Absent {
             request.headers_mut().append(header::HOST, host.field.clone());
             found.text_bytes += header::HOST.as_str().len() + host.field.len();
-        } else if request.uri().authority().is_some() {
+        } else if request.uri().authority().is_some() || host.is_rewritten() {
             request.headers_mut().insert(header::HOST, host.field.clone());
         }
         if found.cookie {
@@ -115,6 +135,11 @@ impl Inbound {
         &self.host.field
     }
 
+    /// Which trailers of the request go further.
+    pub(crate) fn trailers(&self, request: &mut Request<Incoming>, limits: &Limits, may_be_call: bool) -> TrailerTerms {
+        TrailerTerms::settle(request.headers_mut(), self.found, limits, may_be_call)
+    }
+
     /// Bytes of the names and values of all fields.
     pub(crate) fn text_bytes(&self) -> usize {
         self.found.text_bytes
@@ -135,11 +160,6 @@ impl Inbound {
     /// Rewrites the head of the request for a node of `pool`; what becomes of its body shows in the [`Upload`], if it
     /// has one.
     pub(crate) fn outbound(
-    /// Which trailers of the request go further.
-    pub(crate) fn trailers(&self, request: &mut Request<Incoming>, limits: &Limits, may_be_call: bool) -> TrailerTerms {
-        TrailerTerms::settle(request.headers_mut(), self.found, limits, may_be_call)
-    }
-
         &self,
         client: &Rc<Client>,
         request: Request<Incoming>,
@@ -228,6 +248,12 @@ fn check_fields(request: &Request<Incoming>, found: Survey, server: &ServerSetti
     if request.uri().scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
         return Err(ProxyError::BadRequest("the scheme of the request target is neither http nor https"));
     }
+    // RFC 3986 section 2 knows no others, and what programs make of them differs.
+    if request.uri().path_and_query().is_some_and(|target| !target.as_str().is_ascii()) {
+        return Err(ProxyError::BadRequest(
+            "the request target has bytes beyond ASCII, which are to be percent-encoded",
+        ));
+    }
     if found.connection == Presence::Other && !headers::is_connection_readable(fields) {
         return Err(ProxyError::BadRequest("a Connection field holds more than names of fields"));
     }
@@ -281,18 +307,13 @@ fn host_of(client: &Client, request: &Request<Incoming>, found: Survey) -> Resul
     known_host(client, authority, "the authority of the request is not a host")
 }
 
-/// The last host of the connection if it is `written` again, else this one, checked and remembered; an empty one is
-/// valid (RFC 9110 section 7.2).
+/// The last host of the connection if it is `written` again, else this one, checked and remembered.
 fn known_host(client: &Client, written: &[u8], otherwise: &'static str) -> Result<Rc<Host>, ProxyError> {
     let mut last = client.last_host.borrow_mut();
-    if let Some(host) = last.as_ref().filter(|host| host.field.as_bytes() == written) {
+    if let Some(host) = last.as_ref().filter(|host| *host.written == *written) {
         return Ok(Rc::clone(host));
     }
-    let text = std::str::from_utf8(written).ok().filter(|text| text.is_empty() || is_host(text));
-    let text = text.ok_or(ProxyError::BadRequest(otherwise))?;
-    // A copy: a clone of the field would keep the whole buffer that it came in.
-    let field = HeaderValue::from_str(text).map_err(|_| ProxyError::BadRequest(otherwise))?;
-    let host = Rc::new(Host { field, name: key::normal_host(text).into() });
+    let host = Rc::new(Host::read(written).ok_or(ProxyError::BadRequest(otherwise))?);
     *last = Some(Rc::clone(&host));
     Ok(host)
 }
@@ -306,7 +327,9 @@ fn is_host(text: &str) -> bool {
         Some(None) => return false,
         None => {
             let (name, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
-            (!name.is_empty() && name.bytes().all(is_name_byte), rest)
+            // The root of DNS may end a name; no other label is empty.
+            let labels = name.strip_suffix('.').unwrap_or(name);
+            (labels.split('.').all(|label| !label.is_empty()) && name.bytes().all(is_name_byte), rest)
         }
     };
     let is_port = |port: &str| port.is_empty() || (!port.starts_with('+') && port.parse::<u16>().is_ok());
@@ -354,6 +377,28 @@ pub(crate) fn cut(text: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_host_has_one_form() {
+        for (written, field, name) in [
+            ("a.test", "a.test", "a.test"),
+            ("A.Test:8080", "a.test:8080", "a.test"),
+            ("a.test.", "a.test", "a.test"),
+            ("a.test.:80", "a.test:80", "a.test"),
+            ("a.test:00080", "a.test:80", "a.test"),
+            ("a.test:", "a.test", "a.test"),
+            ("[2001:DB8::1]:080", "[2001:db8::1]:80", "[2001:db8::1]"),
+            ("[::1]", "[::1]", "[::1]"),
+            ("", "", ""),
+        ] {
+            let host = Host::read(written.as_bytes()).unwrap_or_else(|| panic!("{written:?} is one"));
+            assert_eq!((host.field.to_str().unwrap(), &*host.name), (field, name), "{written:?}");
+            assert_eq!(host.is_rewritten(), written != field, "{written:?}");
+        }
+        for written in [".", "..", "a..b", ".a", "a..", "a b", "a@b", "a:x", "a:65536", "[::1", "[::1].", "\u{e9}"] {
+            assert!(Host::read(written.as_bytes()).is_none(), "{written:?} is none");
+        }
+    }
 
     proptest! {
         #[test]

@@ -422,6 +422,7 @@ fn parse_pool_name(name: &str) -> Result<String, String> {
 /// `match.host`, in lower case.
 pub fn parse_match_host(written: &str) -> Result<String, String> {
     let host = written.to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host).to_owned();
     let name = host.strip_prefix("*.").unwrap_or(&host);
     let is_address = name.starts_with('[') && name.ends_with(']');
     if name.is_empty() || name.contains(['/', '*', ' ']) {

@@ -336,8 +336,8 @@ pub struct KeyRuleError {
     pub message: String,
 }
 
-/// The host of an authority or a Host field: lower case, port removed, IPv6 brackets kept. Borrowed when
-/// already normal.
+/// The host of an authority or a Host field: lower case, without its port and the dot of the root of DNS (RFC 3986
+/// section 3.2.2), IPv6 brackets kept. Borrowed when already normal.
 pub fn normal_host(authority: &str) -> Cow<'_, str> {
     let bracketed = authority.starts_with('[').then(|| authority.find(']')).flatten();
     let host = match (bracketed, authority.split_once(':')) {
@@ -346,6 +346,7 @@ pub fn normal_host(authority: &str) -> Cow<'_, str> {
         (None, Some((host, port))) if !port.contains(':') => host,
         _ => authority,
     };
+    let host = host.strip_suffix('.').unwrap_or(host);
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(host.to_ascii_lowercase())
     } else {
@@ -560,11 +561,13 @@ mod tests {
     }
 
     #[test]
-    fn hosts_lose_their_port_and_case() {
+    fn hosts_lose_their_port_case_and_last_dot() {
         for (authority, host) in [
             ("example.com", "example.com"),
             ("Example.COM:8080", "example.com"),
             ("example.com:", "example.com"),
+            ("example.com.", "example.com"),
+            ("example.com.:8080", "example.com"),
             ("[2001:DB8::1]:443", "[2001:db8::1]"),
             ("[::1]", "[::1]"),
             ("2001:db8::1", "2001:db8::1"),

@@ -81,6 +81,17 @@ async fn a_line_tells_what_became_of_a_request() {
 }
 
 #[tokio::test]
+async fn a_target_with_a_host_is_logged_as_the_node_gets_it() {
+    let (log, node) = (LogFile::new("absolute"), Node::echo("a").await);
+    let proxy = Setup::of(&[&node]).access_log(&log.0).start();
+    proxy.ask("GET http://Other.test:80/rooms/7?token=hidden HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    let line = log.lines(1).await.remove(0);
+    let request = node.request();
+    assert_eq!((&line["host"], request.head.field("host")), (&"other.test:80".into(), Some("other.test:80")), "{line}");
+    assert_eq!((&line["path"], request.head.target()), (&"/rooms/7".into(), "/rooms/7?token=hidden"), "{line}");
+}
+
+#[tokio::test]
 async fn whoever_is_served_elsewhere_can_read_why() {
     let (log, a, b) = (LogFile::new("why"), Node::refusing("a"), Node::echo("b").await);
     let proxy = Setup::of(&[&a, &b]).pool("ejection = { failures = 1, time = '1h' }").access_log(&log.0).start();

@@ -101,8 +101,8 @@ async fn host_is_passed_on_unless_the_pool_has_its_own() {
     plain.ask(request).await;
     own.ask(request).await;
     let hosts: Vec<_> = node.requests().iter().map(|request| request.field("host").unwrap().to_owned()).collect();
-    assert_eq!(hosts, ["Shop.Test:8080", "app.internal:81"]);
-    assert_eq!(node.requests()[1].field("x-forwarded-host"), Some("Shop.Test:8080"));
+    assert_eq!(hosts, ["shop.test:8080", "app.internal:81"]);
+    assert_eq!(node.requests()[1].field("x-forwarded-host"), Some("shop.test:8080"));
 }
 
 #[tokio::test]

@@ -249,7 +249,7 @@ async fn a_worker_gives_up_a_connection_that_is_never_idle_too() {
 async fn the_node_gets_the_authority_that_the_client_named_or_nobody_does() {
     let (node, heads) = echoing("a", 100).await;
     let proxy = Setup::of(&[&node]).pool(H2).start();
-    let hosts = ["a", "A.b:80", "a:", "[::1]", "[::ffff:1.2.3.4]:80", "a-._~!$&'()*+;=", "a%41", "%", "a%zz:80"];
+    let hosts = ["a", "a.b:80", "[::1]", "[::ffff:1.2.3.4]:80", "a-._~!$&'()*+;=", "a%41", "%", "a%zz:80"];
     for host in hosts {
         let answer = proxy.ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
         let authority = heads.lock().unwrap().pop().map(|head| head.uri.authority().unwrap().to_string());

@@ -66,7 +66,9 @@ fn judge_node(row: &Row, seen: &Seen, findings: &mut Vec<Finding>) {
 fn judge_request(row: &Row, request: &Message, findings: &mut Vec<Finding>) {
     let lines: Vec<String> = request.lines().collect();
     let has = |line: &str| lines.iter().any(|of| of.starts_with(line));
-    let lacking = row.right.node_has.iter().filter(|line| !has(line));
+    // A whole line, or what one begins with where only the name of a field is given.
+    let has_whole = |line: &str| lines.iter().any(|of| of == line) || (line.ends_with(": ") && has(line));
+    let lacking = row.right.node_has.iter().filter(|line| !has_whole(line));
     findings.extend(lacking.map(|line| Finding::lenient(format!("the node did not get {line:?}"))));
     let too_much = row.right.node_lacks.iter().filter(|line| has(line));
     findings.extend(too_much.map(|line| Finding::lenient(format!("the node got {line:?}"))));

@@ -9,7 +9,7 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 fn hosts() -> Vec<Row> {
-    let refused: [&[u8]; 24] = [
+    let refused: [&[u8]; 26] = [
         b"",
         b"Host: a^Host: b^",
         b"Host: a^Host: a^",
@@ -28,6 +28,8 @@ fn hosts() -> Vec<Row> {
         b"Host: a#x^",
         b"Host: a\\b^",
         b"Host: a,b^",
+        b"Host: a..b^",
+        b"Host: .^",
         b"Host: a<b^",
         b"Host: a\"b^",
         b"Host: a\xe9^",
@@ -44,9 +46,13 @@ fn hosts() -> Vec<Row> {
     };
     let empty = Row::new("Host", "empty", b"GET / HTTP/1.1^Host: ^^").answered(&[200, 400]);
     let served = [
-        served("a:80", &["host: a"]),
+        served("a:80", &["host: a:80"]),
+        served("a:0080", &["host: a:80"]),
+        served("a:", &["host: a"]),
+        served("a.", &["host: a"]),
+        served("a.:80", &["host: a:80"]),
         served("[::1]:8080", &["host: [::1]:8080"]),
-        served("A.Example", &["host: "]),
+        served("A.Example", &["host: a.example"]),
         empty,
     ];
     refused.into_iter().map(row).chain(served).collect()
@@ -70,9 +76,23 @@ fn absolute_targets() -> Vec<Row> {
 }
 
 fn refused_targets() -> Vec<Row> {
-    let targets: [&[u8]; 15] = [
-        b"a:80", b"*", b"admin", b"", b"/a\0b", b"/a b", b"/a\tb", b"/\x7f", b"/\xff", b"/ ", b" /", b"?x", b"http:/x",
-        b"/a\rb", b"/a\nb",
+    let targets: [&[u8]; 16] = [
+        b"a:80",
+        b"*",
+        b"admin",
+        b"",
+        b"/a\0b",
+        b"/a b",
+        b"/a\tb",
+        b"/\x7f",
+        b"/\xff",
+        b"/ ",
+        b" /",
+        b"?x",
+        b"http:/x",
+        b"/a\rb",
+        b"/a\nb",
+        b"/\xe2\x80\xae",
     ];
     let row = |target: &[u8]| {
         let head = [b"GET ", target, b" HTTP/1.1^Host: a^^"].concat();
