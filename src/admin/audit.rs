@@ -152,6 +152,7 @@ impl Drop for Line {
         let (force, dry_run) = (notes.is_forced, notes.is_dry_run);
         let (epoch_before, epoch) = notes.epochs.unzip();
         tracing::info!(
+            target: TARGET,
             peer,
             certificate,
             role,
@@ -170,6 +171,9 @@ impl Drop for Line {
         );
     }
 }
+
+/// Where the lines come from, for the filters of logs.
+pub(crate) const TARGET: &str = "ringway::audit";
 
 /// Most characters of what a client has sent that one field of the line shows.
 const SHOWN_CHARS_MAX: usize = 512;

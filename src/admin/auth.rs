@@ -84,9 +84,15 @@ pub(crate) struct Gate {
 impl Gate {
     /// Reads the token files, for the API that listens on `listen`; the error is a text for people.
     pub(crate) fn new(settings: &AdminSettings, listen: &ListenAddress) -> Result<Gate, String> {
+        let operate = settings.token_file.as_deref().map(Token::read).transpose()?;
+        let read = settings.read_token_file.as_deref().map(Token::read).transpose()?;
+        if operate.as_ref().zip(read.as_ref()).is_some_and(|(operate, read)| operate.equals(read)) {
+            let why = "`token-file` and `read-token-file` hold the same token, so that whoever may read could operate";
+            return Err(format!("{why}; put another one into one of them"));
+        }
         Ok(Gate {
-            operate: settings.token_file.as_deref().map(Token::read).transpose()?,
-            read: settings.read_token_file.as_deref().map(Token::read).transpose()?,
+            operate,
+            read,
             bound: match listen {
                 ListenAddress::Tcp(address) => Some(address.ip().to_canonical()),
                 ListenAddress::Unix(_) => None,

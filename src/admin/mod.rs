@@ -1,7 +1,7 @@
 //! The operator's HTTP API: shows, explains, plans and changes where keys go.
 
 mod api;
-mod audit;
+pub(crate) mod audit;
 mod auth;
 mod donut;
 mod extract;

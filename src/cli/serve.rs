@@ -1,5 +1,6 @@
 //! `ringway serve`: runs the proxy until it is told to stop.
 
+use crate::admin::audit;
 use crate::app::App;
 use crate::cli::failure::Failure;
 use crate::config::Config;
@@ -90,7 +91,8 @@ fn from_flags(args: &ServeArgs) -> Result<Config, Failure> {
 }
 
 fn log_to_stderr(filter: &str, format: LogFormat) -> Result<(), Failure> {
-    let parsed = filter.parse::<EnvFilter>();
+    // Who changed what is told, unless it is asked for by its own name not to be.
+    let parsed = format!("{}=info,{filter}", audit::TARGET).parse::<EnvFilter>();
     let filter = parsed.map_err(|error| Failure::Usage(format!("--log-level {filter}: {error}")))?;
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colored = io::stderr().is_terminal() && !no_color;
