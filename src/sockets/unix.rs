@@ -1,5 +1,6 @@
 //! Unix sockets and their names in the file system.
 
+use rustix::fs::Mode;
 use std::fs;
 use std::fs::Permissions;
 use std::io;
@@ -73,7 +74,11 @@ pub async fn bind(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFil
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
+    // Until it has its mode, it is for nobody.
+    let mask = rustix::process::umask(Mode::from_bits_truncate(0o777));
+    let bound = UnixListener::bind(path);
+    rustix::process::umask(mask);
+    let listener = bound?;
     let mut file = SocketFile::foreign(path);
     file.own()?;
     fs::set_permissions(path, Permissions::from_mode(mode))?;
