@@ -153,7 +153,7 @@ impl App {
             true => service_manager::took_over(),
             false => service_manager::ready("serving"),
         }
-        watchdog::watch(Arc::clone(&self.stats));
+        watchdog::watch(Arc::clone(&self.stats), service_manager::patience(), service_manager::alive);
         let departure = loop {
             tokio::select! {
                 () = stop.received() => break Departure::Stop,

@@ -1,6 +1,5 @@
 //! Watches the workers from the main thread: says which is stuck, and lets the service manager know that all are well.
 
-use crate::app::service_manager;
 use crate::metrics::pulse::BEAT_EVERY;
 use crate::metrics::stats::ServerStats;
 use std::collections::BTreeSet;
@@ -9,9 +8,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
-/// Watches for as long as the runtime lives, within which it must be called.
-pub(super) fn watch(stats: Arc<ServerStats>) {
-    let feeding = service_manager::patience().map(|patience| Feeding { every: patience / 2, due: Instant::now() });
+/// Watches for as long as the runtime lives, within which it must be called. The service manager takes the process for
+/// dead once nobody has told it `alive` for its `patience`, if it has one.
+pub(super) fn watch(stats: Arc<ServerStats>, patience: Option<Duration>, alive: impl Fn() + Send + 'static) {
+    let feeding = patience.map(|patience| Feeding { every: patience / 2, due: Instant::now() });
     tokio::spawn(async move {
         let mut watchdog = Watchdog { feeding, stuck: BTreeSet::new() };
         let every = watchdog.feeding.as_ref().map_or(BEAT_EVERY, |feeding| BEAT_EVERY.min(feeding.every));
@@ -20,7 +20,7 @@ pub(super) fn watch(stats: Arc<ServerStats>) {
         loop {
             tick.tick().await;
             if watchdog.look(stats.pulses.stuck().collect(), Instant::now()) {
-                service_manager::alive();
+                alive();
             }
         }
     });
@@ -62,6 +62,8 @@ impl Watchdog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -93,6 +95,28 @@ mod tests {
     #[test]
     fn one_worker_that_goes_on_does_not_hide_another_that_is_stuck() {
         assert_eq!(heard(&[&[], &[0], &[0, 1], &[1], &[1], &[1], &[1]]), [0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_falls_silent_silences_the_process() {
+        let (stats, told) = (Arc::new(ServerStats::new(2)), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&told);
+        watch(Arc::clone(&stats), Some(4 * BEAT_EVERY), move || {
+            count.fetch_add(1, Relaxed);
+        });
+        /// How often the service manager is told something while these workers live for 20 beats.
+        async fn told_while(living: &[usize], stats: &ServerStats, told: &AtomicUsize) -> usize {
+            let before = told.load(Relaxed);
+            for _ in 0..20 {
+                living.iter().for_each(|worker| stats.pulses.beat(*worker));
+                tokio::time::sleep(BEAT_EVERY).await;
+            }
+            told.load(Relaxed) - before
+        }
+        assert_eq!(told_while(&[0, 1], &stats, &told).await, 10);
+        let silent = told_while(&[0], &stats, &told).await;
+        assert!(silent <= 1, "worker 1 is stuck, and the service manager heard {silent} times that all is well");
+        assert_eq!(told_while(&[0, 1], &stats, &told).await, 10);
     }
 
     #[test]
