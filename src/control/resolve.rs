@@ -3,6 +3,7 @@
 //! A name that cannot be resolved changes nothing: the last good answer stays.
 
 use crate::cluster::node::NodeAddress;
+use crate::proxy::contain;
 use crate::proxy::dial;
 use crate::proxy::resolved::Answer;
 use crate::proxy::table::RoutingTable;
@@ -88,10 +89,11 @@ impl Named {
             let slot = slots.acquire().await;
             let found = dial::look_up(&self.name, self.port).await;
             drop(slot);
-            match found {
+            // A panic over one answer does not end the look-ups.
+            contain::survive(|| match found {
                 Ok(addresses) => self.resolved(&addresses),
                 Err(why) => self.failed(&why),
-            }
+            });
             let is_known = self.upstream.resolved.addresses().is_some();
             let wait = if is_known { every } else { every.min(FIRST_RETRY) };
             tokio::time::sleep(wait.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))).await;

@@ -7,7 +7,7 @@ mod alarm;
 mod attempt;
 mod body;
 mod client;
-mod contain;
+pub(crate) mod contain;
 mod decision;
 pub(crate) mod dial;
 mod entrance;
