@@ -58,6 +58,29 @@ async fn heads_of_http2_have_a_size_too() {
 }
 
 #[tokio::test]
+async fn heads_of_http2_may_be_as_large_as_the_config_says() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).limits("max-header-list-bytes = \"8KiB\"").start();
+    let mut client = proxy.connect_h2().await;
+    for (bytes, status) in [(7 << 10, 200), (9 << 10, 431)] {
+        let mut large = h2::get("http://a.test/");
+        large.headers_mut().insert("x-large", "x".repeat(bytes).parse().unwrap());
+        assert_eq!(client.ask(large).await.head.status, status, "{bytes} bytes");
+    }
+}
+
+#[tokio::test]
+async fn extensions_of_chunks_may_be_as_long_as_the_config_says() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).limits("max-chunk-extension-bytes = \"8B\"").start();
+    for (extension, status) in [(";a=2345", 200), (";a=23456789", 400)] {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let reply = proxy.ask(format!("{head}5{extension}\r\nhello\r\n0\r\n\r\n")).await;
+        assert_eq!(reply.status(), status, "{extension}");
+    }
+}
+
+#[tokio::test]
 async fn clients_beyond_the_limit_wait_their_turn() {
     for workers in [1, 4] {
         let node = Node::echo("a").await;

@@ -6,6 +6,8 @@ use crate::harness::proxy::get;
 use crate::harness::tls;
 use crate::harness::tls::Ca;
 use crate::harness::tls::Files;
+use crate::harness::wire::Wire;
+use tokio_rustls::TlsAcceptor;
 
 /// `tls` of a pool that trusts the CA in `ca.pem`, with further settings.
 fn trusting(files: &Files, settings: &str) -> String {
@@ -78,6 +80,34 @@ async fn a_node_that_asks_is_shown_a_certificate() {
         assert_eq!(proxy.ask(get("/", "")).await.status(), status, "{settings}");
     }
     assert_eq!(node.requests().len(), 1);
+}
+
+/// Answers with a body that goes on until the connection ends, which anybody on the way can bring about; says that in
+/// TLS, or not.
+async fn cut_short(acceptor: TlsAcceptor, wire: Wire, says_so: bool) {
+    let mut wire = Wire::encrypted(acceptor.accept(wire.into_tcp()).await.unwrap());
+    wire.head().await;
+    wire.write("HTTP/1.1 200 OK\r\n\r\npart").await;
+    if says_so {
+        wire.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_body_is_believed_only_if_the_node_said_it_in_tls() {
+    let ca = Ca::new();
+    let files = files_of(&ca);
+    for says_so in [true, false] {
+        let acceptor = tls::server(&ca.issue(&["127.0.0.1"]), None);
+        let node = Node::script("a", move |wire| cut_short(acceptor.clone(), wire, says_so)).await;
+        let proxy = Setup::of(&[&node]).pool(&trusting(&files, "")).start();
+        let mut client = proxy.connect().await;
+        client.write(get("/", "Connection: close\r\n")).await;
+        assert_eq!(client.head().await.status(), 200);
+        let (body, _) = client.rest().await;
+        let expected = if says_so { "4\r\npart\r\n0\r\n\r\n" } else { "4\r\npart\r\n" };
+        assert_eq!(String::from_utf8_lossy(&body), expected, "the node says so: {says_so}");
+    }
 }
 
 #[tokio::test]

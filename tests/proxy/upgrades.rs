@@ -7,6 +7,7 @@ use crate::harness::proxy::get;
 use crate::harness::proxy::post;
 use crate::harness::wire::End;
 use crate::harness::wire::Wire;
+use std::time::Duration;
 
 const UPGRADE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\n\
                        Sec-WebSocket-Version: 13\r\nX-Key: room\r\n";
@@ -35,6 +36,21 @@ async fn open(client: &mut Wire) {
     assert_eq!(head.status(), 101);
     assert_eq!((head.field("connection"), head.field("upgrade")), (Some("upgrade"), Some("websocket")));
     assert_eq!(head.field("sec-websocket-accept"), Some("eQ=="));
+}
+
+#[tokio::test]
+async fn what_is_no_longer_http_may_be_silent_for_as_long_as_it_likes() {
+    let node = echoing("a").await;
+    let short = "idle-timeout = '50ms'\nbody-timeout = '50ms'\nwrite-timeout = '50ms'\nmin-body-rate = 1000000";
+    let proxy = Setup::of(&[&node]).limits(short).pool("timeouts = { idle = '50ms' }").start();
+    let mut client = proxy.connect().await;
+    open(&mut client).await;
+    for _ in 0..3 {
+        // Several times what any of these limits allows.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        client.write("still").await;
+        assert_eq!(client.exactly(5).await, b"still");
+    }
 }
 
 #[tokio::test]
