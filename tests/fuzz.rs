@@ -8,6 +8,8 @@ mod admin_json;
 mod config;
 #[path = "../fuzz/checks/head.rs"]
 mod head;
+#[path = "../fuzz/checks/import.rs"]
+mod import;
 #[path = "../fuzz/checks/keys.rs"]
 mod keys;
 #[path = "../fuzz/checks/membership_log.rs"]
@@ -27,10 +29,24 @@ fn replay(target: &str, check: fn(&[u8])) {
     }
 }
 
+/// Checks configurations of another program, and the same with their ends cut off here and there: they are long.
+fn replay_imports(program: &str, check: fn(&[u8])) {
+    for (file, data) in files(&format!("tests/live/imports/{program}")) {
+        for end in (0..=data.len()).rev().step_by(29) {
+            let ran = catch_unwind(|| check(&data[..end]));
+            assert!(ran.is_ok(), "the first {end} bytes of {file}");
+        }
+    }
+}
+
 /// The seeds of a target, by name.
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-    let paths = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    files(&format!("fuzz/seeds/{target}"))
+}
+
+fn files(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let paths = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     let mut seeds: Vec<_> = paths.map(|path| (path.display().to_string(), fs::read(&path).unwrap())).collect();
     seeds.sort();
     assert!(seeds.len() >= 5, "{seeds:?}");
@@ -40,6 +56,21 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn bodies_of_the_admin_api() {
     replay("admin_json", admin_json::check);
+}
+
+#[test]
+fn configurations_of_nginx() {
+    replay_imports("nginx", import::check_nginx);
+}
+
+#[test]
+fn configurations_of_haproxy() {
+    replay_imports("haproxy", import::check_haproxy);
+}
+
+#[test]
+fn configurations_of_envoy() {
+    replay_imports("envoy", import::check_envoy);
 }
 
 #[test]

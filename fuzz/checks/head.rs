@@ -1,5 +1,6 @@
 //! Any bytes from a client: whatever a node gets of them is one request after another to a second reader of HTTP, which
-//! shares no code with hyper or httparse, and reads the very method, host and target by which the node was chosen.
+//! shares no code with hyper or httparse, and reads the very method, host and target by which the node was chosen, and
+//! a body of nothing but the client's bytes.
 
 use ringway::config::Config;
 use ringway::control::Controller;
@@ -48,11 +49,18 @@ pub(crate) fn check(data: &[u8]) {
     let asked = data.windows(b"HTTP/1.".len()).filter(|window| *window == b"HTTP/1.").count();
     assert!(got.len() <= asked && answered <= got.len(), "{asked} asked, {answered} answered: {}", shown());
     for (node, request) in got.iter().filter_map(|got| Some((&got.node, got.request.as_ref().ok()?))) {
+        assert!(is_subsequence(&request.body, data), "a body is not of these bytes: {}", shown());
         if let Some(key) = request.key() {
             let owner = lab.pool.locate(&key).owner;
             assert_eq!(owner.as_ref(), Some(node), "{:?}: {}", String::from_utf8_lossy(&key), shown());
         }
     }
+}
+
+/// Whether the bytes of `part` are in `whole`, in this order: what frames a body is left out, and nothing comes in.
+fn is_subsequence(part: &[u8], whole: &[u8]) -> bool {
+    let mut rest = whole.iter();
+    part.iter().all(|byte| rest.any(|other| other == byte))
 }
 
 /// An address of the loopback network that no client had lately.
@@ -168,7 +176,6 @@ struct Request {
     method: String,
     target: String,
     fields: Vec<(String, String)>,
-    #[allow(dead_code, reason = "shown when a check fails")]
     body: Vec<u8>,
 }
 

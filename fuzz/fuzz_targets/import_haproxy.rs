@@ -1,18 +1,10 @@
-//! Any text: reading it as HAProxy's configuration ends, and what is written of it is a config.
+//! Any text as another program's configuration: see `checks/import.rs`, which `tests/fuzz.rs` runs over configurations.
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use ringway::config::Config;
-use ringway::import::haproxy;
+#[path = "../checks/import.rs"]
+mod import;
 
-fuzz_target!(|text: &str| {
-    if let Ok(imported) = haproxy::read(text, &|_| None)
-        && !imported.pools().is_empty()
-    {
-        let config = imported.to_toml("Fuzzed.");
-        if let Err(errors) = Config::parse("config", &config) {
-            panic!("{errors} in\n{config}");
-        }
-    }
-});
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| import::check_haproxy(data));
