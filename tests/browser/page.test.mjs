@@ -98,6 +98,8 @@ describe("an operator", () => {
       .evaluate((circle) => (Math.atan2(circle.cx.baseVal.value, -circle.cy.baseVal.value) / (2 * Math.PI) + 1) % 1);
     const turn = Number.parseInt(explained.hash.slice(0, 8), 16) / 2 ** 32;
     assert.ok(Math.abs(at - turn) < 0.001, `the needle is at ${at} and the key at ${turn} of the turn`);
+    const next = explained.candidates.find(({ name }) => name !== explained.owner).name;
+    await page.locator("#answer", { hasText: `${next} would serve it` }).waitFor();
     await page.selectOption("#explain-kind", "request");
     await page.fill("#explain-text", "/ws");
     await page.fill("#explain-headers", "x-room: room-7");
@@ -120,7 +122,7 @@ describe("an operator", () => {
     const page = await open(lab.it.url);
     await shown(page);
     lab.nodes["chat-2"].is.broken = true;
-    await page.locator("#rows .state.ill", { hasText: "status 503" }).waitFor();
+    await page.locator("#rows .state.ill", { hasText: /status 503, since .*others serve its keys: chat-/ }).waitFor();
     assert.equal(await figure(page, "up"), "3/4");
     await page.locator("#events .node-down", { hasText: "chat-2 is ill" }).waitFor();
     lab.nodes["chat-2"].is.broken = false;

@@ -23,6 +23,7 @@ function startChange() {
   byId("stage").addEventListener("submit", (event) => {
     event.preventDefault();
     stage(changeOfForm());
+    for (const id of ["name", "address", "zone"]) byId(`stage-${id}`).value = "";
   });
   showFields();
 }
@@ -136,6 +137,10 @@ function warnings(plan) {
   const found = [];
   for (const { name, before, after } of plan.nodes) {
     const node = known.get(name);
+    if (node?.health.is === "ill") {
+      const owns = after > before ? `would own ${part(after)}` : `owns ${part(before)}`;
+      found.push([Infinity, `${name} is ill and ${owns} of the keys: others serve them for as long as it is.`]);
+    }
     if (after <= before) continue;
     if (before === 0) {
       if (all > 0)
@@ -153,7 +158,6 @@ function warnings(plan) {
         `${name} would carry ${part(load / peak, 0)} of its present peak: about ${rate(load)} requests a second, ` +
           `at most ${rate(peak)} since this page is open.`,
       ]);
-    if (node?.health.is === "ill") found.push([Infinity, `${name} is ill and would own ${part(after)} of the keys.`]);
   }
   const sorted = found.sort(([a], [b]) => b - a).map(([, text]) => text);
   const more = sorted.length > 4 ? [`${sorted.length - 4} more nodes get markedly more.`] : [];
@@ -165,7 +169,8 @@ function warnings(plan) {
 }
 
 function showPlan(plan, why) {
-  const figure = (name, value) => make("div", {}, make("dt", {}, name), make("dd", { class: "figure" }, value));
+  const figure = (name, value, title) =>
+    make("div", { title }, make("dt", {}, name), make("dd", { class: "figure" }, value));
   const cautions = warnings(plan).map((text) => make("li", {}, text));
   const flows = plan.flows.slice(0, 40).map((flow) => make("li", {}, `${flow.from} → ${flow.to}  ${part(flow.ratio)}`));
   const isSame = plan.fingerprint_before === plan.fingerprint_after;
@@ -174,9 +179,13 @@ function showPlan(plan, why) {
     make(
       "dl",
       { class: "figures small" },
-      figure("Moves", part(plan.moved_ratio)),
-      figure("Least possible", part(plan.optimal_ratio)),
-      figure("Between others", part(plan.collateral_ratio)),
+      figure("Moves", part(plan.moved_ratio), "Keys that change their owner"),
+      figure("Optimum", part(plan.optimal_ratio), "What the weights alone would move"),
+      figure(
+        "Between unchanged nodes",
+        part(plan.collateral_ratio),
+        "Keys that move though nothing about either node changes",
+      ),
     ),
     isSame ? make("p", { class: "quiet" }, "No key changes its owner.") : drawFlows(plan, byId("plan").clientWidth),
     make("ul", { class: "cautions" }, ...cautions),
@@ -229,6 +238,11 @@ function applyForm(plan) {
     },
     tick ? make("label", { class: "tick" }, tick, ` Do it all the same: ${plan.unsafe_reason}`) : "",
     make("div", { class: "fields" }, make("label", { class: "wide" }, "Why ", reason), button, copy),
+    make(
+      "p",
+      { class: "quiet" },
+      `If somebody else changes the pool before, so that it is no longer at epoch ${plan.epoch}, nothing happens.`,
+    ),
     copied,
   );
   show();

@@ -78,8 +78,10 @@ function showAnswer(found) {
     ["Rule", found.key_rule],
     ["Hash", found.hash ?? NONE],
   ];
+  const next = found.candidates.find(({ name, ill }) => name !== goes && !ill);
   byId("answer").replaceChildren(
     make("p", { class: "verdict" }, goes ? swatch(goes) : null, `${found.why[0].toUpperCase()}${found.why.slice(1)}.`),
+    goes && next ? make("p", { class: "quiet" }, `Were ${goes} ill, ${next.name} would serve it.`) : "",
     make(
       "dl",
       { class: "facts" },

@@ -147,13 +147,15 @@ fn row(text: &mut String, node: &NodeStatus, all: f64) {
     let served = part((all > 0.0).then(|| node.requests_per_second / all));
     let bound = node.bound.map(|bound| format!(" / {bound}")).unwrap_or_default();
     let why = why.map(|why| format!("<small>{}</small>", escape(&why))).unwrap_or_default();
+    // Of a node that answers nothing, what was is no figure of now.
+    let is_asked = node.requests_per_second > 0.0;
     let numbers = [
         part(Some(node.share)),
         served,
         rate(node.requests_per_second),
         format!("{}{bound}", node.inflight),
-        seconds(node.p50_seconds),
-        seconds(node.p99_seconds),
+        seconds(node.p50_seconds.filter(|_| is_asked)),
+        seconds(node.p99_seconds.filter(|_| is_asked)),
         part(node.failure_ratio),
     ];
     write!(

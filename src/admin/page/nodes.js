@@ -40,12 +40,18 @@ const STATES = { ill: "ill", trial: "on trial", draining: "draining", well: "wel
 
 /** How a node is (a key of STATES), and why. */
 function stateOf(node) {
-  if (node.health.is === "ill" || node.health.is === "trial") return [node.health.is, node.health.cause ?? ""];
+  if (node.health.is === "ill" || node.health.is === "trial") {
+    const since = node.health.since_ms && `since ${ago(node.health.since_ms)}`;
+    return [node.health.is, [node.health.cause, since].filter(Boolean).join(", ")];
+  }
   if (node.state !== "draining") return ["well", ""];
   if (!node.drain) return ["draining", node.weight === 0 ? "weight 0" : "takes no keys"];
   const left = Math.max(0, Math.round((node.drain.deadline_ms - Date.now()) / 1000));
   return ["draining", node.drain.inflight === 0 ? "finished" : `${node.drain.inflight} in flight, closed in ${left} s`];
 }
+
+/** How long requests take; of a node that answers none, what was is no figure of now. */
+const quantile = (node, which) => (node.requests_per_second > 0 ? node[`${which}_seconds`] : null);
 
 /** The columns: what a node has there as text, and as a number to sort by. */
 const COLUMNS = [
@@ -58,8 +64,8 @@ const COLUMNS = [
     by: (node) => node.inflight,
     text: (node) => (node.bound === null ? `${node.inflight}` : `${node.inflight} / ${node.bound}`),
   },
-  { by: (node) => node.p50_seconds ?? 0, text: (node) => seconds(node.p50_seconds) },
-  { by: (node) => node.p99_seconds ?? 0, text: (node) => seconds(node.p99_seconds) },
+  { by: (node) => quantile(node, "p50") ?? 0, text: (node) => seconds(quantile(node, "p50")) },
+  { by: (node) => quantile(node, "p99") ?? 0, text: (node) => seconds(quantile(node, "p99")) },
   { by: (node) => node.failure_ratio ?? 0, text: (node) => part(node.failure_ratio) },
 ];
 
@@ -80,9 +86,9 @@ function rowOf(name) {
     make("i"),
     make("b"),
   );
-  const [word, why] = [make("span"), make("small")];
+  const [word, why, heirs] = [make("span"), make("small"), make("small", { class: "quiet" })];
   const numbers = COLUMNS.slice(2).map(({ text }) => ({ text, cell: make("td", { class: "number" }) }));
-  const stateCell = make("td", {}, word, why);
+  const stateCell = make("td", {}, word, why, heirs);
   const more = make(
     "button",
     {
@@ -102,7 +108,7 @@ function rowOf(name) {
     ...numbers.map(({ cell }) => cell),
     make("td", { class: "acts" }, more),
   );
-  const row = { element, about, bar, stateCell, word, why, numbers };
+  const row = { element, about, bar, stateCell, word, why, heirs, numbers };
   table.rows.set(name, row);
   return row;
 }
@@ -120,6 +126,7 @@ function fillRow(node, most) {
   row.stateCell.className = `state ${is}`;
   write(row.word, STATES[is]);
   write(row.why, cause);
+  write(row.heirs, is === "ill" && node.share > 0 ? standIns(node) : "");
   for (const { text, cell } of row.numbers) write(cell, text(node));
   row.numbers[1].cell.classList.toggle(
     "off",
@@ -129,6 +136,20 @@ function fillRow(node, most) {
   row.bar.style.setProperty("--owns", node.share / most);
   row.bar.style.setProperty("--serves", (node.served ?? 0) / most);
   return row.element;
+}
+
+/** Who serves the keys of a node that is ill. Of many at once nobody is asked: each takes a plan. */
+function standIns(node) {
+  const isIll = ({ health }) => health.is === "ill";
+  const heirs = state.heirs.get(node.name);
+  if (heirs === undefined && state.ring && state.of.nodes.filter(isIll).length <= 3) {
+    state.heirs.set(node.name, []);
+    askHeirs(node.name);
+  }
+  const ill = new Set(state.of.nodes.filter(isIll).map(({ name }) => name));
+  const well = (heirs ?? []).map(({ name }) => name).filter((name) => !ill.has(name));
+  if (well.length === 0) return "";
+  return `others serve its keys: ${well.slice(0, 3).join(", ")}${well.length > 3 ? ` and ${well.length - 3} more` : ""}`;
 }
 
 /** Brings the figures and the table up to date. */
@@ -157,19 +178,19 @@ function showFigures(pool) {
   };
   if (!byId("figure-epoch")) {
     const names = {
-      epoch: "Epoch",
-      fingerprint: "Fingerprint",
-      up: "Nodes up",
-      rate: "Requests/s",
-      imbalance: "Imbalance",
-      spill: "Spilled",
-      "no-key": "Without key",
+      epoch: ["Epoch", "How many changes the pool has seen; a plan is bound to it"],
+      fingerprint: ["Fingerprint", "Proxies with the same one place every key alike"],
+      up: ["Nodes up", "Nodes that are well, of those that own keys"],
+      rate: ["Requests/s", "Answered in the last seconds"],
+      imbalance: ["Imbalance", "What the node that owns most has, over its fair share by weight"],
+      spill: ["Spilled", "Requests that went on to another node because the owner was at its bound"],
+      "no-key": ["Without key", "Requests without a key, which go to any node"],
     };
     byId("figures").replaceChildren(
-      ...Object.entries(names).map(([id, name]) =>
+      ...Object.entries(names).map(([id, [name, title]]) =>
         make(
           "div",
-          {},
+          { title },
           make("dt", {}, name),
           make("dd", { id: `figure-${id}`, class: id === "fingerprint" ? "figure code" : "figure" }),
         ),
