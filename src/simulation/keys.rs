@@ -2,6 +2,7 @@
 
 use crate::placement::hash;
 use crate::placement::ratio;
+use crate::simulation::zipf::Zipf;
 use std::collections::HashMap;
 
 /// The load that placements are measured with.
@@ -22,22 +23,14 @@ impl Keys {
     /// `key-1`, `key-2` and so on, of which number r has `r^-exponent` as many requests as the first. With `requests`
     /// so many are drawn; without, each key has exactly its part, which is the mean over all draws.
     pub fn zipf(exponent: f64, count: usize, requests: Option<u64>) -> Keys {
-        let part = |rank: usize| (rank as f64).powf(-exponent);
         let Some(requests) = requests else {
+            let part = |rank: usize| (rank as f64).powf(-exponent);
             return Keys::Listed((1..=count).map(|rank| (key(rank), units(part(rank)))).collect());
         };
-        let mut total = 0.0;
-        let up_to: Vec<f64> = (1..=count)
-            .map(|rank| {
-                total += part(rank);
-                total
-            })
-            .collect();
+        let zipf = Zipf::new(exponent, count);
         let mut drawn = vec![0; count];
         for number in 0..requests {
-            let at = ratio(u128::from(hash::position(&number.to_le_bytes()))) * total;
-            // Rounding may carry the last one past the end.
-            drawn[up_to.partition_point(|end| *end <= at).min(count - 1)] += 1;
+            drawn[zipf.rank(ratio(u128::from(hash::position(&number.to_le_bytes()))))] += 1;
         }
         let listed = (1..=count).zip(drawn).filter(|(_, requests)| *requests > 0);
         Keys::Listed(listed.map(|(rank, requests)| (key(rank), requests)).collect())

@@ -11,6 +11,7 @@ mod fleet;
 mod keys;
 mod measure;
 mod report;
+mod zipf;
 
 pub use crate::simulation::changes::ChangeKind;
 pub use crate::simulation::fleet::Fleet;
@@ -23,6 +24,7 @@ pub use crate::simulation::measure::NodeLoad;
 pub use crate::simulation::report::ChangeReport;
 pub use crate::simulation::report::Report;
 pub use crate::simulation::report::Summary;
+pub use crate::simulation::zipf::Zipf;
 
 use crate::cluster::membership::Change;
 use crate::cluster::membership::Membership;
