@@ -6,6 +6,8 @@
 mod authority;
 #[path = "cli/compat.rs"]
 mod compat;
+#[path = "cli/demo.rs"]
+mod demo;
 #[path = "cli/import.rs"]
 mod import;
 #[path = "cli/live.rs"]
