@@ -3,7 +3,7 @@
 //! Names, addresses and ports are fixed, because nothing else lives there: two labs do not see each other. However this
 //! program ends, the kernel ends the backends and proxies with it and takes the networks down.
 
-use std::os::unix::fs::MetadataExt;
+use crate::namespaces;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread;
@@ -20,11 +20,7 @@ pub(crate) const NODES_MAX: usize = 5;
 /// Turns this process into one that is inside; returns only why that failed.
 pub(crate) fn enter(arguments: impl Iterator<Item = String>) -> std::io::Error {
     let this = std::env::current_exe().expect("a running program has a file");
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    let mut command = Command::new("unshare");
-    command.args((!is_root).then_some("--map-root-user"));
-    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
-    command.arg(this).arg(INSIDE).args(arguments).exec()
+    namespaces::command().arg(this).arg(INSIDE).args(arguments).exec()
 }
 
 /// Makes the networks of all nodes; to be called once, inside.

@@ -13,6 +13,8 @@ mod harness;
 mod lab;
 mod load;
 mod malformed;
+#[path = "../support/namespaces.rs"]
+mod namespaces;
 mod node;
 mod promises;
 mod proxy;

@@ -6,9 +6,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+#[path = "../proxy/harness/authority.rs"]
+mod authority;
 #[path = "../support/frames.rs"]
 mod frames;
 mod harness;
+#[path = "../support/namespaces.rs"]
+mod namespaces;
 
 mod alerts;
 mod bomb;
@@ -24,6 +28,7 @@ mod imports;
 mod memory;
 mod names;
 mod races;
+mod readme;
 mod reload;
 mod restart;
 mod scrape;

@@ -26,7 +26,7 @@ pub(crate) fn until_holds<T: Debug>(what: &str, mut ask: impl FnMut() -> T, hold
 }
 
 /// The first answer that holds, else the last one before patience ends.
-fn poll<T>(ask: &mut impl FnMut() -> T, holds: impl Fn(&T) -> bool) -> Result<T, T> {
+pub(crate) fn poll<T>(ask: &mut impl FnMut() -> T, holds: impl Fn(&T) -> bool) -> Result<T, T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = ask();
