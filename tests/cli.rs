@@ -18,6 +18,10 @@ mod program;
 mod seed;
 #[path = "cli/simulate.rs"]
 mod simulate;
+#[path = "cli/terminal.rs"]
+mod terminal;
+#[path = "cli/top.rs"]
+mod top;
 #[path = "cli/units.rs"]
 mod units;
 
@@ -354,7 +358,7 @@ fn shells_manuals_and_tools_are_served() {
 #[test]
 fn long_help_begins_with_examples() {
     for verb in [
-        "serve", "check", "status", "locate", "explain", "plan", "apply", "node", "ring", "events", "rollback",
+        "serve", "check", "status", "top", "locate", "explain", "plan", "apply", "node", "ring", "events", "rollback",
         "compat", "simulate",
     ] {
         let help = ringway([verb, "--help"]).ok();

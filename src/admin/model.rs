@@ -303,6 +303,9 @@ pub struct RingNode {
     pub share: f64,
     /// The part that its weight entitles it to, 0 to 1.
     pub entitlement: f64,
+    /// In how many stretches of the key space its keys lie.
+    #[serde(default)]
+    pub stretches: usize,
 }
 
 /// A stretch of the key space.

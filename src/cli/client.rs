@@ -104,29 +104,22 @@ impl Client {
         })
     }
 
-    /// Hands `take` the data of each server-sent event of a stream, until that ends, which is a failure too.
-    pub(super) fn follow(&self, path: &str, mut take: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+    /// Begins to listen to a stream of server-sent events, which fails when nothing is said for `patience`.
+    pub(super) async fn listen(&self, path: &str, patience: Duration) -> Result<EventStream<'_>, Failure> {
         let request = self.request(Method::GET, path, Bytes::new())?;
-        let silent = || Failure::Failed(format!("{} said nothing for {ANSWER_TIMEOUT:?}", self.endpoint));
-        self.runtime.block_on(async {
-            let response = timeout(ANSWER_TIMEOUT, self.respond(request)).await.map_err(|_| silent())??;
-            let (status, mut body) = (response.status(), response.into_body());
-            let mut text = Vec::new();
-            while let Some(frame) = timeout(ANSWER_TIMEOUT, body.frame()).await.map_err(|_| silent())? {
-                let frame = frame.map_err(|error| self.broken(&causes(&error)))?;
-                text.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-                if status.is_success() {
-                    take_lines(&mut text, &mut take)?;
-                }
-                if text.len() > ANSWER_BYTES_MAX {
-                    return Err(self.broken("an event is too long"));
-                }
-            }
-            match status.is_success() {
-                true => Err(Failure::Failed(format!("{} ended the stream", self.endpoint))),
-                false => Err(refusal(status, &text)),
-            }
-        })
+        let response = timeout(patience, self.respond(request)).await.map_err(|_| self.silent(patience))??;
+        let (status, body) = (response.status(), response.into_body());
+        if status.is_success() {
+            return Ok(EventStream { client: self, body, text: Vec::new(), name: String::new(), patience });
+        }
+        let body = timeout(patience, Limited::new(body, ANSWER_BYTES_MAX).collect()).await;
+        let body = body.map_err(|_| self.silent(patience))?.map_err(|error| self.broken(&causes(&*error)))?;
+        Err(refusal(status, &body.to_bytes()))
+    }
+
+    /// Runs something that asks this proxy to its end.
+    pub(super) fn wait<F: Future>(&self, work: F) -> F::Output {
+        self.runtime.block_on(work)
     }
 
     fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
@@ -147,7 +140,7 @@ impl Client {
 
     /// Sends a request on a connection of its own and returns the body of a 2xx.
     fn send(&self, request: Request<Full<Bytes>>) -> Result<Bytes, Failure> {
-        self.runtime.block_on(async {
+        self.wait(async {
             let exchanged = timeout(ANSWER_TIMEOUT, self.exchange(request)).await;
             let (status, body) = exchanged.unwrap_or_else(|_| {
                 let endpoint = &self.endpoint;
@@ -221,8 +214,65 @@ impl Client {
         Failure::Failed(format!("there is no TLS with {address}: {}{way_out}", causes(error)))
     }
 
+    fn silent(&self, patience: Duration) -> Failure {
+        Failure::Failed(format!("{} said nothing for {patience:?}", self.endpoint))
+    }
+
     fn broken(&self, why: &str) -> Failure {
         Failure::Failed(format!("the connection to {} broke: {why}", self.endpoint))
+    }
+}
+
+/// A stream of server-sent events (the HTML standard, section 9.2).
+pub(super) struct EventStream<'a> {
+    client: &'a Client,
+    body: Incoming,
+    /// What has come of lines that are not over.
+    text: Vec<u8>,
+    /// What the event is called whose lines are being read.
+    name: String,
+    patience: Duration,
+}
+
+/// A server-sent event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// What kind of event it is.
+    pub(super) name: String,
+    /// What it says; this API never breaks that over lines.
+    pub(super) data: Vec<u8>,
+}
+
+impl EventStream<'_> {
+    /// The next event. The end of the stream is a failure: it is meant to have none.
+    pub(super) async fn next(&mut self) -> Result<Told, Failure> {
+        loop {
+            if let Some(told) = self.take_event() {
+                return Ok(told);
+            }
+            if self.text.len() > ANSWER_BYTES_MAX {
+                return Err(self.client.broken("an event is too long"));
+            }
+            let frame = timeout(self.patience, self.body.frame()).await;
+            let frame = frame.map_err(|_| self.client.silent(self.patience))?;
+            let ended = || Failure::Failed(format!("{} ended the stream", self.client.endpoint));
+            let frame = frame.ok_or_else(ended)?.map_err(|error| self.client.broken(&causes(&error)))?;
+            self.text.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        }
+    }
+
+    /// Takes the lines of the next event off what has come, if they have all come.
+    fn take_event(&mut self) -> Option<Told> {
+        while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.text.drain(..=end).collect();
+            let line = line.trim_ascii_end();
+            if let Some(name) = line.strip_prefix(b"event: ") {
+                self.name = String::from_utf8_lossy(name).into_owned();
+            } else if let Some(data) = line.strip_prefix(b"data: ") {
+                return Some(Told { name: std::mem::take(&mut self.name), data: data.to_vec() });
+            }
+        }
+        None
     }
 }
 
@@ -298,13 +348,6 @@ fn read_token(file: &Path) -> Result<String, Failure> {
     let token =
         read.map_err(|error| Failure::Usage(format!("cannot read the token file `{}`: {error}", file.display())))?;
     Ok(token.trim().to_owned())
-}
-
-/// Takes the whole lines off a stream of events, and hands on those of data; this API never breaks one over lines.
-fn take_lines(text: &mut Vec<u8>, take: &mut impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
-    let Some(end) = text.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
-    let lines: Vec<u8> = text.drain(..=end).collect();
-    lines.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data: ")).try_for_each(take)
 }
 
 /// What an answer other than 2xx means here.

@@ -19,6 +19,7 @@ mod node;
 mod node_table;
 mod offline;
 mod output;
+mod paint;
 mod plan;
 mod plan_file;
 mod progress;
@@ -27,11 +28,15 @@ mod rollback;
 mod serve;
 mod simulate;
 mod status;
+mod table;
 mod target;
+mod terminal;
+mod top;
 
 pub use crate::cli::failure::Failure;
 
 use crate::cli::output::Output;
+use crate::cli::paint::ColorChoice;
 use clap::CommandFactory;
 use clap::Parser;
 use clap::Subcommand;
@@ -41,6 +46,9 @@ use clap::Subcommand;
 #[command(name = "ringway", version, before_long_help = EXAMPLES, after_help = EXIT_CODES)]
 #[command(arg_required_else_help = true, max_term_width = 110)]
 struct Cli {
+    /// When there are colours
+    #[arg(long, value_name = "WHEN", global = true, default_value = "auto", help_heading = "Output")]
+    color: ColorChoice,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -51,6 +59,7 @@ enum Verb {
     Demo(demo::DemoArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
+    Top(top::TopArgs),
     Locate(locate::LocateArgs),
     Explain(explain::ExplainArgs),
     Plan(plan::PlanArgs),
@@ -72,13 +81,14 @@ enum Verb {
 /// # Errors
 /// When the verb fails; the failure knows its message and exit code.
 pub fn run() -> Result<(), Failure> {
-    let verb = Cli::parse().verb;
-    let mut out = Output::new();
+    let Cli { color, verb } = Cli::parse();
+    let mut out = Output::new(color);
     let done = match verb {
-        Verb::Serve(args) => serve::run(args),
+        Verb::Serve(args) => serve::run(args, color),
         Verb::Demo(args) => demo::run(&args, &mut out),
         Verb::Check(args) => check::run(&args, &mut out),
         Verb::Status(args) => status::run(&args, &mut out),
+        Verb::Top(args) => top::run(&args, &mut out),
         Verb::Locate(args) => locate::run(&args, &mut out),
         Verb::Explain(args) => explain::run(&args, &mut out),
         Verb::Plan(args) => plan::run(&args, &mut out),

@@ -118,7 +118,7 @@ fn list(args: &ListArgs, out: &mut Output) -> Result<(), Failure> {
     if args.json {
         return out.json(&client.get::<Box<RawValue>>(&path)?);
     }
-    out.table(&node_table::table(&client.get::<NodeList>(&path)?.nodes, SystemTime::now()))
+    out.table(&node_table::status(&client.get::<NodeList>(&path)?.nodes, SystemTime::now()))
 }
 
 fn change(write: &WriteArgs, verb: &str, operands: &[String], out: &mut Output) -> Result<(), Failure> {

@@ -3,6 +3,8 @@
 use crate::admin::audit;
 use crate::app::App;
 use crate::cli::failure::Failure;
+use crate::cli::paint::ColorChoice;
+use crate::cli::paint::Colours;
 use crate::config::Config;
 use crate::config::Flags;
 use crate::metrics::panics;
@@ -61,7 +63,7 @@ enum LogFormat {
 }
 
 /// Serves until a signal ends it. The control plane and the admin API run on this thread.
-pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
+pub(super) fn run(args: ServeArgs, color: ColorChoice) -> Result<(), Failure> {
     let config = match &args.config {
         Some(file) => Config::load(file)?,
         None => from_flags(&args)?,
@@ -69,7 +71,7 @@ pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
     if args.take_over && config.handover.socket.is_none() {
         return Err(Failure::Usage("`--take-over` needs `take-over-socket` in the config file".to_owned()));
     }
-    log_to_stderr(&args.log_level, args.log_format)?;
+    log_to_stderr(&args.log_level, args.log_format, color)?;
     panics::log_only();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
@@ -90,12 +92,11 @@ fn from_flags(args: &ServeArgs) -> Result<Config, Failure> {
     Config::from_flags(&flags).map_err(Failure::Usage)
 }
 
-fn log_to_stderr(filter: &str, format: LogFormat) -> Result<(), Failure> {
+fn log_to_stderr(filter: &str, format: LogFormat, color: ColorChoice) -> Result<(), Failure> {
     // Who changed what is told, unless it is asked for by its own name not to be.
     let parsed = format!("{}=info,{filter}", audit::TARGET).parse::<EnvFilter>();
     let filter = parsed.map_err(|error| Failure::Usage(format!("--log-level {filter}: {error}")))?;
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colored = io::stderr().is_terminal() && !no_color;
+    let colored = color.colours(io::stderr().is_terminal()) != Colours::None;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colored);
     match format {
         LogFormat::Json => log.json().init(),

@@ -169,6 +169,11 @@ pub(super) struct PoolArg {
 }
 
 impl PoolArg {
+    /// As given by this name.
+    pub(super) fn named(name: &str) -> PoolArg {
+        PoolArg { name: Some(name.to_owned()) }
+    }
+
     /// The pool of a running proxy that is meant.
     pub(super) fn of(&self, client: &Client) -> Result<PoolSummary, Failure> {
         let pools = client.pools()?;

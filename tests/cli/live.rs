@@ -20,17 +20,17 @@ use std::thread;
 use std::thread::JoinHandle;
 
 /// `ringway serve`, with the addresses it logged.
-struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
-    http: String,
-    admin: String,
+    pub(crate) http: String,
+    pub(crate) admin: String,
     /// Reads what it logs after its start, so that it never waits for somebody to read it.
     log: Option<JoinHandle<String>>,
 }
 
 impl Proxy {
     /// Starts it and waits until it says that it serves.
-    fn start(arguments: &[&str]) -> Proxy {
+    pub(crate) fn start(arguments: &[&str]) -> Proxy {
         let mut child =
             program::command(["serve"].iter().chain(arguments).copied()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
@@ -47,18 +47,22 @@ impl Proxy {
     }
 
     /// Starts one with nodes that nobody listens for.
-    fn with_three_nodes() -> Proxy {
-        let nodes = ["a=127.0.0.1:1", "b=127.0.0.1:2", "c=127.0.0.1:3,zone=z"];
-        Proxy::start(&[&LISTEN[..], &["--key", "header:x-room"], &nodes].concat())
+    pub(crate) fn with_three_nodes() -> Proxy {
+        Proxy::with_nodes(&["a=127.0.0.1:1", "b=127.0.0.1:2", "c=127.0.0.1:3,zone=z"])
+    }
+
+    /// Starts one with these nodes.
+    pub(crate) fn with_nodes(nodes: &[&str]) -> Proxy {
+        Proxy::start(&[&LISTEN[..], &["--key", "header:x-room"], nodes].concat())
     }
 
     /// Runs a verb against it.
-    fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         program::ringway(arguments.iter().copied().chain(["--admin", &self.admin]))
     }
 
     /// Stops it as an init system does, and returns what it logged.
-    fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let status = self.child.wait().unwrap();
@@ -208,8 +212,8 @@ fn events_are_followed_as_they_happen() {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         (child, lines)
     };
-    let (mut people, mut lines) = follow(&["--pool", "default"]);
-    let (mut program, mut json) = follow(&["--json"]);
+    let (mut people, mut lines) = follow(&["--pool", "default", "-n", "0"]);
+    let (mut program, mut json) = follow(&["--json", "-n", "0"]);
     // It is not known when they are heard; the first change that they see is as good as any.
     let changing = thread::scope(|scope| {
         let heard = scope.spawn(|| (lines.next().unwrap().unwrap(), json.next().unwrap().unwrap()));
@@ -228,8 +232,51 @@ fn events_are_followed_as_they_happen() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let both = proxy.run(&["events", "--follow", "--after", "1"]);
-    assert_eq!(both.code, Some(2), "{both:?}");
+    proxy.stop();
+}
+
+/// As `tail -f` and `journalctl -f` do: the last lines first, then what comes, each once, and over restarts.
+#[test]
+fn who_follows_events_sees_the_latest_ones_first_and_misses_none() {
+    let directory = Directory::new("follow");
+    let admin = format!("unix:{}", directory.path("admin.sock"));
+    let text = config("initial-nodes", &format!("listen = \"{admin}\""), &directory.path("store"));
+    let file = directory.file("ringway.toml", &text);
+    let change = |proxy: &Proxy, weight: u32| proxy.run(&["node", "weight", &format!("a={weight}")]).ok();
+    let proxy = Proxy::start(&["-c", &file]);
+    (2..5).for_each(|weight| drop(change(&proxy, weight)));
+    let mut child = program::command(["events", "-f", "-n", "2", "--json", "--admin", &admin])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || {
+        let event: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        (event["event"].as_str().unwrap().to_owned(), event["epoch"].as_u64().unwrap())
+    };
+    let membership = |epoch: u64| ("membership".to_owned(), epoch);
+    assert_eq!([next(), next()], [membership(3), membership(4)]);
+    change(&proxy, 5);
+    assert_eq!(next(), membership(5));
+    proxy.stop();
+    let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+    let said = errors.next().unwrap().unwrap();
+    assert!(said.contains("trying again"), "{said}");
+    let proxy = Proxy::start(&["-c", &file]);
+    change(&proxy, 6);
+    assert_eq!(next(), membership(6));
+    change(&proxy, 7);
+    assert_eq!(next(), membership(7));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let after = program::command(["events", "-f", "--after", "5", "--admin", &admin]).stdout(Stdio::piped()).spawn();
+    let mut after = after.unwrap();
+    let mut lines = BufReader::new(after.stdout.take().unwrap()).lines();
+    let shown = [lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap()];
+    assert!(shown[0].contains("epoch 6") && shown[1].contains("epoch 7"), "{shown:?}");
+    after.kill().unwrap();
+    after.wait().unwrap();
     proxy.stop();
 }
 

@@ -18,6 +18,7 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use http::HeaderMap;
 use http::header;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Who owns which part of the key space
@@ -58,6 +59,7 @@ fn wants_picture(headers: &HeaderMap) -> bool {
 pub(crate) fn ring_view(pool: &PoolTable) -> RingView {
     let arcs = pool.placement.arcs();
     let arcs_exact = arcs.len();
+    let nodes = ring_nodes(pool, &arcs);
     let shown = if arcs_exact > ARCS_MAX { coarsen(&arcs) } else { arcs };
     let name = |node: usize| pool.placement.nodes()[node].name.clone();
     let arc = |arc: &PlacementArc| RingArc { start: format!("{:016x}", arc.start), node: name(arc.node) };
@@ -68,14 +70,18 @@ pub(crate) fn ring_view(pool: &PoolTable) -> RingView {
         placement: pool.membership.placement,
         points: pool.placement.pieces(),
         imbalance_ratio: pool.imbalance_ratio(),
-        nodes: ring_nodes(pool),
+        nodes,
         arcs: shown.iter().map(arc).collect(),
         arcs_exact,
     }
 }
 
-fn ring_nodes(pool: &PoolTable) -> Vec<RingNode> {
+fn ring_nodes(pool: &PoolTable, arcs: &[PlacementArc]) -> Vec<RingNode> {
     let shares = pool.shares();
+    let mut stretches: HashMap<&str, usize> = HashMap::new();
+    for arc in arcs {
+        *stretches.entry(pool.placement.nodes()[arc.node].name.as_str()).or_default() += 1;
+    }
     let total: u64 = pool.placement.nodes().iter().map(|node| u64::from(node.weight)).sum();
     let entitlement = |node: &Node| match node.is_placed() {
         true => f64::from(node.weight) / total as f64,
@@ -88,6 +94,7 @@ fn ring_nodes(pool: &PoolTable) -> Vec<RingNode> {
         state: view::node_state(node),
         share: shares.get(node.name.as_str()).copied().unwrap_or_default(),
         entitlement: entitlement(node),
+        stretches: stretches.get(node.name.as_str()).copied().unwrap_or_default(),
     };
     pool.membership.nodes().iter().map(ring_node).collect()
 }

@@ -3,9 +3,9 @@
 use crate::cli::compat::columns::Columns;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
-use crate::cli::output::Table;
 use crate::cli::output::count;
 use crate::cli::output::wrapped;
+use crate::cli::table::Table;
 use crate::cluster::node::Node;
 use crate::compat::fit::Fit;
 use crate::compat::fit::Fits;
@@ -226,7 +226,7 @@ impl Report {
             let logged = format!("{}{next}", shortened(&differing.logged));
             table.row(vec![differing.line.to_string(), logged, placed.to_owned(), shortened(&differing.key)]);
         }
-        out.table(&table)
+        out.table(&table.shortening(&[1, 2, 3]))
     }
 
     fn show_best(&self, out: &mut Output) -> Result<(), Failure> {
@@ -257,7 +257,7 @@ impl Report {
             let key = fit.key.trim_start_matches("key = ").to_owned();
             table.row(vec![fit.written.clone(), key, fit.placement_ids.len().to_string(), alike, chance]);
         }
-        out.table(&table)?;
+        out.table(&table.shortening(&[0, 1]))?;
         self.left_out
             .iter()
             .try_for_each(|Refused { placement, why }| out.line(format_args!("not tried: {placement}: {why}")))

@@ -2,10 +2,10 @@
 
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
-use crate::cli::output::Table;
 use crate::cli::output::count;
 use crate::cli::simulate::Answer;
 use crate::cli::simulate::Outcome;
+use crate::cli::table::Table;
 use crate::simulation::ChangeReport;
 use crate::simulation::Report;
 
@@ -49,7 +49,7 @@ fn balance(outcome: &Outcome) -> Table {
             part(report.agreement.worst),
         ]);
     }
-    table.fitting(WIDTH, &[0])
+    table.shortening(&[0]).at_most(WIDTH)
 }
 
 /// A row for each placement with a cell for each change.
@@ -62,7 +62,7 @@ fn of_changes(outcome: &Outcome, title: &str, cell: impl Fn(&ChangeReport) -> St
         [report.placement.clone()].into_iter().chain(cells).collect::<Vec<String>>()
     };
     outcome.placements.iter().for_each(|report| table.row(row(report)));
-    table.fitting(WIDTH, &[0])
+    table.shortening(&[0]).at_most(WIDTH)
 }
 
 /// `1.70 (0.69)`: the movement ratio, and the collateral where there is any.
