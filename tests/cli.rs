@@ -10,6 +10,8 @@ mod compat;
 mod demo;
 #[path = "cli/import.rs"]
 mod import;
+#[path = "cli/json.rs"]
+mod json;
 #[path = "cli/live.rs"]
 mod live;
 #[path = "cli/program.rs"]

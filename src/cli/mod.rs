@@ -120,3 +120,49 @@ Examples:
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 failed, 2 bad usage or config, 3 the pool has changed since the plan,
 4 refused as unsafe without --force.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Command;
+
+    /// Verbs without `--json`, and why.
+    const WITHOUT_JSON: [(&str, &str); 6] = [
+        ("completions", "a script for a shell"),
+        ("demo", "a story for people; the proxy that it starts answers the others"),
+        ("export", "files for other programs, each in its own form"),
+        ("help", "for people; `man` is the same as a page"),
+        ("man", "a page for man(1)"),
+        ("serve", "prints nothing; it logs, as JSON with `--log-format json`"),
+    ];
+
+    /// The verbs that do something, each with its words.
+    fn verbs(command: &Command, words: &str) -> Vec<(String, Command)> {
+        let below = command.get_subcommands().filter(|verb| words.is_empty() || verb.get_name() != "help");
+        let verbs: Vec<(String, Command)> =
+            below.flat_map(|verb| verbs(verb, format!("{words} {}", verb.get_name()).trim())).collect();
+        if verbs.is_empty() { vec![(words.to_owned(), command.clone())] } else { verbs }
+    }
+
+    #[test]
+    fn every_verb_writes_json_or_has_a_reason() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        let verbs = verbs(&command, "");
+        assert!(verbs.len() > 20, "{verbs:?}");
+        for (verb, command) in &verbs {
+            let has_json = command.get_arguments().any(|argument| argument.get_long() == Some("json"));
+            let first = verb.split(' ').next();
+            let reason = WITHOUT_JSON.iter().find(|(without, _)| Some(*without) == first);
+            assert_eq!(has_json, reason.is_none(), "{verb}: {reason:?}");
+            let mut rows = include_str!("../../docs/json.md").lines().filter_map(|line| line.strip_prefix("| `"));
+            let is_documented =
+                rows.any(|row| row.split('|').take(1).any(|verbs| format!("`{verbs}").contains(&format!("`{verb}`"))));
+            assert_eq!(is_documented, has_json, "{verb} in docs/json.md");
+        }
+        for (without, _) in WITHOUT_JSON {
+            assert!(command.find_subcommand(without).is_some(), "there is no verb {without}");
+        }
+    }
+}
