@@ -1,7 +1,7 @@
 //! Ringway: a consistent-hashing sharding proxy for HTTP.
 //!
 //! The modules stand in dependency order: each may use only the ones above it. `tests/tidy.rs` enforces the
-//! order, the purity of the first five and the size of every file. `ARCHITECTURE.md` is the guided tour.
+//! order, the purity of the first six and the size of every file. `ARCHITECTURE.md` is the guided tour.
 
 pub mod section;
 
@@ -14,6 +14,8 @@ pub mod cluster;
 pub mod compat;
 
 pub mod simulation;
+
+pub mod build_info;
 
 pub mod metrics;
 

@@ -35,6 +35,7 @@ mod top;
 
 pub use crate::cli::failure::Failure;
 
+use crate::build_info;
 use crate::cli::output::Output;
 use crate::cli::paint::ColorChoice;
 use clap::CommandFactory;
@@ -43,7 +44,8 @@ use clap::Subcommand;
 
 /// Put the same key on the same server: a consistent-hashing HTTP proxy.
 #[derive(Debug, Parser)]
-#[command(name = "ringway", version, before_long_help = EXAMPLES, after_help = EXIT_CODES)]
+#[command(name = "ringway", version, long_version = build_info::LONG_VERSION)]
+#[command(before_long_help = EXAMPLES, after_help = EXIT_CODES)]
 #[command(arg_required_else_help = true, max_term_width = 110)]
 struct Cli {
     /// When there are colours

@@ -1,5 +1,6 @@
 //! Turns the counters into metric families: every metric name of the product is in this file.
 
+use crate::build_info;
 use crate::cluster::health::Mark;
 use crate::metrics::PoolView;
 use crate::metrics::Shared;
@@ -243,8 +244,9 @@ fn server(shared: &Shared) -> Vec<Family> {
     let mut panicked =
         Family::counter("ringway_panics_total", "Panics, which are bugs, by the thread on which they happened.");
     panics::counts().for_each(|(thread, count)| panicked.add(&[("thread", thread)], count as f64));
-    let mut build = Family::gauge("ringway_build_info", "1, with the version as a label.");
-    build.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    let mut build = Family::gauge("ringway_build_info", "1, with what the program was built from as labels.");
+    let version = ("version", env!("CARGO_PKG_VERSION"));
+    build.add(&[version, ("commit", build_info::COMMIT), ("rustc", build_info::RUSTC)], 1.0);
     vec![connections, resting, dropped, held, hits, successful, seconds, stuck, panicked, build]
 }
 

@@ -257,5 +257,5 @@ const LABELS: [(&str, &[&str]); 35] = [
     ("ringway_tls_handshake_failures_total", &["listener", "reason"]),
     ("ringway_proxy_protocol_failures_total", &["listener", "reason"]),
     ("ringway_panics_total", &["thread"]),
-    ("ringway_build_info", &["version"]),
+    ("ringway_build_info", &["commit", "rustc", "version"]),
 ];
