@@ -14,6 +14,8 @@ mod import;
 mod json;
 #[path = "cli/live.rs"]
 mod live;
+#[path = "cli/packages.rs"]
+mod packages;
 #[path = "cli/program.rs"]
 mod program;
 #[path = "cli/seed.rs"]
