@@ -10,6 +10,8 @@ pub mod recent;
 pub mod stats;
 pub mod vital;
 
+use crate::metrics::load::PoolLoad;
+use crate::routing::bound::LoadSettings;
 use arc_swap::ArcSwap;
 use prometheus::Encoder;
 use prometheus::Registry;
@@ -35,6 +37,12 @@ pub struct PoolView {
     pub moved_ratio: f64,
     /// Largest share over entitlement among the placed nodes; 1 is perfect, 0 without nodes.
     pub imbalance_ratio: f64,
+    /// The sources of its keys by name, in the order in which they are looked at.
+    pub key_sources: Vec<String>,
+    /// What bounds the load of its nodes.
+    pub bounds: LoadSettings,
+    /// The requests of the pool, where it bounds its load.
+    pub load: Arc<PoolLoad>,
     /// The pool's own counters.
     pub stats: Arc<PoolStats>,
     /// Whether enough of its nodes are well.
@@ -50,6 +58,8 @@ pub struct NodeView {
     pub name: String,
     /// `active` or `draining`.
     pub state: &'static str,
+    /// What it weighs; 0 when it is not placed.
+    pub weight: u64,
     /// Share of the keys it owns, 0 to 1.
     pub ownership_ratio: f64,
     /// The node's own counters.

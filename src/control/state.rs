@@ -366,6 +366,7 @@ fn view(pool: &PoolTable) -> PoolView {
         NodeView {
             name: name.to_owned(),
             state: node.state(),
+            weight: if node.is_placed() { node.weight.into() } else { 0 },
             ownership_ratio: shares.get(name).copied().unwrap_or_default(),
             stats: Arc::clone(&pool.upstreams()[name].stats),
             vital: Arc::clone(&pool.upstreams()[name].vital),
@@ -377,6 +378,9 @@ fn view(pool: &PoolTable) -> PoolView {
         fingerprint: pool.fingerprint.to_string(),
         moved_ratio: pool.moved_ratio,
         imbalance_ratio: pool.imbalance_ratio(),
+        key_sources: pool.settings.key.source_names().map(str::to_owned).collect(),
+        bounds: pool.settings.load,
+        load: Arc::clone(&pool.load),
         stats: Arc::clone(&pool.stats),
         vital: Arc::clone(&pool.vital),
         nodes: nodes.collect(),

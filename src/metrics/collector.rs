@@ -12,6 +12,7 @@ use crate::metrics::stats::Counter;
 use crate::metrics::stats::HandshakeCounts;
 use crate::metrics::stats::HistogramSum;
 use crate::metrics::stats::IntroductionCounts;
+use crate::metrics::stats::KEY_SOURCES_MAX;
 use prometheus::core::Desc;
 use prometheus::proto;
 use prometheus::proto::MetricFamily;
@@ -92,6 +93,10 @@ fn decisions(pools: &[PoolView]) -> Vec<Family> {
     );
     let mut retries = Family::counter("ringway_retries_total", "Attempts after the first, by what went wrong before.");
     let mut keyless = Family::counter("ringway_keyless_requests_total", "Requests in which no key was found.");
+    let mut keys = Family::counter(
+        "ringway_keys_total",
+        "Requests in which a key was found, by its source and the place of that in the pool's `key`.",
+    );
     for pool in pools {
         let stats = &pool.stats;
         for (decision, count) in [
@@ -112,12 +117,28 @@ fn decisions(pools: &[PoolView]) -> Vec<Family> {
             retries.add(&[("pool", &pool.name), ("reason", reason)], count as f64);
         }
         keyless.add(&[("pool", &pool.name)], stats.sum(|stripe| &stripe.keyless) as f64);
+        for (index, source) in counted_sources(&pool.key_sources).enumerate() {
+            let place = (index + 1).to_string();
+            let count = stats.sum(|stripe| stripe.keys.of(index));
+            keys.add(&[("pool", &pool.name), ("source", source), ("place", &place)], count as f64);
+        }
     }
-    vec![decisions, retries, keyless]
+    vec![decisions, retries, keyless, keys]
+}
+
+/// The names of the sources that are counted apart, and one for those that are not.
+fn counted_sources(names: &[String]) -> impl Iterator<Item = &str> {
+    let has_rest = names.len() > KEY_SOURCES_MAX;
+    let name = move |(index, name)| if has_rest && index == KEY_SOURCES_MAX - 1 { "others" } else { name };
+    names.iter().map(String::as_str).take(KEY_SOURCES_MAX).enumerate().map(name)
 }
 
 fn nodes(pools: &[PoolView]) -> Vec<Family> {
     let mut inflight = Family::gauge("ringway_inflight_requests", "Requests now at a node.");
+    let mut bound = Family::gauge(
+        "ringway_inflight_bound_requests",
+        "Requests that a node may have now before others come first, where load-bound or max-inflight say so.",
+    );
     let mut spilled = Family::counter(
         "ringway_spilled_requests_total",
         "Requests passed on by the owner of their key (out), and taken for one (in), because that had enough to do.",
@@ -130,8 +151,13 @@ fn nodes(pools: &[PoolView]) -> Vec<Family> {
         "Connections to a node that were cut because it had been leaving for the drain deadline.",
     );
     for pool in pools {
+        let usable_weight = pool.vital.usable_weight_of(pool.nodes.iter().map(|node| node.weight).sum());
         for node in &pool.nodes {
             let labels = [("pool", pool.name.as_str()), ("node", node.name.as_str())];
+            let cap = pool.bounds.cap(pool.load.in_flight(), node.weight, usable_weight);
+            if let Some(cap) = cap.filter(|_| node.weight > 0) {
+                bound.add(&labels, cap as f64);
+            }
             inflight.add(&labels, node.stats.level(|stripe| &stripe.inflight) as f64);
             for (direction, count) in [
                 ("in", node.stats.sum(|stripe| &stripe.spilled_in)),
@@ -151,7 +177,7 @@ fn nodes(pools: &[PoolView]) -> Vec<Family> {
             cut.add(&labels, node.stats.sum(|stripe| &stripe.cut_connections) as f64);
         }
     }
-    vec![inflight, spilled, state, connections, tunnels, cut]
+    vec![inflight, bound, spilled, state, connections, tunnels, cut]
 }
 
 fn health(pools: &[PoolView]) -> Vec<Family> {
@@ -238,6 +264,8 @@ fn server(shared: &Shared) -> Vec<Family> {
         "When the config was last applied, in seconds since 1970.",
     );
     seconds.add(&[], stats.reload_success_seconds.load(Relaxed) as f64);
+    let mut workers = Family::gauge("ringway_workers", "Threads that serve requests.");
+    workers.add(&[], stats.stripes.count() as f64);
     let mut stuck =
         Family::gauge("ringway_workers_stuck", "Workers that do nothing, because they are stuck or have died.");
     stuck.add(&[], stats.pulses.stuck().count() as f64);
@@ -247,7 +275,7 @@ fn server(shared: &Shared) -> Vec<Family> {
     let mut build = Family::gauge("ringway_build_info", "1, with what the program was built from as labels.");
     let version = ("version", env!("CARGO_PKG_VERSION"));
     build.add(&[version, ("commit", build_info::COMMIT), ("rustc", build_info::RUSTC)], 1.0);
-    vec![connections, resting, dropped, held, hits, successful, seconds, stuck, panicked, build]
+    vec![connections, resting, dropped, held, hits, successful, seconds, workers, stuck, panicked, build]
 }
 
 fn tls(shared: &Shared) -> Vec<Family> {
@@ -381,4 +409,18 @@ fn pair((name, value): &(&str, &str)) -> proto::LabelPair {
     pair.set_name((*name).to_owned());
     pair.set_value((*value).to_owned());
     pair
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_that_are_not_counted_apart_have_one_name() {
+        for (sources, last) in [(1, "source-0"), (8, "source-7"), (9, "others"), (20, "others")] {
+            let names: Vec<String> = (0..sources).map(|index| format!("source-{index}")).collect();
+            let counted: Vec<&str> = counted_sources(&names).collect();
+            assert_eq!((counted.len(), counted.last()), (sources.min(KEY_SOURCES_MAX), Some(&last)), "{counted:?}");
+        }
+    }
 }

@@ -216,6 +216,20 @@ impl Classes {
     }
 }
 
+/// Keys by the source that they came from: index 0 is the first of the pool's `key`.
+#[derive(Debug, Default)]
+pub struct KeySources([Counter; KEY_SOURCES_MAX]);
+
+/// How many sources of keys are counted apart; the last counts for those behind it too.
+pub const KEY_SOURCES_MAX: usize = 8;
+
+impl KeySources {
+    /// The counter of the source with this index.
+    pub fn of(&self, source: usize) -> &Counter {
+        self.0.get(source).unwrap_or(&self.0[KEY_SOURCES_MAX - 1])
+    }
+}
+
 /// What one worker counts about one node.
 #[derive(Debug, Default)]
 pub struct NodeStripe {
@@ -272,6 +286,8 @@ pub struct PoolStripe {
     pub held: Counter,
     /// Requests in which no key was found, spread or rejected.
     pub keyless: Counter,
+    /// Requests in which a key was found, by where.
+    pub keys: KeySources,
     /// From the request head to the last byte of the response, without upgrades.
     pub request_duration: Histogram,
 }

@@ -189,9 +189,12 @@ impl PoolVital {
         self.is_panicking.swap(is_panicking, Relaxed) != is_panicking
     }
 
-    /// What the nodes that requests are sent to weigh in all; 0 when there is none, or nobody has said yet.
-    pub fn usable_weight(&self) -> u64 {
-        self.usable_weight.load(Relaxed)
+    /// What the nodes that requests are sent to weigh in all; `all` when there is none, or nobody has said yet.
+    pub fn usable_weight_of(&self, all: u64) -> u64 {
+        match self.usable_weight.load(Relaxed) {
+            0 => all,
+            weight => weight,
+        }
     }
 
     /// Sets what the nodes that requests are sent to weigh in all.

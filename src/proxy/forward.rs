@@ -340,7 +340,11 @@ fn order_of(
     exchange: &mut Exchange,
 ) -> Result<Order, ProxyError> {
     let settings = &pool.settings;
+    let counts = exchange.pool.as_ref().map(|local| local.of(worker.id()));
     if let Some(key) = key {
+        if let Some(counts) = counts {
+            counts.keys.of(key.source).increment();
+        }
         exchange.decision = Some(Decision::Owner);
         let position = pool.placement.position(settings.key.hashed(&key.bytes));
         if let Some(log) = &mut exchange.log {
@@ -349,8 +353,8 @@ fn order_of(
         }
         return Ok(Order::Key(position));
     }
-    if let Some(local) = &exchange.pool {
-        local.of(worker.id()).keyless.increment();
+    if let Some(counts) = counts {
+        counts.keyless.increment();
     }
     if settings.no_key == NoKey::Reject {
         return Err(ProxyError::KeyMissing { expected: settings.key.describe() });

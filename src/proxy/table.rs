@@ -11,6 +11,7 @@ use crate::metrics::stats::PoolStats;
 use crate::metrics::vital::NodeVital;
 use crate::metrics::vital::PoolVital;
 use crate::placement::Fingerprint;
+use crate::placement::PlacedNode;
 use crate::placement::Placement;
 use crate::placement::ratio;
 use crate::proxy::leaving::Leaving;
@@ -169,20 +170,20 @@ impl PoolTable {
     /// first (`load-bound`). `None` without such a bound.
     pub fn cap(&self, index: usize) -> Option<u64> {
         let bound = self.settings.load.bound?;
-        let usable_weight = match self.vital.usable_weight() {
-            0 => self.weight_sums.last().copied().unwrap_or_default(),
-            weight => weight,
-        };
-        Some(bound.cap(self.load.in_flight(), self.weight(index), usable_weight))
+        Some(bound.cap(self.load.in_flight(), self.weight(index), self.usable_weight()))
     }
 
     /// How many requests each placed node may have at the load of this moment, by `load-bound` and `max-inflight`, by
     /// name. Nobody is in it where any number may be.
     pub fn caps(&self) -> HashMap<&str, u64> {
-        let limit = self.settings.load.max_inflight.map(u64::from);
-        let nodes = self.placement.nodes().iter().enumerate();
-        let cap = |index| self.cap(index).into_iter().chain(limit).min();
-        nodes.filter_map(|(index, node)| Some((node.name.as_str(), cap(index)?))).collect()
+        let (in_flight, usable_weight) = (self.load.in_flight(), self.usable_weight());
+        let cap = |node: &PlacedNode| self.settings.load.cap(in_flight, node.weight.into(), usable_weight);
+        self.placement.nodes().iter().filter_map(|node| Some((node.name.as_str(), cap(node)?))).collect()
+    }
+
+    /// What the nodes that requests are sent to weigh in all.
+    fn usable_weight(&self) -> u64 {
+        self.vital.usable_weight_of(self.weight_sums.last().copied().unwrap_or_default())
     }
 
     /// The weight of the placed node with this placement index.

@@ -60,6 +60,13 @@ impl LoadSettings {
         }
     }
 
+    /// How many requests a node may have before others come first, by `load-bound` and `max-inflight`; the load is that
+    /// of [`LoadBound::cap`]. `None` where any number may be.
+    pub fn cap(&self, in_flight: u64, weight: u64, usable_weight: u64) -> Option<u64> {
+        let bound = self.bound.map(|bound| bound.cap(in_flight, weight, usable_weight));
+        bound.into_iter().chain(self.max_inflight.map(u64::from)).min()
+    }
+
     /// Whether the requests of the pool are counted.
     pub fn is_any(&self) -> bool {
         self.bound.is_some() || self.has_limit()
@@ -106,6 +113,17 @@ mod tests {
 
     fn bounds() -> impl Strategy<Value = LoadBound> {
         (FACTORS, 0_u32..100).prop_map(|(factor_thousandths, min_gap)| LoadBound { factor_thousandths, min_gap })
+    }
+
+    #[test]
+    fn of_a_bound_and_a_limit_the_lower_one_counts() {
+        let bound = Some(LoadBound { factor_thousandths: 1250, min_gap: 4 });
+        for (bound, max_inflight, cap) in
+            [(None, None, None), (bound, None, Some(32)), (None, Some(7), Some(7)), (bound, Some(7), Some(7))]
+        {
+            let settings = LoadSettings { bound, max_inflight, max_connections: None, queue_timeout: Duration::ZERO };
+            assert_eq!(settings.cap(99, 1, 4), cap, "{settings:?}");
+        }
     }
 
     #[test]

@@ -188,11 +188,15 @@ impl KeyRule {
         &self.alternatives[source].name
     }
 
+    /// The names of all alternatives, in their order.
+    pub fn source_names(&self) -> impl Iterator<Item = &str> {
+        self.alternatives.iter().map(|alternative| alternative.name.as_str())
+    }
+
     /// Canonical text of the whole rule with hash tag, for the fingerprint and for people, e.g.
     /// `query:room, header:x-tenant+path:2 hash-tag={}`. No two different rules have the same.
     pub fn describe(&self) -> String {
-        let names: Vec<&str> = self.alternatives.iter().map(|alternative| alternative.name.as_str()).collect();
-        let names = names.join(", ");
+        let names = self.source_names().collect::<Vec<_>>().join(", ");
         match self.hash_tag {
             Some(tag) => format!("{names} hash-tag={}{}", char::from(tag.open), char::from(tag.close)),
             None => names,

@@ -19,7 +19,8 @@ fn prometheus_sees_every_metric_with_a_sensible_value() {
     // A node that nothing listens for: its keys fail over.
     let (_held, port) = refusing_port();
     let dead = format!(r#"{{ name = "dead", address = "127.0.0.1:{port}" }}"#);
-    let pool = format!("initial-nodes = {}", nginx.nodes_toml().replace("}, ]", &format!("}}, {dead}]")));
+    let nodes = nginx.nodes_toml().replace("}, ]", &format!("}}, {dead}]"));
+    let pool = format!("load-bound = {{ factor = 1.25 }}\ninitial-nodes = {nodes}");
     let config = story.write("ringway.toml", &ringway::config("", &story.path("store"), &pool));
     let proxy = Ringway::serve(&story, &config);
     let mut prometheus = Prometheus::scrape(&story, proxy.admin);
@@ -106,9 +107,12 @@ fn of_traffic(sent: &Sent) -> Vec<Check> {
         (r#"ringway_decisions_total{pool="rooms",decision="spill"}"#, none),
         (r#"sum(ringway_spilled_requests_total{pool="rooms",direction=~"in|out"})"#, none),
         (r#"ringway_keyless_requests_total{pool="rooms"}"#, keyless),
+        (r#"ringway_keys_total{pool="rooms",source="query:k",place="1"}"#, Expected::Exactly(f64::from(WITH_KEY))),
         (r#"ringway_retries_total{pool="rooms",reason="connect"}"#, retries),
         (r#"ringway_retries_total{pool="rooms",reason="stale-connection"}"#, none),
         (r#"sum(ringway_inflight_requests{pool="rooms",node=~"a|b|dead"})"#, none),
+        // Each node may have its share of the next request, rounded up, and `min-gap`.
+        (r#"sum(ringway_inflight_bound_requests{pool="rooms",node=~"a|b|dead"})"#, Expected::Exactly(15.0)),
         (r#"ringway_retries_refused_total{pool="rooms"}"#, none),
         ("ringway_access_log_dropped_total", none),
         ("sum(ringway_limit_hits_total)", none),
@@ -178,6 +182,7 @@ fn of_process() -> Vec<Check> {
         ("ringway_config_last_reload_successful", Expected::Exactly(1.0)),
         ("time() - ringway_config_last_reload_success_timestamp_seconds", recently),
         ("ringway_build_info", Expected::Exactly(1.0)),
+        ("ringway_workers", Expected::Between(1.0, 1_000.0)),
         ("ringway_workers_stuck", Expected::Exactly(0.0)),
         ("sum(ringway_panics_total)", Expected::Exactly(0.0)),
         ("process_cpu_seconds_total", Expected::Between(0.0, 300.0)),
@@ -222,7 +227,7 @@ fn assert_labels(prometheus: &mut Prometheus) {
 }
 
 /// The labels of each metric that has any, in alphabetical order.
-const LABELS: [(&str, &[&str]); 35] = [
+const LABELS: [(&str, &[&str]); 37] = [
     ("ringway_requests_total", &["code", "node", "pool"]),
     ("ringway_request_duration_seconds_count", &["pool"]),
     ("ringway_request_duration_seconds_bucket", &["le", "pool"]),
@@ -231,6 +236,7 @@ const LABELS: [(&str, &[&str]); 35] = [
     ("ringway_decisions_total", &["decision", "pool"]),
     ("ringway_retries_total", &["pool", "reason"]),
     ("ringway_keyless_requests_total", &["pool"]),
+    ("ringway_keys_total", &["place", "pool", "source"]),
     ("ringway_retries_refused_total", &["pool"]),
     ("ringway_waiting_requests", &["pool"]),
     ("ringway_held_requests_total", &["pool"]),
@@ -240,6 +246,7 @@ const LABELS: [(&str, &[&str]); 35] = [
     ("ringway_resolve_failures_total", &["node", "pool"]),
     ("ringway_pool_panic", &["pool"]),
     ("ringway_inflight_requests", &["node", "pool"]),
+    ("ringway_inflight_bound_requests", &["node", "pool"]),
     ("ringway_spilled_requests_total", &["direction", "node", "pool"]),
     ("ringway_node_state", &["node", "pool", "state"]),
     ("ringway_tunnels", &["node", "pool"]),

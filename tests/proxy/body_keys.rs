@@ -65,6 +65,9 @@ async fn a_key_in_the_body_goes_where_the_same_key_in_a_header_goes() {
     }
     client_h2.ask(h2::get("http://a.test/")).await;
     proxy.metric_is("ringway_keyless_requests_total", &[], 1.0).await;
+    for (place, keys) in [("place=\"1\"", 40.0), ("place=\"2\"", 60.0)] {
+        proxy.metric_is("ringway_keys_total", &[place], keys).await;
+    }
 }
 
 #[tokio::test]
