@@ -46,7 +46,7 @@ pub(super) struct Client {
 
 /// Where the API listens.
 #[derive(Debug, PartialEq, Eq)]
-enum Endpoint {
+pub(super) enum Endpoint {
     /// `host:port`
     Tcp(String),
     /// The same, where TLS is spoken.
@@ -277,7 +277,8 @@ impl EventStream<'_> {
 }
 
 impl Endpoint {
-    fn parse(admin: &str) -> Result<Endpoint, String> {
+    /// Reads `http://HOST:PORT`, `https://HOST:PORT`, `HOST:PORT` or `unix:/PATH`; the error is a text for people.
+    pub(super) fn parse(admin: &str) -> Result<Endpoint, String> {
         if let Some(path) = admin.strip_prefix("unix:") {
             return Ok(Endpoint::Unix(PathBuf::from(path)));
         }
@@ -298,7 +299,8 @@ impl Endpoint {
         })
     }
 
-    fn host(&self) -> String {
+    /// `HOST:PORT`, or what stands for it on a Unix socket.
+    pub(super) fn host(&self) -> String {
         match self {
             Endpoint::Tcp(address) => address.clone(),
             Endpoint::Tls(address) => address.to_string(),

@@ -1,12 +1,10 @@
-//! `ringway completions`, `man` and `export`: what shells, manuals and other tools read.
+//! `ringway completions` and `man`: what shells and manuals read.
 
-use crate::admin;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::section::nearest;
 use clap::Args;
 use clap::Command;
-use clap::Subcommand;
 use clap_complete::Shell;
 
 /// Print the completions of a shell
@@ -29,25 +27,6 @@ Examples:
 pub(super) struct ManArgs {
     /// The verb
     verb: Option<String>,
-}
-
-/// Print what other tools read
-#[derive(Debug, Args)]
-#[command(before_long_help = "\
-Examples:
-  ringway export alerts > /etc/prometheus/ringway.rules.yml
-  ringway export openapi > ringway.json")]
-pub(super) struct ExportArgs {
-    #[command(subcommand)]
-    what: Export,
-}
-
-#[derive(Debug, Subcommand)]
-enum Export {
-    /// The alert rules for Prometheus
-    Alerts,
-    /// The OpenAPI document of the admin API
-    Openapi,
 }
 
 /// Prints the completions.
@@ -74,12 +53,4 @@ pub(super) fn man(args: &ManArgs, mut command: Command, out: &mut Output) -> Res
     let mut page = Vec::new();
     clap_mangen::Man::new(command).render(&mut page)?;
     out.text(&String::from_utf8_lossy(&page))
-}
-
-/// Prints the document.
-pub(super) fn export(args: &ExportArgs, out: &mut Output) -> Result<(), Failure> {
-    match args.what {
-        Export::Alerts => out.text(include_str!("../../config/prometheus/alerts.yml")),
-        Export::Openapi => out.text(&(admin::openapi() + "\n")),
-    }
 }

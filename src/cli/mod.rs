@@ -10,6 +10,7 @@ mod completions;
 mod demo;
 mod events;
 mod explain;
+mod export;
 mod failure;
 mod import;
 mod include;
@@ -73,7 +74,7 @@ enum Verb {
     Import(import::ImportArgs),
     Compat(compat::CompatArgs),
     Simulate(simulate::SimulateArgs),
-    Export(completions::ExportArgs),
+    Export(export::ExportArgs),
     Completions(completions::CompletionsArgs),
     Man(completions::ManArgs),
 }
@@ -102,7 +103,7 @@ pub fn run() -> Result<(), Failure> {
         Verb::Import(args) => import::run(&args, &mut out),
         Verb::Compat(args) => compat::run(&args, &mut out),
         Verb::Simulate(args) => simulate::run(&args, &mut out),
-        Verb::Export(args) => completions::export(&args, &mut out),
+        Verb::Export(args) => export::run(&args, &mut out),
         Verb::Completions(args) => completions::run(&args, Cli::command(), &mut out),
         Verb::Man(args) => completions::man(&args, Cli::command(), &mut out),
     };

@@ -21,6 +21,13 @@ pub(super) struct AdminArgs {
     /// [default: $RINGWAY_ADMIN, else http://127.0.0.1:9080]
     #[arg(long, value_name = "URL", help_heading = "Whom to ask")]
     admin: Option<String>,
+    #[command(flatten)]
+    credentials: CredentialArgs,
+}
+
+/// How an admin API knows who asks, and who asks knows the API.
+#[derive(Debug, Args)]
+pub(super) struct CredentialArgs {
     /// File with the bearer token of the admin API
     ///
     /// [default: $RINGWAY_TOKEN_FILE, else no token]
@@ -46,25 +53,9 @@ pub(super) struct AdminArgs {
 impl AdminArgs {
     /// A client for it; connects at the first request.
     pub(super) fn client(&self) -> Result<Client, Failure> {
-        let admin = given(&self.admin, "RINGWAY_ADMIN").unwrap_or_else(|| ADMIN_DEFAULT.to_owned());
-        let token_file = self.token_file.clone().or_else(|| set("RINGWAY_TOKEN_FILE").map(PathBuf::from));
-        if !admin.starts_with("https://") && (self.ca.is_some() || self.cert.is_some() || self.cert_key.is_some()) {
-            let message =
-                format!("--ca, --cert and --cert-key are for https://HOST:PORT, and `{admin}` is no such address");
-            return Err(Failure::Usage(message));
-        }
-        Client::new(&admin, token_file.as_deref(), &self.tls()?)
-    }
-
-    /// Whom to trust, and who to be.
-    fn tls(&self) -> Result<NodeTlsSettings, Failure> {
-        let ca = given(&self.ca, "RINGWAY_CA").map_or(Authority::System, Authority::File);
-        let identity = match (given(&self.cert, "RINGWAY_CERT"), given(&self.cert_key, "RINGWAY_CERT_KEY")) {
-            (Some(certificate), Some(key)) => Some(CertificateFiles { certificate, key }),
-            (None, None) => None,
-            _ => return Err(Failure::Usage("a certificate has a key: give both --cert and --cert-key".to_owned())),
-        };
-        Ok(NodeTlsSettings { ca, name: None, identity })
+        let admin = self.admin.clone().unwrap_or_else(usual_admin);
+        let token_file = self.credentials.token_file();
+        Client::new(&admin, token_file.as_deref(), &self.credentials.tls(&admin)?)
     }
 
     /// Whether a proxy was named on the command line.
@@ -74,21 +65,50 @@ impl AdminArgs {
 
     /// The flags as given, for a command that is suggested.
     pub(super) fn flags(&self) -> Vec<String> {
-        let token_file = self.token_file.as_deref().map(|path| path.display().to_string());
+        let credentials = &self.credentials;
+        let token_file = credentials.token_file.as_deref().map(|path| path.display().to_string());
         let flags = [
             ("--admin", self.admin.clone()),
             ("--token-file", token_file),
-            ("--ca", self.ca.clone()),
-            ("--cert", self.cert.clone()),
-            ("--cert-key", self.cert_key.clone()),
+            ("--ca", credentials.ca.clone()),
+            ("--cert", credentials.cert.clone()),
+            ("--cert-key", credentials.cert_key.clone()),
         ];
         flags.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten().collect()
+    }
+}
+
+impl CredentialArgs {
+    /// The file with the token, if there is one.
+    pub(super) fn token_file(&self) -> Option<PathBuf> {
+        self.token_file.clone().or_else(|| set("RINGWAY_TOKEN_FILE").map(PathBuf::from))
+    }
+
+    /// Whom to trust at `admin`, and who to be there.
+    pub(super) fn tls(&self, admin: &str) -> Result<NodeTlsSettings, Failure> {
+        if !admin.starts_with("https://") && (self.ca.is_some() || self.cert.is_some() || self.cert_key.is_some()) {
+            let message =
+                format!("--ca, --cert and --cert-key are for https://HOST:PORT, and `{admin}` is no such address");
+            return Err(Failure::Usage(message));
+        }
+        let ca = given(&self.ca, "RINGWAY_CA").map_or(Authority::System, Authority::File);
+        let identity = match (given(&self.cert, "RINGWAY_CERT"), given(&self.cert_key, "RINGWAY_CERT_KEY")) {
+            (Some(certificate), Some(key)) => Some(CertificateFiles { certificate, key }),
+            (None, None) => None,
+            _ => return Err(Failure::Usage("a certificate has a key: give both --cert and --cert-key".to_owned())),
+        };
+        Ok(NodeTlsSettings { ca, name: None, identity })
     }
 }
 
 /// A flag, else the variable of this name.
 fn given(flag: &Option<String>, variable: &str) -> Option<String> {
     flag.clone().or_else(|| set(variable).map(|value| value.to_string_lossy().into_owned()))
+}
+
+/// The address of the admin API where none is named.
+pub(super) fn usual_admin() -> String {
+    given(&None, "RINGWAY_ADMIN").unwrap_or_else(|| ADMIN_DEFAULT.to_owned())
 }
 
 /// What a variable is set to; one that is empty is not set.

@@ -19,6 +19,7 @@ mod bomb;
 mod churn;
 mod compat;
 mod crash;
+mod dashboard;
 mod dialects;
 mod drains;
 mod few_files;

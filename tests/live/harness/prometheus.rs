@@ -1,4 +1,4 @@
-//! The real Prometheus, scraping one proxy several times a second.
+//! The real Prometheus, scraping proxies every second or more often, and its promtool.
 
 use crate::harness::client::Client;
 use crate::harness::process::Process;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 /// A running Prometheus.
@@ -33,8 +34,14 @@ impl Prometheus {
             "global: {{ scrape_interval: 200ms, scrape_timeout: 200ms }}\n\
              scrape_configs:\n- job_name: ringway\n  static_configs:\n  - targets: ['{target}']\n"
         );
-        let config = story.write("prometheus.yml", &config);
-        let mut prometheus = until("Prometheus has its port", || {
+        let mut prometheus = Prometheus::start(story, &story.write("prometheus.yml", &config));
+        until("Prometheus has scraped the proxy", || prometheus.query("up == 1").pop());
+        prometheus
+    }
+
+    /// Starts it with this config file.
+    pub(crate) fn start(story: &Story, config: &Path) -> Prometheus {
+        until("Prometheus has its port", || {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_ports(1)[0]));
             let mut command = Command::new("prometheus");
             command.arg(format!("--config.file={}", config.display()));
@@ -49,9 +56,7 @@ impl Prometheus {
             let log = process.log();
             assert!(is_up || log.contains("address already in use"), "Prometheus does not start:\n{log}");
             is_up.then_some(Prometheus { client, _process: process })
-        });
-        until("Prometheus has scraped the proxy", || prometheus.query("up == 1").pop());
-        prometheus
+        })
     }
 
     /// The series that a PromQL expression has now.
@@ -61,6 +66,13 @@ impl Prometheus {
         assert_eq!(answer.status, 200, "{expression}: {}", answer.text());
         answer.value()["data"]["result"].as_array().unwrap().iter().map(series).collect()
     }
+}
+
+/// Runs promtool in the folder of the crate; it must find nothing wrong.
+pub(crate) fn promtool<const N: usize>(arguments: [&str; N]) {
+    let mut promtool = Command::new("promtool");
+    let ran = promtool.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(ran.status.success(), "{arguments:?}: {ran:?}");
 }
 
 fn series(value: &Value) -> Series {
