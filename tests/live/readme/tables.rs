@@ -8,8 +8,10 @@ use crate::readme::scenes;
 use crate::readme::stage::Stage;
 
 /// Commands that are not run, and why not.
-pub(crate) const NOT_RUN: [(&str, &str); 2] = [
+pub(crate) const NOT_RUN: [(&str, &str); 4] = [
     ("./tests/run", "it is what runs this test"),
+    ("cargo install --path . --locked", "it builds for minutes what is there already"),
+    ("packaging/release", "it builds for minutes, and `packaging/check` takes what it leaves through a life"),
     (
         "systemctl start ringway@b && systemctl enable ringway@b && systemctl disable ringway@a",
         "it needs systemd as the first process of the machine; `service_manager.rs` plays its part",
