@@ -69,7 +69,8 @@ impl Drop for Demo {
 fn told(event: &Value) -> String {
     match event["event"].as_str().unwrap() {
         "membership" if event["rollback"].is_null() => {
-            format!("add {}", event["changes"][0]["add"]["name"].as_str().unwrap())
+            // The nodes that a pool begins with are no change.
+            format!("add {}", event["changes"][0]["add"]["name"].as_str().unwrap_or("nothing"))
         }
         "membership" => format!("rollback to {}", event["rollback"]["to_epoch"]),
         other => format!("{other} {}", event["node"].as_str().unwrap_or_default()),

@@ -77,8 +77,8 @@ fn top_says_which_node_is_ill_and_why() {
     let proxy = Proxy::start(&["-c", &directory.file("ringway.toml", text)]);
     for (size, why) in [(120, "refused"), (60, "a is down for")] {
         let mut terminal = top(&proxy, &["rooms", "--sort", "health"], (size, 24));
-        let text = terminal.until_it_shows(why);
-        assert!(text.contains("0 of 2 nodes up") && text.contains("  down "), "{size}:\n{text}");
+        let text = terminal.until("both are ill", |text| text.contains("0 of 2 nodes up") && text.contains(why));
+        assert!(text.contains("  down "), "{size}:\n{text}");
     }
     proxy.stop();
 }
