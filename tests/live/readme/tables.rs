@@ -19,13 +19,27 @@ pub(crate) const NOT_RUN: [(&str, &str); 4] = [
 ];
 
 /// How commands begin that run until they are stopped, and what they print when the next one may be typed.
-pub(crate) const RUNS_ON: [(&str, &str); 2] =
-    [("cargo run --release -- demo", "try it:"), ("ringway serve ", "serving the admin API")];
+pub(crate) const RUNS_ON: [(&str, &str); 4] = [
+    ("cargo run --release -- demo", "try it"),
+    ("ringway serve ", "serving the admin API"),
+    ("ringway top", "node "),
+    ("ringway events -f", "epoch 7"),
+];
 
 /// Lines that differ each time, with `*` for what does, and why. One that is shown stands for one or more that are
 /// printed.
-pub(crate) const VARIABLE: [(&str, &str); 2] = [
-    ("plan add d=127.0.0.1:*", "its port is one that is free"),
+pub(crate) const VARIABLE: [(&str, &str); 12] = [
+    (" * room-0 is hot: * % of the requests are for it", "keys are drawn at random"),
+    ("       so its owner b serves * %, and owns 33.2 % of the keys", "keys are drawn at random"),
+    (" * b dies with all its connections; room-0 is next at *", "it has its time"),
+    (" * b is ill: *", "whichever request notices it first"),
+    (" * b is back", "it has its time"),
+    (" * b is used again: well after *; its keys are back", "so are times"),
+    ("       meanwhile * requests went to the next candidate; 0 failed; the slowest took *", "so are times"),
+    (" * plan add d=127.0.0.1:*", "its port is one that is free"),
+    (" * applied, epoch 2: 2502 of 10000 keys moved (25.0 %); optimum 25.0 %", "it has its time"),
+    (" * rolled back to epoch 1, as epoch 3: all 10000 keys are where they were", "it has its time"),
+    ("* requests answered, 0 failed; the backends received *", "as many as could be sent"),
     ("* in flight, * at a; closed in *", "a line for each change, which a terminal writes over the one before"),
 ];
 
@@ -40,7 +54,8 @@ const EXIT_CODES: [(&str, i32, &str); 1] = [(
 type Prepare = fn(&mut Stage);
 
 /// What a block presupposes, by its first command, and why that has to be made. Others begin in an empty directory.
-pub(crate) const SCENES: [(&str, Prepare, &str); 8] = [
+pub(crate) const SCENES: [(&str, Prepare, &str); 9] = [
+    ("ringway top", scenes::at_epoch_7, "the reader has a proxy that serves"),
     (
         "ringway plan add c=10.0.0.12:3000,weight=2,zone=b",
         scenes::at_epoch_7,
