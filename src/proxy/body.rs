@@ -14,7 +14,9 @@ use http_body::Frame;
 use http_body::SizeHint;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use std::future::Future;
 use std::pin::Pin;
+use std::pin::pin;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
@@ -56,7 +58,7 @@ pub(crate) enum ResponseBody {
 }
 
 /// After so many bytes in a row a response lets the other clients of its worker go first.
-const BURST_BYTES_MAX: usize = 1024 * 1024;
+const BURST_BYTES_MAX: usize = 256 << 10;
 
 /// A response body that settles its exchange when it ends or is dropped.
 pub(crate) struct NodeBody {
@@ -174,8 +176,8 @@ impl NodeBody {
         }
         if self.burst >= BURST_BYTES_MAX {
             self.burst = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            // Woken once sockets have been looked at: others may be ready by now, whom nobody has told.
+            return pin!(tokio::task::yield_now()).poll(cx).map(|()| None);
         }
         match self.poll_incoming(cx) {
             Poll::Ready(Some(Ok(frame))) => {
