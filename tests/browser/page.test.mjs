@@ -122,7 +122,9 @@ describe("an operator", () => {
     const page = await open(lab.it.url);
     await shown(page);
     lab.nodes["chat-2"].is.broken = true;
-    await page.locator("#rows .state.ill", { hasText: /status 503, since .*others serve its keys: chat-/ }).waitFor();
+    await page
+      .locator("#rows .state.ill", { hasText: /status 503, (just now|for \d+ s).*its keys are at chat-/ })
+      .waitFor();
     assert.equal(await figure(page, "up"), "3/4");
     await page.locator("#events .node-down", { hasText: "chat-2 is ill" }).waitFor();
     lab.nodes["chat-2"].is.broken = false;

@@ -41,8 +41,8 @@ const STATES = { ill: "ill", trial: "on trial", draining: "draining", well: "wel
 /** How a node is (a key of STATES), and why. */
 function stateOf(node) {
   if (node.health.is === "ill" || node.health.is === "trial") {
-    const since = node.health.since_ms && `since ${ago(node.health.since_ms)}`;
-    return [node.health.is, [node.health.cause, since].filter(Boolean).join(", ")];
+    const time = node.health.since_ms && ago(node.health.since_ms).replace(/^(.*) ago$/, "for $1");
+    return [node.health.is, [node.health.cause, time].filter(Boolean).join(", ")];
   }
   if (node.state !== "draining") return ["well", ""];
   if (!node.drain) return ["draining", node.weight === 0 ? "weight 0" : "takes no keys"];
@@ -149,7 +149,7 @@ function standIns(node) {
   const ill = new Set(state.of.nodes.filter(isIll).map(({ name }) => name));
   const well = (heirs ?? []).map(({ name }) => name).filter((name) => !ill.has(name));
   if (well.length === 0) return "";
-  return `others serve its keys: ${well.slice(0, 3).join(", ")}${well.length > 3 ? ` and ${well.length - 3} more` : ""}`;
+  return `its keys are at ${well.slice(0, 3).join(", ")}${well.length > 3 ? ` and ${well.length - 3} more` : ""}`;
 }
 
 /** Brings the figures and the table up to date. */
