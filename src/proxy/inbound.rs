@@ -63,6 +63,8 @@ pub(crate) struct Host {
     field: HeaderValue,
     /// The same without the port, for matching and as a key.
     name: Box<str>,
+    /// Whether it came in another form.
+    is_rewritten: bool,
 }
 
 impl Host {
@@ -75,11 +77,8 @@ impl Host {
         let port = port.split_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
         let field = port.map_or_else(|| name.to_string(), |port| format!("{name}:{port}"));
         let field = HeaderValue::try_from(field).ok()?;
-        Some(Host { written: written.into(), field, name: name.into() })
-    }
-
-    fn is_rewritten(&self) -> bool {
-        *self.written != *self.field.as_bytes()
+        let is_rewritten = field.as_bytes() != written;
+        Some(Host { written: written.into(), field, name: name.into(), is_rewritten })
     }
 }
 
@@ -110,7 +109,7 @@ impl Inbound {
         if found.host == Presence::Absent {
             request.headers_mut().append(header::HOST, host.field.clone());
             found.text_bytes += header::HOST.as_str().len() + host.field.len();
-        } else if request.uri().authority().is_some() || host.is_rewritten() {
+        } else if request.uri().authority().is_some() || host.is_rewritten {
             request.headers_mut().insert(header::HOST, host.field.clone());
         }
         if found.cookie {
@@ -393,7 +392,7 @@ mod tests {
         ] {
             let host = Host::read(written.as_bytes()).unwrap_or_else(|| panic!("{written:?} is one"));
             assert_eq!((host.field.to_str().unwrap(), &*host.name), (field, name), "{written:?}");
-            assert_eq!(host.is_rewritten(), written != field, "{written:?}");
+            assert_eq!(host.is_rewritten, written != field, "{written:?}");
         }
         for written in [".", "..", "a..b", ".a", "a..", "a b", "a@b", "a:x", "a:65536", "[::1", "[::1].", "\u{e9}"] {
             assert!(Host::read(written.as_bytes()).is_none(), "{written:?} is none");
