@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shlex
+import re
 import signal
 import sys
 import time
@@ -132,6 +132,14 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _command(words: list[str]) -> str:
+    """The command as others could type it: with the names of paths that are of this machine alone."""
+    named = {"--ringway": "PATH", "--out": "DIR"}
+    shown = [named.get(before, word) for before, word in zip(["", *words], words)]
+    shown = [re.sub(r"^(--ringway|--out)=.*", lambda flag: f"{flag[1]}={named[flag[1]]}", word) for word in shown]
+    return " ".join(["benches/side-by-side", *shown])
+
+
 def _run(options: Options) -> int:
     begun, described = time.strftime("%Y-%m-%d %H:%M %Z"), machine.description()
     cpus = Cpus.of_machine()
@@ -141,7 +149,7 @@ def _run(options: Options) -> int:
     for name, reason in found.missing.items():
         print(f"{name} is not here: {reason}", flush=True)
     run = report.Run(
-        command=shlex.join(["benches/side-by-side", *sys.argv[1:]]),
+        command=_command(sys.argv[1:]),
         begun=begun,
         rounds=options.rounds,
         seconds=options.seconds,
