@@ -58,7 +58,7 @@ pub(crate) enum ResponseBody {
 }
 
 /// After so many bytes in a row a response lets the other clients of its worker go first.
-const BURST_BYTES_MAX: usize = 256 << 10;
+const BURST_BYTES_MAX: usize = 512 << 10;
 
 /// A response body that settles its exchange when it ends or is dropped.
 pub(crate) struct NodeBody {

@@ -43,7 +43,7 @@ use tokio::time::Instant;
 
 /// What is read from a node ahead of its client, a response head or a part of a body, is at most this many bytes. hyper
 /// begins with 8 kB and reads more at once only from nodes that fill that.
-const READ_BYTES_MAX: usize = 256 * 1024;
+pub(super) const READ_BYTES_MAX: usize = 512 << 10;
 
 /// One worker's connections to one node. Nothing here is shared between threads.
 pub(crate) struct LocalNode {

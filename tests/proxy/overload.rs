@@ -194,7 +194,7 @@ async fn a_client_who_takes_little_of_very_much_is_cut_when_it_is_too_much_and_n
     const STREAMS: u32 = 20;
     let release = Arc::new(Semaphore::new(STREAMS as usize + 10));
     let node = patient(&release).await;
-    let limits = "write-timeout = \"1h\"\nmax-request-memory = \"1MiB\"";
+    let limits = "write-timeout = \"1h\"\nmax-request-memory = \"2MiB\"";
     let proxy = Setup::of(&[&node]).limits(limits).start();
     let (mut small, mut large) = (proxy.connect().await, proxy.connect().await);
     small.write(get("/long", "")).await;

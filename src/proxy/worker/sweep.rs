@@ -6,6 +6,7 @@ use crate::proxy::client::ClientState;
 use crate::proxy::client::Order;
 use crate::proxy::limits::Limits;
 use crate::proxy::memory;
+use crate::proxy::upstream::READ_BYTES_MAX;
 use crate::proxy::worker::ACCEPT_PAUSE;
 use crate::proxy::worker::Worker;
 use std::cmp::Reverse;
@@ -120,4 +121,4 @@ const STALLED: Duration = Duration::from_secs(1);
 
 /// More than is ever held of the responses to a client of HTTP/1, where one comes after the other: two pieces as large
 /// as what is read from a node at once.
-const UNTAKEN_MAX: usize = 512 << 10;
+const UNTAKEN_MAX: usize = 2 * READ_BYTES_MAX;
