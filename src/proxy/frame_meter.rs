@@ -1,6 +1,9 @@
 //! Follows the frames that a client of HTTP/2 sends: how many come at a time and how many of them ask for nothing,
-//! because hyper goes on for as long as they come, and whether one is under way that may never be whole.
+//! because hyper goes on for as long as they come, and whether one is under way that may never be whole. Heads and
+//! trailers are shown to [`FieldWalk`].
 
+use crate::proxy::field_walk::FieldWalk;
+use crate::proxy::field_walk::PADDED;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -15,6 +18,8 @@ pub(crate) struct FrameMeter {
     is_data: bool,
     /// Whether the head of a request goes on in the next frame (RFC 9113 section 4.3).
     goes_on: bool,
+    /// What follows the fields of requests, once one has come.
+    fields: Option<Box<FieldWalk>>,
     allowance: Allowance,
     /// How much work may still be handed on in this turn, in frames.
     turn: u32,
@@ -53,7 +58,6 @@ const CONTINUATION: u8 = 0x9;
 const END_STREAM: u8 = 0x1;
 const ACK: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
-const PADDED: u8 = 0x8;
 
 /// A frame of padding alone is no longer.
 const PADDING_BYTES_MAX: usize = 256;
@@ -67,20 +71,21 @@ impl FrameMeter {
             head_length: 0,
             is_data: false,
             goes_on: false,
+            fields: None,
             allowance: Allowance::new(max),
             turn: TURN,
         }
     }
 
-    /// Looks at the bytes that came next, until the turn is over.
+    /// Looks at the bytes that came next, until the turn is over; see [`FieldWalk`] for what it spoils.
     ///
     /// # Errors
     /// When more of them ask for nothing than is bearable.
-    pub(crate) fn look(&mut self, bytes: &[u8]) -> Result<Look, Flood> {
+    pub(crate) fn look(&mut self, bytes: &mut [u8]) -> Result<Look, Flood> {
         let mut look = Look { taken: 0, has_ended: false };
         while look.taken < bytes.len() && self.has_turn() {
-            let rest = &bytes[look.taken..];
-            look.taken += if self.left > 0 { self.skip(rest) } else { self.head(rest)? };
+            let rest = &mut bytes[look.taken..];
+            look.taken += if self.left > 0 { self.payload(rest) } else { self.head(rest)? };
             look.has_ended |= self.left == 0 && self.head_length == 0 && !self.goes_on;
         }
         Ok(look)
@@ -107,10 +112,16 @@ impl FrameMeter {
         self.allowance.wrote(length);
     }
 
-    fn skip(&mut self, bytes: &[u8]) -> usize {
-        let skipped = self.left.min(bytes.len());
-        self.left -= skipped;
-        skipped
+    /// Takes the payload of a frame, or a part of it.
+    fn payload(&mut self, bytes: &mut [u8]) -> usize {
+        let taken = self.left.min(bytes.len());
+        self.left -= taken;
+        if let [_, _, _, HEADERS | CONTINUATION, ..] = self.head
+            && let Some(fields) = &mut self.fields
+        {
+            fields.walk(&mut bytes[..taken]);
+        }
+        taken
     }
 
     /// Takes the head of a frame, or a part of it.
@@ -126,7 +137,7 @@ impl FrameMeter {
 
     /// The head of a frame is complete.
     fn begin_frame(&mut self) -> Result<(), Flood> {
-        let [high, middle, low, kind, flags, ..] = self.head;
+        let [high, middle, low, kind, flags, stream @ ..] = self.head;
         let length = u32::from_be_bytes([0, high, middle, low]) as usize;
         self.left = length;
         self.head_length = 0;
@@ -134,6 +145,12 @@ impl FrameMeter {
         self.turn = self.turn.saturating_sub(1);
         if matches!(kind, HEADERS | CONTINUATION) {
             self.goes_on = flags & END_HEADERS == 0;
+            let fields = self.fields.get_or_insert_default();
+            if kind == HEADERS {
+                fields.begin(u32::from_be_bytes(stream), flags, length);
+            } else {
+                fields.go_on(length);
+            }
         }
         if !asks_nothing(kind, flags, length) {
             return Ok(());
@@ -213,10 +230,11 @@ mod tests {
     }
 
     /// Shows a meter all of these, in as many turns as that takes, of which it gives the number.
-    fn show(meter: &mut FrameMeter, mut bytes: &[u8]) -> Result<usize, Flood> {
+    fn show(meter: &mut FrameMeter, bytes: &[u8]) -> Result<usize, Flood> {
+        let mut bytes = bytes.to_vec();
         for turn in 1.. {
-            let look = meter.look(bytes)?;
-            bytes = &bytes[look.taken..];
+            let look = meter.look(&mut bytes)?;
+            bytes.drain(..look.taken);
             if bytes.is_empty() {
                 return Ok(turn);
             }
@@ -313,20 +331,20 @@ mod tests {
             let mut meter = FrameMeter::new(0, 100);
             let (last, others) = bytes.split_last().unwrap();
             for (at, byte) in others.iter().enumerate() {
-                let look = meter.look(&[*byte]).unwrap();
+                let look = meter.look(&mut [*byte]).unwrap();
                 assert!(!look.has_ended && meter.is_within_head(), "byte {at} of {bytes:?}");
             }
-            assert!(meter.look(&[*last]).unwrap().has_ended && !meter.is_within_head(), "{bytes:?}");
+            assert!(meter.look(&mut [*last]).unwrap().has_ended && !meter.is_within_head(), "{bytes:?}");
             // Another one that begins with the same bytes is not the one before.
-            let begun = [&bytes[..], &bytes[..1]].concat();
-            assert!(meter.look(&begun).unwrap().has_ended && meter.is_within_head(), "{bytes:?}");
+            let mut begun = [&bytes[..], &bytes[..1]].concat();
+            assert!(meter.look(&mut begun).unwrap().has_ended && meter.is_within_head(), "{bytes:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_is_no_head() {
         let mut meter = FrameMeter::new(0, 100);
-        meter.look(&frame(DATA, 0, 20)[..15]).unwrap();
+        meter.look(&mut frame(DATA, 0, 20)[..15]).unwrap();
         assert!(!meter.is_within_head());
     }
 }

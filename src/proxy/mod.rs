@@ -13,6 +13,7 @@ pub(crate) mod dial;
 mod entrance;
 pub mod error;
 mod exchange;
+mod field_walk;
 pub mod files;
 mod forward;
 mod frame_meter;

@@ -19,6 +19,7 @@ mod harness;
 mod hostile_h2_nodes;
 mod leftovers;
 mod limits;
+mod malformed_h2;
 mod names;
 mod nodes_h2;
 mod nodes_h2_refusals;

@@ -158,7 +158,7 @@ impl ClientStream {
             self.meter.begin_turn();
             return Poll::Pending;
         }
-        let read = &buf.filled()[begin..];
+        let read = &mut buf.filled_mut()[begin..];
         let Ok(look) = self.meter.look(read) else {
             self.state.has_flooded.set(true);
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -330,7 +330,7 @@ mod tests {
     async fn a_flood_gives_way_to_others_every_few_frames_and_a_request_does_not() {
         const FRAMES: usize = 100;
         let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[7; 8]].concat();
-        let request = [&[0, 0, 8, 1, 5, 0, 0, 0, 1][..], &[7; 8]].concat();
+        let request = [&[0, 0, 8, 1, 5, 0, 0, 0, 1][..], &[0x90; 8]].concat();
         // The head of the last one in a turn may come with it.
         for (frame, expected) in [(ping, 1..=17), (request, FRAMES..=FRAMES)] {
             let (stream, mut client) = http2_stream().await;

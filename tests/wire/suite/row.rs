@@ -1,6 +1,5 @@
 //! A row of the table: what a client sends, how the node answers, and what is right.
 
-use crate::suite::finding::Grade;
 use std::ops::RangeInclusive;
 
 /// One case.
@@ -11,8 +10,6 @@ pub(crate) struct Row {
     pub(crate) is_http2: bool,
     pub(crate) replies: Replies,
     pub(crate) right: Right,
-    /// How well Ringway does today; the test fails when it does better, too.
-    pub(crate) today: Grade,
 }
 
 /// What the client does.
@@ -128,8 +125,7 @@ impl Row {
             client_body: None,
         };
         let replies = Replies::default();
-        let today = Grade::Clean;
-        Row { class, name: name.into(), steps, is_http2: false, replies, right, today }
+        Row { class, name: name.into(), steps, is_http2: false, replies, right }
     }
 
     /// Then it does this.
@@ -227,12 +223,6 @@ impl Row {
 
     pub(crate) fn client_body(mut self, body: &'static [u8]) -> Row {
         self.right.client_body = Some(body);
-        self
-    }
-
-    /// Ringway does no better than this, for now.
-    pub(crate) fn today(mut self, grade: Grade) -> Row {
-        self.today = grade;
         self
     }
 

@@ -7,7 +7,6 @@ use crate::frames::block;
 use crate::frames::frame;
 use crate::frames::headers;
 use crate::frames::request;
-use crate::suite::finding::Grade;
 use crate::suite::message::shown;
 use crate::suite::row::Row;
 use crate::suite::row::Step;
@@ -202,8 +201,7 @@ fn pseudo_fields() -> Vec<Row> {
             .into_iter()
             .map(|(name, value)| malformed(class, format!("{} {:?}", shown(name), shown(value)), instead(name, value))),
     );
-    // The library that reads it cuts a fragment off before anybody sees it.
-    rows.push(malformed(class, ":path \"/#x\"", instead(b":path", b"/#x")).today(Grade::Lenient));
+    rows.push(malformed(class, ":path \"/#x\"", instead(b":path", b"/#x")));
     rows.push(row(class, ":scheme \"https\"", instead(b":scheme", b"https")).may_end());
     rows
 }
@@ -252,8 +250,7 @@ fn trailers() -> Vec<Row> {
         (b"x y", b"z"),
     ];
     let refused = malformed_ones.map(|field| malformed(class, format!("{:?}", shown(field.0)), with(field)));
-    // The library that reads them drops pseudo fields before anybody sees them.
-    let pseudo = malformed(class, ":path", with((b":path", b"/smuggled"))).today(Grade::Lenient);
+    let pseudo = malformed(class, ":path", with((b":path", b"/smuggled")));
     let stripped: [(&[u8], &[u8]); 4] =
         [(b"content-length", b"9"), (b"host", b"evil"), (b"x-forwarded-for", b"6.6.6.6"), (b"x-sum", b"1")];
     let stripped = stripped.map(|field| {
