@@ -6,7 +6,8 @@ use crate::metrics::stats::IntroductionCounts;
 use crate::proxy::addresses::Counted;
 use crate::proxy::client::ClientState;
 use crate::proxy::client::Order;
-use crate::proxy::local::LocalTable;
+use crate::proxy::client_hello;
+use crate::proxy::client_hello::NoHello;
 use crate::proxy::proxy_protocol;
 use crate::proxy::proxy_protocol::NoHeader;
 use crate::proxy::proxy_protocol::Source;
@@ -15,16 +16,20 @@ use crate::proxy::transport::Transport;
 use crate::proxy::worker::Worker;
 use ipnet::IpNet;
 use rustls::Error;
+use rustls::ServerConnection;
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::error;
+use std::fmt::Display;
+use std::future::Future;
 use std::io;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// A connection that may speak HTTP.
 pub(crate) struct Admitted {
@@ -35,30 +40,56 @@ pub(crate) struct Admitted {
     pub(crate) counted: Option<Counted>,
 }
 
-/// Lets a connection in; or says in the log and the counters why not.
-pub(crate) async fn admit(worker: &Worker, arrival: Arrival<TcpStream>, state: &Rc<ClientState>) -> Option<Admitted> {
+/// Lets a connection in; or says in the log and the counters why not. While a client is silent this takes no more than
+/// an idle connection: what is large is in boxes, and made when it is needed.
+pub(crate) async fn admit(
+    worker: &Worker,
+    mut arrival: Box<Arrival<TcpStream>>,
+    state: &Rc<ClientState>,
+) -> Option<Admitted> {
     // All of it goes by one table, like a request.
     let table = worker.table();
     let listen = &table.table.server.listen[arrival.listener];
-    let Arrival { mut stream, mut peer, .. } = arrival;
     let mut counted = None;
     if let Some(balancers) = &listen.proxy_protocol {
         let patience = table.table.server.limits.head_timeout;
-        match introduce(&mut stream, peer, balancers, patience).await {
-            Ok(Source::Client(address)) => (peer, counted) = (address, worker.count_client(address)?),
+        match Box::pin(introduce(&mut arrival.stream, arrival.peer, balancers, patience)).await {
+            Ok(Source::Client(address)) => (arrival.peer, counted) = (address, worker.count_client(address)?),
             Ok(Source::Balancer) => {}
             Err(stranger) => {
+                let peer = arrival.peer;
                 tracing::debug!(%peer, ?stranger, "a connection was closed for want of a PROXY protocol header");
                 stranger.count(&worker.stats().introductions);
                 return None;
             }
         }
     }
-    let transport = match listen.is_tls {
-        true => encrypt(worker, &table, stream, state).await?,
-        false => Transport::Plain(stream),
+    if !listen.is_tls {
+        return Some(Admitted { transport: Transport::Plain(arrival.stream), peer: arrival.peer, counted });
+    }
+    let (settings, tls) = (&table.table.server.tls, table.table.tls.as_ref()?);
+    let counts = &worker.stats().handshakes;
+    let _under_way = worker.handshakes.begin(state, settings.max_handshakes, counts);
+    let deadline = Instant::now() + settings.handshake_timeout;
+    let shaken = match in_time(deadline, client_hello::gather(&arrival.stream)).await {
+        Ok(gathered) => {
+            let accept = tls.acceptor().accept_with(arrival.stream, |session| feed(session, &gathered));
+            drop(gathered);
+            in_time(deadline, Box::pin(accept)).await
+        }
+        Err(failure) => Err(failure),
     };
-    Some(Admitted { transport, peer, counted })
+    match shaken {
+        Ok(stream) => {
+            counts.completed.increment();
+            state.encrypted();
+            Some(Admitted { transport: Transport::Tls(Box::new(stream)), peer: arrival.peer, counted })
+        }
+        Err(failure) => {
+            failure.count(counts);
+            None
+        }
+    }
 }
 
 /// Why nobody knows who a client is.
@@ -105,25 +136,26 @@ async fn introduce(
     }
 }
 
-async fn encrypt(worker: &Worker, table: &LocalTable, stream: TcpStream, state: &Rc<ClientState>) -> Option<Transport> {
-    let (settings, tls) = (&table.table.server.tls, table.table.tls.as_ref()?);
-    let counts = &worker.stats().handshakes;
-    let _under_way = worker.handshakes.begin(state, settings.max_handshakes, counts);
-    let handshake = tls.acceptor().accept(stream);
-    let failure = match tokio::time::timeout(settings.handshake_timeout, handshake).await {
-        Ok(Ok(stream)) => {
-            counts.completed.increment();
-            state.encrypted();
-            return Some(Transport::Tls(Box::new(stream)));
+/// What comes of a part of the handshake, unless that takes longer than until `deadline`.
+async fn in_time<T, E>(deadline: Instant, part: impl Future<Output = Result<T, E>>) -> Result<T, Failure>
+where
+    E: Display,
+    Failure: From<E>,
+{
+    let done = tokio::time::timeout_at(deadline, part).await.map_err(|_| Failure::Timeout)?;
+    done.map_err(|error| {
+        tracing::debug!(%error, "a TLS handshake failed");
+        Failure::from(error)
+    })
+}
+
+/// Tells a session what has come so far. What it refuses of that, it refuses again when it has read more.
+fn feed(session: &mut ServerConnection, mut gathered: &[u8]) {
+    while !gathered.is_empty() && matches!(session.read_tls(&mut gathered), Ok(1..)) {
+        if session.process_new_packets().is_err() {
+            return;
         }
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "a TLS handshake failed");
-            Failure::of(&error)
-        }
-        Err(_) => Failure::Timeout,
-    };
-    failure.count(counts);
-    None
+    }
 }
 
 /// Why a handshake failed.
@@ -141,8 +173,17 @@ enum Failure {
     Timeout,
 }
 
-impl Failure {
-    fn of(error: &io::Error) -> Failure {
+impl From<NoHello> for Failure {
+    fn from(none: NoHello) -> Failure {
+        match none {
+            NoHello::Alert => Failure::Alert,
+            NoHello::Io(_) => Failure::Closed,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
         match error.get_ref().and_then(<dyn error::Error + Send + Sync>::downcast_ref::<Error>) {
             Some(Error::AlertReceived(_)) => Failure::Alert,
             Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented) => Failure::Certificate,
@@ -151,7 +192,9 @@ impl Failure {
             None => Failure::Closed,
         }
     }
+}
 
+impl Failure {
     fn count(self, counts: &HandshakeCounts) {
         let counter = match self {
             Failure::Alert => &counts.alert,
@@ -220,10 +263,10 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_by_what_the_client_did() {
-        let told = |error| Failure::of(&io::Error::new(ErrorKind::InvalidData, error));
+        let told = |error| Failure::from(io::Error::new(ErrorKind::InvalidData, error));
         assert_eq!(told(Error::NoCertificatesPresented), Failure::Certificate);
         assert_eq!(told(Error::AlertReceived(rustls::AlertDescription::UnknownCA)), Failure::Alert);
         assert_eq!(told(Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)), Failure::Protocol);
-        assert_eq!(Failure::of(&ErrorKind::UnexpectedEof.into()), Failure::Closed);
+        assert_eq!(Failure::from(io::Error::from(ErrorKind::UnexpectedEof)), Failure::Closed);
     }
 }

@@ -7,6 +7,7 @@ mod alarm;
 mod attempt;
 mod body;
 mod client;
+mod client_hello;
 pub(crate) mod contain;
 mod decision;
 pub(crate) mod dial;

@@ -171,6 +171,8 @@ pub(crate) struct Arrival<S> {
 pub(crate) fn spawn(worker: &Rc<Worker>, arrival: Arrival<TcpStream>, place: Place) {
     let worker = Rc::clone(worker);
     let guard = worker.open(place);
+    // In a box, because each future that hands it on has room for it twice.
+    let arrival = Box::new(arrival);
     tokio::task::spawn_local(async move {
         // Guards, because a panic costs one client but not the worker.
         let _open = guard;
@@ -185,15 +187,18 @@ pub(crate) fn spawn(worker: &Rc<Worker>, arrival: Arrival<TcpStream>, place: Pla
 /// Anything that ends a connection early; only debug logs care.
 type ServeError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn serve(worker: &Rc<Worker>, arrival: Arrival<TcpStream>, state: &Rc<ClientState>) -> Result<(), ServeError> {
+async fn serve(
+    worker: &Rc<Worker>,
+    arrival: Box<Arrival<TcpStream>>,
+    state: &Rc<ClientState>,
+) -> Result<(), ServeError> {
     poll_fn(|cx| state.remember(cx)).await;
     let is_plain = worker.table().table.server.listen[arrival.listener].is_plain();
     let admitted = if is_plain {
         Admitted { transport: Transport::Plain(arrival.stream), peer: arrival.peer, counted: None }
     } else {
-        // In a box, so that a plain connection is without it.
-        let mut admission = Box::pin(entrance::admit(worker, arrival, state));
-        match obey(worker, state, admission.as_mut(), |order, _| order < Order::Finish).await.flatten() {
+        let admission = pin!(entrance::admit(worker, arrival, state));
+        match obey(worker, state, admission, |order, _| order < Order::Finish).await.flatten() {
             Some(admitted) => admitted,
             None => return Ok(()),
         }
@@ -210,16 +215,17 @@ async fn serve(worker: &Rc<Worker>, arrival: Arrival<TcpStream>, state: &Rc<Clie
     }
     loop {
         let client = Rc::new(Client::new(worker, peer, state));
-        let left = Box::pin(serve_http1(worker, client, stream)).await?;
-        stream = match left {
+        let (tunnel, left) = match Box::pin(serve_http1(worker, client, stream)).await? {
             Http1::Over => return Ok(()),
-            Http1::Resting(stream) => stream,
-            Http1::Switched(tunnel, stream) => {
-                // In a box, because few connections become one and all would be as large.
-                Box::pin(tunnel.join(stream)).await;
-                return Ok(());
-            }
+            Http1::Resting(stream) => (None, stream),
+            Http1::Switched(tunnel, stream) => (Some(tunnel), stream),
         };
+        if let Some(tunnel) = tunnel {
+            // In a box, because few connections become one and all would be as large.
+            Box::pin(tunnel.join(left)).await;
+            return Ok(());
+        }
+        stream = left;
         worker.stats().resting_connections.add(1);
         let woken = obey(worker, state, pin!(stream.readable()), |order, _| order < Order::Finish).await;
         worker.stats().resting_connections.add(-1);

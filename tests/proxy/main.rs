@@ -32,6 +32,7 @@ mod series;
 mod slow_clients;
 mod stalled_clients;
 mod stopping;
+mod tls_hello;
 mod tls_in;
 mod tls_out;
 mod upgrades;

@@ -1,15 +1,17 @@
-//! Clients that speak TLS: what they are shown, what they must show, and what becomes of those who stall.
+//! Clients that speak TLS: what they are shown, what they must show, and what they are served.
 
 use crate::harness::h2;
 use crate::harness::h2::H2;
 use crate::harness::node::Node;
-use crate::harness::proxy::Proxy;
 use crate::harness::proxy::Setup;
 use crate::harness::proxy::get;
+use crate::harness::site::FAILURES;
+use crate::harness::site::Site;
+use crate::harness::site::certificates;
+use crate::harness::site::setup;
 use crate::harness::tls;
 use crate::harness::tls::Ca;
 use crate::harness::tls::Files;
-use crate::harness::tls::Identity;
 use crate::harness::tls_client;
 use crate::harness::wire::End;
 use crate::harness::wire::Wire;
@@ -22,68 +24,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-const LISTEN: &str = "listen = [{ address = \"127.0.0.1:0\", tls = true }]";
 const HANDSHAKES: &str = "ringway_tls_handshakes_total";
-const FAILURES: &str = "ringway_tls_handshake_failures_total";
-
-/// A listener with TLS, `[tls]` being followed by `settings`.
-fn setup(nodes: &[&Node], settings: &str) -> Setup {
-    Setup::of(nodes).server(LISTEN).server("[tls]").server(settings)
-}
-
-/// The settings of certificates.
-fn certificates(all: &[&str]) -> String {
-    all.iter().map(|settings| format!("[[tls.certificate]]\n{settings}\n")).collect()
-}
-
-/// A proxy with a certificate for `a.test`, and a client that trusts it.
-struct Site {
-    node: Node,
-    proxy: Proxy,
-    files: Files,
-    ca: Ca,
-    settings: String,
-}
-
-impl Site {
-    async fn new(tls: &str) -> Site {
-        let (node, files, ca) = (Node::echo("a").await, Files::new(), Ca::new());
-        let certificate = files.identity("site", &ca.issue(&["a.test"]));
-        let settings = format!("{tls}\n{}", certificates(&[&certificate]));
-        let proxy = setup(&[&node], &settings).start();
-        Site { node, proxy, files, ca, settings }
-    }
-
-    fn setup(&self) -> Setup {
-        setup(&[&self.node], &self.settings)
-    }
-
-    fn client(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
-        tls_client::client(&self.ca, identity, &["http/1.1"])
-    }
-
-    /// A client in TLS that speaks bytes.
-    async fn connect(&self) -> Wire {
-        Wire::encrypted(tls::connect(self.proxy.address, &self.client(None), "a.test").await.unwrap())
-    }
-
-    /// One request as this client, over a connection of its own; the status, or why there is none. A server of TLS 1.3
-    /// turns a client away only after the handshake.
-    async fn ask_as(&self, client: &Arc<ClientConfig>) -> Result<u16, String> {
-        let mut stream = tls::connect(self.proxy.address, client, "a.test").await.map_err(|error| error.to_string())?;
-        stream.write_all(get("/", "Connection: close\r\n").as_bytes()).await.map_err(|error| error.to_string())?;
-        let mut answer = String::new();
-        within("an answer", stream.read_to_string(&mut answer)).await.map_err(|error| error.to_string())?;
-        Ok(answer[9..12].parse().unwrap())
-    }
-
-    async fn is_failed(&self, reason: &str) {
-        self.proxy.metric_is(FAILURES, &[&format!("reason=\"{reason}\"")], 1.0).await;
-    }
-}
 
 /// The leaf that a client was shown.
 fn shown(stream: &TlsStream<TcpStream>) -> Vec<u8> {
@@ -284,78 +227,6 @@ async fn files_that_cannot_be_used_change_nothing_and_are_named() {
     let error = reload(&ca_settings).await.unwrap_err();
     assert!(error.contains("ca.pem` cannot be read: No such file"), "{error}");
     assert_eq!(reload(&site.settings).await, Ok(()));
-}
-
-#[tokio::test]
-async fn whoever_stalls_or_speaks_no_tls_is_closed_and_counted_while_others_are_served() {
-    let site = Site::new("handshake-timeout = \"2s\"").await;
-    let mut half = site.proxy.connect().await;
-    half.write([22, 3, 1, 2, 0, 1, 0, 1]).await;
-    let mut plain = site.proxy.connect().await;
-    plain.write(get("/", "")).await;
-    let (answer, _) = plain.rest().await;
-    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
-    site.is_failed("protocol").await;
-    drop(site.proxy.connect().await);
-    site.is_failed("closed").await;
-    assert_eq!(site.ask_as(&site.client(None)).await, Ok(200));
-    half.closed().await;
-    site.is_failed("timeout").await;
-    let untrusting = tls_client::client(&Ca::new(), None, &[]);
-    assert!(tls::connect(site.proxy.address, &untrusting, "a.test").await.is_err());
-    site.is_failed("alert").await;
-    site.proxy.metric_is("ringway_connections", &[], 0.0).await;
-    assert_eq!(site.node.requests().len(), 1, "nothing else came to a node");
-}
-
-#[tokio::test]
-async fn dripping_does_not_lengthen_the_time_for_a_handshake() {
-    let site = Site::new("handshake-timeout = \"1s\"").await;
-    let mut client = site.proxy.connect().await;
-    let record = [&[22, 3, 1, 16, 0, 1, 0, 15, 252][..], &[0; 64]].concat();
-    let mut drip = record.chunks(1).cycle();
-    while client.try_write(drip.next().unwrap()).await.is_ok() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    site.is_failed("timeout").await;
-}
-
-#[tokio::test]
-async fn a_hello_may_come_byte_by_byte() {
-    let site = Site::new("").await;
-    let (mut near, far) = tokio::io::duplex(1 << 16);
-    let mut proxy = TcpStream::connect(site.proxy.address).await.unwrap();
-    proxy.set_nodelay(true).unwrap();
-    let relay = tokio::spawn(async move {
-        let mut hello = vec![0; 4096];
-        let length = near.read(&mut hello).await.unwrap();
-        for byte in &hello[..length] {
-            proxy.write_all(&[*byte]).await.unwrap();
-            tokio::task::yield_now().await;
-        }
-        drop(tokio::io::copy_bidirectional(&mut near, &mut proxy).await);
-    });
-    let name = rustls::pki_types::ServerName::try_from("a.test").unwrap();
-    let connector = TlsConnector::from(site.client(None));
-    let mut stream = within("a handshake", connector.connect(name, far)).await.unwrap();
-    stream.write_all(get("/", "Connection: close\r\n").as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    within("an answer", stream.read_to_string(&mut answer)).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    drop(stream);
-    relay.await.unwrap();
-}
-
-#[tokio::test]
-async fn the_oldest_handshake_makes_room_for_one_too_many() {
-    let site = Site::new("max-handshakes = 2").await;
-    let mut stalled = site.proxy.connect().await;
-    site.proxy.metric_is("ringway_connections", &[], 1.0).await;
-    let _second = site.proxy.connect().await;
-    site.proxy.metric_is("ringway_connections", &[], 2.0).await;
-    assert_eq!(site.ask_as(&site.client(None)).await, Ok(200));
-    stalled.closed().await;
-    site.is_failed("crowded").await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ pub(crate) mod h2;
 pub(crate) mod node;
 pub(crate) mod peer;
 pub(crate) mod proxy;
+pub(crate) mod site;
 pub(crate) mod tls;
 pub(crate) mod tls_client;
 pub(crate) mod wire;
