@@ -43,6 +43,7 @@ use http::Method;
 use http::Uri;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
@@ -69,6 +70,8 @@ pub(crate) struct Api {
     pub(crate) figures: Figures,
     /// Room for those.
     pub(crate) watchers: Arc<Semaphore>,
+    /// How long a client may take to send its body.
+    pub(crate) body_timeout: Duration,
     phase: watch::Receiver<Phase>,
     /// Room for work that takes a core for long, such as planning.
     heavy: Arc<Semaphore>,
@@ -180,7 +183,7 @@ pub(crate) fn openapi() -> String {
 }
 
 /// The routes of the admin listener.
-pub(crate) fn router(state: AdminState, gate: Gate) -> Router {
+pub(crate) fn router(state: AdminState, gate: Gate, body_timeout: Duration) -> Router {
     let router = routes().split_for_parts().0;
     let api = Arc::new(Api {
         controller: state.controller,
@@ -193,6 +196,7 @@ pub(crate) fn router(state: AdminState, gate: Gate) -> Router {
         document: Bytes::from(openapi()),
         figures: Figures::default(),
         watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+        body_timeout,
         phase: state.phase,
         heavy: Arc::new(Semaphore::new(HEAVY_MAX)),
     });

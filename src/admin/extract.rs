@@ -19,7 +19,6 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The pool that the path names, as it is served now.
 pub(crate) struct PoolOf(pub(crate) Arc<PoolTable>);
@@ -77,10 +76,10 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Json<T> {
             let detail = "send the body as JSON, with `Content-Type: application/json`";
             return Err(Fault::new(Kind::MediaType, detail));
         }
-        let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, api)).await;
-        let body = body.map_err(|_| {
-            Fault::new(Kind::SlowBody, format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()))
-        })?;
+        let patience = api.body_timeout;
+        let body = tokio::time::timeout(patience, Bytes::from_request(request, api)).await;
+        let body =
+            body.map_err(|_| Fault::new(Kind::SlowBody, format!("the body did not arrive within {patience:?}")))?;
         let body = body.map_err(|error| match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 Fault::new(Kind::TooLarge, format!("the body is over {BODY_BYTES_MAX} bytes; send it in parts"))
@@ -150,9 +149,6 @@ pub(crate) fn flag<'de, D: Deserializer<'de>>(parameter: D) -> Result<bool, D::E
 
 /// The largest body, in bytes.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
-
-/// How long a client may take to send its body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The sockets of the API: TCP or Unix, a bounded number of connections, and an end that comes in time.
 
 use crate::admin::audit::Peer;
+use crate::admin::settings::AdminLimits;
 use crate::admin::stream::ImpatientStream;
 use crate::admin::tls::AdminTls;
 use crate::sockets::address::ListenAddress;
@@ -11,7 +12,7 @@ use http::Extensions;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::Service;
+use hyper::service::Service as _;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
@@ -47,6 +48,15 @@ pub(crate) enum Stage {
     HandedOver,
     /// Finish.
     Stopping,
+}
+
+/// What is served, and how.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) router: Router,
+    /// Absent where plain HTTP is spoken.
+    pub(crate) tls: Option<Arc<AdminTls>>,
+    pub(crate) limits: AdminLimits,
 }
 
 type Socket = Either<TcpStream, UnixStream>;
@@ -116,16 +126,16 @@ impl Listener {
         }
     }
 
-    /// Serves until told to stop, in TLS if there is any; then lets requests finish for at most [`STOP_MAX`].
-    pub(crate) async fn serve(mut self, tls: Option<Arc<AdminTls>>, router: Router, mut stage: watch::Receiver<Stage>) {
+    /// Serves until told to stop; then lets requests finish for at most [`STOP_MAX`].
+    pub(crate) async fn serve(mut self, service: Service, mut stage: watch::Receiver<Stage>) {
         let mut connections = JoinSet::new();
         let stopping = stage.clone();
         let reached = loop {
             tokio::select! {
                 reached = until(Stage::HandedOver, &mut stage) => break reached,
                 Some(ended) = connections.join_next() => note(ended),
-                accepted = self.accept(), if connections.len() < CONNECTIONS_MAX => {
-                    connections.spawn(admit(accepted, tls.clone(), router.clone(), stopping.clone()));
+                accepted = self.accept(), if connections.len() < service.limits.max_connections => {
+                    connections.spawn(admit(accepted, service.clone(), stopping.clone()));
                 }
             }
         };
@@ -134,7 +144,7 @@ impl Listener {
         {
             file.disown();
         }
-        drop((self, router));
+        drop((self, service));
         until(Stage::Stopping, &mut stage).await;
         let finished = async {
             while let Some(ended) = connections.join_next().await {
@@ -164,16 +174,16 @@ impl Listener {
 }
 
 /// Finds out who connects, and carries the connection to its end.
-async fn admit(socket: Socket, tls: Option<Arc<AdminTls>>, router: Router, stage: watch::Receiver<Stage>) {
+async fn admit(socket: Socket, service: Service, stage: watch::Receiver<Stage>) {
     let peer = match &socket {
         Either::Left(tcp) => tcp.peer_addr().map(Peer::Tcp).ok(),
         Either::Right(unix) => Some(Peer::Unix(unix.peer_cred().map(|credentials| credentials.uid()).ok())),
     };
     let mut who = Extensions::new();
     peer.map(|peer| who.insert(peer));
-    let stream = match tls {
+    let stream = match &service.tls {
         None => Either::Left(socket),
-        Some(tls) => match tls.accept(socket).await {
+        Some(tls) => match tls.accept(socket, service.limits.handshake_timeout).await {
             Ok((stream, subject)) => {
                 subject.map(|subject| who.insert(subject));
                 Either::Right(Box::new(stream))
@@ -184,19 +194,21 @@ async fn admit(socket: Socket, tls: Option<Arc<AdminTls>>, router: Router, stage
             }
         },
     };
-    converse(stream, who, router, stage).await;
+    converse(stream, who, service, stage).await;
 }
 
 /// Answers requests, each of which is told `who` makes it.
-async fn converse(stream: Stream, who: Extensions, router: Router, mut stage: watch::Receiver<Stage>) {
+async fn converse(stream: Stream, who: Extensions, service: Service, mut stage: watch::Receiver<Stage>) {
+    let Service { router, limits, .. } = service;
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout);
+    let stream = ImpatientStream::new(stream, limits.write_timeout);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().extend(who.clone());
         router.call(request)
     });
-    let mut connection = pin!(http.serve_connection(TokioIo::new(ImpatientStream::new(stream)), service));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = until(Stage::Stopping, &mut stage) => {
@@ -221,12 +233,6 @@ fn note(ended: Result<(), JoinError>) {
     }
 }
 
-/// Connections at a time; more wait in the listen backlog.
-const CONNECTIONS_MAX: usize = 256;
-
-/// How long a client may take to send a head, and to begin the next one on a kept connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long requests may take to finish once the API stops.
 const STOP_MAX: Duration = Duration::from_secs(1);
 
@@ -241,6 +247,9 @@ mod tests {
     use super::*;
     use axum::routing::get;
     use tokio::io::AsyncWriteExt;
+    use tokio::time::Instant;
+
+    const DAY: Duration = Duration::from_secs(86_400);
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_of_its_answer_is_let_go() {
@@ -248,7 +257,16 @@ mod tests {
         peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         let (_order, stage) = watch::channel(Stage::Serving);
         let router = Router::new().route("/", get(|| async { "x".repeat(8 << 20) }));
-        let conversation = admit(Either::Right(stream), None, router, stage);
-        tokio::time::timeout(Duration::from_secs(3600), conversation).await.expect("it ends");
+        let limits = AdminLimits {
+            max_connections: 1,
+            handshake_timeout: DAY,
+            head_timeout: DAY,
+            body_timeout: DAY,
+            write_timeout: Duration::from_secs(7),
+        };
+        let conversation = admit(Either::Right(stream), Service { router, tls: None, limits }, stage);
+        let begun = Instant::now();
+        tokio::time::timeout(DAY, conversation).await.expect("it ends");
+        assert_eq!(begun.elapsed().as_secs(), 7);
     }
 }

@@ -21,8 +21,10 @@ mod view;
 
 use crate::admin::auth::Gate;
 use crate::admin::listener::Listener;
+use crate::admin::listener::Service;
 use crate::admin::listener::Stage;
 use crate::admin::model::RingView;
+use crate::admin::settings::AdminLimits;
 use crate::admin::settings::AdminSettings;
 use crate::admin::tls::AdminTls;
 use crate::control::Controller;
@@ -64,6 +66,7 @@ pub struct Listeners {
     tls: Option<Arc<AdminTls>>,
     metrics: Option<Listener>,
     gate: Gate,
+    limits: AdminLimits,
     /// The file of the admin listener's Unix socket comes with the socket.
     inherits_file: bool,
 }
@@ -121,7 +124,7 @@ pub async fn bind(settings: &AdminSettings, inherited: &mut Inherited) -> Result
         Some(address) => Some(listen(Role::Metrics, &ListenAddress::Tcp(address), inherited).await?.0),
         None => None,
     };
-    Ok(Listeners { admin, tls, metrics, gate, inherits_file })
+    Ok(Listeners { admin, tls, metrics, gate, limits: settings.limits, inherits_file })
 }
 
 /// A listener, and whether it inherits the file of its socket.
@@ -174,11 +177,14 @@ impl Server {
     /// Serves on the current tokio runtime.
     pub fn start(listeners: Listeners, state: AdminState) -> Server {
         let (stage, stages) = watch::channel(Stage::Serving);
-        let Listeners { admin, tls, metrics, gate, .. } = listeners;
+        let Listeners { admin, tls, metrics, gate, limits, .. } = listeners;
         let metrics = metrics.map(|listener| (listener, None, api::metrics_router(Arc::clone(&state.metrics))));
-        let admin = (admin, tls.clone(), api::router(state, gate));
+        let admin = (admin, tls.clone(), api::router(state, gate, limits.body_timeout));
         let served = metrics.into_iter().chain([admin]);
-        let tasks = served.map(|(listener, tls, router)| tokio::spawn(listener.serve(tls, router, stages.clone())));
+        let tasks = served.map(|(listener, tls, router)| {
+            let service = Service { tls, router, limits };
+            tokio::spawn(listener.serve(service, stages.clone()))
+        });
         Server { tasks: tasks.collect(), stage, tls }
     }
 

@@ -15,23 +15,25 @@ use tokio::time::Sleep;
 /// A stream whose peer has to read what it asked for.
 pub(crate) struct ImpatientStream<S> {
     stream: S,
-    /// Set while the peer takes nothing.
-    patience: Option<Pin<Box<Sleep>>>,
+    patience: Duration,
+    /// When that ends, while the peer takes nothing.
+    ending: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> ImpatientStream<S> {
-    pub(crate) fn new(stream: S) -> ImpatientStream<S> {
-        ImpatientStream { stream, patience: None }
+    /// One whose peer may take nothing for so long.
+    pub(crate) fn new(stream: S, patience: Duration) -> ImpatientStream<S> {
+        ImpatientStream { stream, patience, ending: None }
     }
 
-    /// What became of a write, which fails when none has gone on for [`WRITE_TIMEOUT`].
+    /// What became of a write, which fails when none has gone on for too long.
     fn judge<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.patience = None;
+            self.ending = None;
             return polled;
         }
-        let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
-        ready!(patience.as_mut().poll(cx));
+        let ending = self.ending.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.patience)));
+        ready!(ending.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -71,6 +73,3 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ImpatientStream<S> {
         self.stream.is_write_vectored()
     }
 }
-
-/// How long a peer may take nothing, as clients may by default (`limits.write-timeout`). Scrapes come more often.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);

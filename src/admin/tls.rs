@@ -37,13 +37,13 @@ impl AdminTls {
         self.current.store(read);
     }
 
-    /// Shakes hands, in time; where a `client-ca` is set, with nobody who shows no certificate of it.
-    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<(TlsStream<S>, Option<Subject>)>
+    /// Shakes hands within `patience`; where a `client-ca` is set, with nobody who shows no certificate of it.
+    pub(crate) async fn accept<S>(&self, stream: S, patience: Duration) -> io::Result<(TlsStream<S>, Option<Subject>)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let acceptor = self.current.load().acceptor();
-        let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
+        let stream = tokio::time::timeout(patience, acceptor.accept(stream)).await??;
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let subject = shown.map(|certificate| Subject(subject::of(certificate).into()));
         Ok((stream, subject))
@@ -54,6 +54,3 @@ fn read(settings: &ServerFiles, before: Option<&Arc<ServerTls>>) -> Result<Arc<S
     let read = ServerTls::load(settings, &[ALPN_HTTP1], before).map_err(|error| format!("[admin]: {error}"))?;
     read.ok_or_else(|| "[admin]: `tls` has no certificate".to_owned())
 }
-
-/// From the connection to the end of its handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

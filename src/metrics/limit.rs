@@ -11,6 +11,8 @@ pub enum Limit {
     Files,
     /// A client took too long for a head.
     HeadTimeout,
+    /// The body of an HTTP/1 request had too many chunk extensions.
+    MaxChunkExtensionBytes,
     /// There were too many clients: one had to wait.
     MaxConnections,
     /// A client had too many connections.
@@ -27,6 +29,10 @@ pub enum Limit {
     MaxResets,
     /// The target of a request was too long.
     MaxTargetBytes,
+    /// The trailers of a request or of a response were too large to be passed on.
+    MaxTrailerBytes,
+    /// There were too many of them.
+    MaxTrailers,
     /// A client sent its body too slowly.
     MinBodyRate,
     /// A client took nothing of its response.
@@ -35,10 +41,11 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Limit; 13] = [
+    pub const ALL: [Limit; 16] = [
         Limit::BodyTimeout,
         Limit::Files,
         Limit::HeadTimeout,
+        Limit::MaxChunkExtensionBytes,
         Limit::MaxConnections,
         Limit::MaxConnectionsPerAddress,
         Limit::MaxControlFrames,
@@ -47,6 +54,8 @@ impl Limit {
         Limit::MaxRequestMemory,
         Limit::MaxResets,
         Limit::MaxTargetBytes,
+        Limit::MaxTrailerBytes,
+        Limit::MaxTrailers,
         Limit::MinBodyRate,
         Limit::WriteTimeout,
     ];
@@ -57,6 +66,7 @@ impl Limit {
             Limit::BodyTimeout => "body-timeout",
             Limit::Files => "files",
             Limit::HeadTimeout => "head-timeout",
+            Limit::MaxChunkExtensionBytes => "max-chunk-extension-bytes",
             Limit::MaxConnections => "max-connections",
             Limit::MaxConnectionsPerAddress => "max-connections-per-address",
             Limit::MaxControlFrames => "max-control-frames",
@@ -65,6 +75,8 @@ impl Limit {
             Limit::MaxRequestMemory => "max-request-memory",
             Limit::MaxResets => "max-resets",
             Limit::MaxTargetBytes => "max-target-bytes",
+            Limit::MaxTrailerBytes => "max-trailer-bytes",
+            Limit::MaxTrailers => "max-trailers",
             Limit::MinBodyRate => "min-body-rate",
             Limit::WriteTimeout => "write-timeout",
         }

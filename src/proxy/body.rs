@@ -190,7 +190,8 @@ impl NodeBody {
                 if self.incoming.is_end_stream() {
                     self.exchange.complete();
                 }
-                match frame.into_trailers().map(|trailers| self.trailers.pass_to_client(trailers)) {
+                let hits = &self.exchange.memory.worker().stats().limit_hits;
+                match frame.into_trailers().map(|trailers| self.trailers.pass_to_client(trailers, hits)) {
                     Err(frame) => Poll::Ready(Some(Ok(self.hand_over(frame.into_data().unwrap_or_default())))),
                     Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                     // What follows them is the end.

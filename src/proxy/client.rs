@@ -42,8 +42,8 @@ pub(crate) struct ClientState {
     stalled_since: Cell<Option<Instant>>,
     /// Bytes of responses that are held until the client takes them.
     pub(crate) untaken: Cell<usize>,
-    /// Whether it sent too many frames that ask for nothing.
-    pub(crate) has_flooded: Cell<bool>,
+    /// The limit that struck in its bytes before hyper had them.
+    pub(crate) struck: Cell<Option<Limit>>,
     /// Whether nothing is read until the request of the moment is answered.
     is_reading_held: Cell<bool>,
     /// Whose turn it is in the stream that is polled, once that is known.
@@ -87,7 +87,7 @@ impl ClientState {
             idle_since: Cell::new(Instant::now()),
             stalled_since: Cell::new(None),
             untaken: Cell::new(0),
-            has_flooded: Cell::new(false),
+            struck: Cell::new(None),
             is_reading_held: Cell::new(false),
             turn: Cell::new(None),
             resets: Resets::default(),

@@ -12,6 +12,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::error::RetryReason;
 use crate::proxy::files::Files;
 use crate::proxy::lane::Lane;
+use crate::proxy::linger::Linger;
 use crate::proxy::local::LocalPool;
 use crate::proxy::memory::Charge;
 use crate::proxy::pick::Chosen;
@@ -388,10 +389,11 @@ impl Exchange {
         let Some(connection) = at.connection.take() else { return };
         at.succeeded();
         let unfinished = self.upload.as_ref().filter(|upload| !upload.complete.get()).map(Rc::clone);
+        let linger = || Linger::of(&self.worker.table().table.server.limits);
         match (connection, unfinished) {
-            (Lane::Own(connection), Some(upload)) => connection.linger(upload),
+            (Lane::Own(connection), Some(upload)) => connection.linger(upload, linger()),
             (Lane::Own(connection), None) => at.node.keep(connection, at.max_idle, at.idle_for),
-            (Lane::Shared(_), Some(upload)) => upload.linger(),
+            (Lane::Shared(_), Some(upload)) => upload.linger(linger()),
             (Lane::Shared(_), None) => {}
         }
     }
@@ -414,8 +416,10 @@ impl Exchange {
 
     /// Counts a stream that its client has reset, or that had to be reset; a client that makes a habit of it is cut.
     fn count_reset(&self, now: Instant) {
-        let max = self.worker.table().table.server.limits.max_resets;
-        if self.client.state.resets.note(now, max) && self.client.state.order(Order::Abort) {
+        let table = self.worker.table();
+        let limits = &table.table.server.limits;
+        let is_habit = self.client.state.resets.note(now, limits.max_resets, limits.resets_period);
+        if is_habit && self.client.state.order(Order::Abort) {
             self.worker.stats().limit_hits.hit(Limit::MaxResets);
         }
     }

@@ -130,6 +130,11 @@ impl Inspector {
         self.state = State::RequestLine;
     }
 
+    /// Whether the last body had more chunk extensions than it may.
+    pub(crate) fn is_extended_too_much(&self) -> bool {
+        self.extension_bytes > self.extension_bytes_max
+    }
+
     /// Takes the lines of a head or of trailers, of which the last may be only the beginning.
     fn lines(&mut self, bytes: &mut [u8]) -> usize {
         let mut begin = 0;

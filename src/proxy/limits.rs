@@ -39,8 +39,10 @@ pub struct Limits {
     /// `max-control-frames` 1000: frames of one HTTP/2 connection in 10 s that move no request forward, a fifth of them
     /// at once; one more for each write to it of other things than answers to them.
     pub max_control_frames: u32,
-    /// `max-resets` 200: streams of an HTTP/2 connection that are reset within 30 seconds.
+    /// `max-resets` 200: streams of an HTTP/2 connection that are reset within `resets-period`.
     pub max_resets: u32,
+    /// `resets-period` 30s: how long resets are counted together.
+    pub resets_period: Duration,
     /// `max-header-list-bytes` 16KiB: a head of HTTP/2 as RFC 9113 section 6.5.2 counts it, 32 bytes more a field.
     pub max_header_list_bytes: u32,
     /// `stream-window` 64KiB: what a client may send ahead on one stream of HTTP/2.
@@ -59,6 +61,10 @@ pub struct Limits {
     /// `min-body-rate` 240: bytes of a body that a client sends each second on average, once `body-timeout` has passed,
     /// not counting the time its node takes. 0 is for as slow as it likes, and so are the streams of gRPC.
     pub min_body_rate: u32,
+    /// `linger-timeout` 1s: how long a body that nobody asks for any more is read behind its answer, in all.
+    pub linger_timeout: Duration,
+    /// `max-linger-bytes` 64KiB: how much of it.
+    pub max_linger_bytes: usize,
 }
 
 impl Limits {
@@ -77,6 +83,7 @@ impl Limits {
             max_streams: section.integer("max-streams", 100, 1..=10_000),
             max_control_frames: section.integer("max-control-frames", 1_000, 100..=1_000_000),
             max_resets: section.integer("max-resets", 200, 1..=1_000_000),
+            resets_period: section.duration("resets-period", Duration::from_secs(30), TIMEOUTS),
             max_header_list_bytes: size(section, "max-header-list-bytes", 16 << 10, (8 << 10)..=(1 << 20)),
             stream_window: size(section, "stream-window", 64 << 10, (16 << 10)..=(16 << 20)),
             connection_window: size(section, "connection-window", 1 << 20, (64 << 10)..=(64 << 20)),
@@ -85,6 +92,8 @@ impl Limits {
             write_timeout: section.duration("write-timeout", Duration::from_secs(30), TIMEOUTS),
             body_timeout: section.duration("body-timeout", Duration::from_secs(30), TIMEOUTS),
             min_body_rate: section.integer("min-body-rate", 240, 0..=1_000_000_000),
+            linger_timeout: section.duration("linger-timeout", Duration::from_secs(1), TIMEOUTS),
+            max_linger_bytes: section.size("max-linger-bytes", 64 << 10, 0..=(1 << 30)),
         }
     }
 
@@ -104,6 +113,7 @@ impl Limits {
         printer.set("max-streams", self.max_streams);
         printer.set("max-control-frames", self.max_control_frames);
         printer.set("max-resets", self.max_resets);
+        printer.set_duration("resets-period", self.resets_period);
         printer.set_size("max-header-list-bytes", self.max_header_list_bytes as usize);
         printer.set_size("stream-window", self.stream_window as usize);
         printer.set_size("connection-window", self.connection_window as usize);
@@ -112,6 +122,8 @@ impl Limits {
         printer.set_duration("write-timeout", self.write_timeout);
         printer.set_duration("body-timeout", self.body_timeout);
         printer.set("min-body-rate", self.min_body_rate);
+        printer.set_duration("linger-timeout", self.linger_timeout);
+        printer.set_size("max-linger-bytes", self.max_linger_bytes);
     }
 }
 

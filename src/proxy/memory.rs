@@ -20,6 +20,11 @@ impl Charge {
         Charge { client: Rc::clone(client), bytes: 0 }
     }
 
+    /// Who serves the client.
+    pub(crate) fn worker(&self) -> &Worker {
+        self.client.worker()
+    }
+
     /// So many bytes more are held.
     pub(crate) fn add(&mut self, bytes: usize) {
         self.set(self.bytes + bytes);

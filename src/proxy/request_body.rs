@@ -4,8 +4,7 @@ use crate::metrics::limit::Limit;
 use crate::proxy::error::ProxyError;
 use crate::proxy::framing;
 use crate::proxy::held_body::HeldBody;
-use crate::proxy::linger::LINGER_BYTES;
-use crate::proxy::linger::LINGER_TIME;
+use crate::proxy::linger::Linger;
 use crate::proxy::memory::Charge;
 use crate::proxy::pace::Pace;
 use crate::proxy::trailers::TrailerTerms;
@@ -78,10 +77,10 @@ impl Upload {
 
     /// Lets it go on for a little although its node has answered, because most are nearly over. One that is not is
     /// given up: neither its node nor its client is held for what nobody asks for any more.
-    pub(crate) fn linger(self: Rc<Self>) {
-        self.enough.set(Some(self.bytes.get() + LINGER_BYTES));
+    pub(crate) fn linger(self: Rc<Self>, linger: Linger) {
+        self.enough.set(Some(self.bytes.get() + linger.bytes));
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(LINGER_TIME).await;
+            tokio::time::sleep(linger.timeout).await;
             self.give_up();
         });
     }
@@ -401,7 +400,8 @@ impl Source {
                     }
                     Err(frame) => {
                         let trailers = frame.into_trailers().ok();
-                        self.trailers = trailers.and_then(|trailers| self.trailer_terms.pass_to_node(trailers));
+                        let hits = &self.memory.worker().stats().limit_hits;
+                        self.trailers = trailers.and_then(|trailers| self.trailer_terms.pass_to_node(trailers, hits));
                     }
                 }
                 self.is_over = true;

@@ -13,6 +13,7 @@ use crate::proxy::forward;
 use crate::proxy::inbound::Host;
 use crate::proxy::limits::Limits;
 use crate::proxy::linger;
+use crate::proxy::linger::Linger;
 use crate::proxy::spread::Place;
 use crate::proxy::streams::StreamExecutor;
 use crate::proxy::transport::Transport;
@@ -262,13 +263,15 @@ async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
         Order::Abort => false,
     };
     let ended = obey(worker, &state, Pin::new(&mut connection), follow).await.transpose();
+    note_limit(worker, &state);
     let refusal = ended.as_ref().err().filter(|error| error.is_parse());
     if let Some(error) = refusal {
         note_refusal(worker, &client, error);
     }
     // One that was told to go at once is not waited for.
     if refusal.is_some() || (matches!(ended, Ok(Some(()))) && state.has_unread()) {
-        Box::pin(linger::close(&mut connection.into_parts().io.into_inner())).await;
+        let mut stream = connection.into_parts().io.into_inner();
+        Box::pin(linger::close(&mut stream, Linger::of(&limits))).await;
         return ended.map(|_| Http1::Over).map_err(ServeError::from);
     }
     let is_resting = ended?.is_none() && state.is_idle();
@@ -283,6 +286,13 @@ async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
         Some(tunnel) => Http1::Switched(tunnel, stream),
         None => Http1::Resting(stream),
     })
+}
+
+/// Counts the limit that has ended a connection below hyper, if one has.
+fn note_limit(worker: &Worker, state: &ClientState) {
+    if let Some(limit) = state.struck.get() {
+        worker.stats().limit_hits.hit(limit);
+    }
 }
 
 /// Counts and logs a request whose head hyper refused, so that this proxy has seen nothing of it.
@@ -314,9 +324,7 @@ async fn serve_http2(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
         Order::Abort => false,
     };
     let ended = obey(worker, &state, connection, follow).await.transpose();
-    if state.has_flooded.get() {
-        worker.stats().limit_hits.hit(Limit::MaxControlFrames);
-    }
+    note_limit(worker, &state);
     ended?;
     Ok(())
 }

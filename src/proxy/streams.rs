@@ -36,13 +36,10 @@ pub(crate) struct Resets {
     since: Cell<Option<Instant>>,
 }
 
-/// How long they are counted together.
-const RESETS_WINDOW: Duration = Duration::from_secs(30);
-
 impl Resets {
-    /// One more. Returns whether that is more than `max` in half a minute.
-    pub(crate) fn note(&self, now: Instant, max: u32) -> bool {
-        if self.since.get().is_none_or(|since| now.saturating_duration_since(since) > RESETS_WINDOW) {
+    /// One more. Returns whether that is more than `max` within `period`.
+    pub(crate) fn note(&self, now: Instant, max: u32, period: Duration) -> bool {
+        if self.since.get().is_none_or(|since| now.saturating_duration_since(since) > period) {
             self.since.set(Some(now));
             self.count.set(0);
         }
@@ -113,11 +110,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn resets_are_counted_for_half_a_minute() {
-        let (resets, begun) = (Resets::default(), Instant::now());
+    async fn resets_are_counted_for_so_long() {
+        let (resets, begun, period) = (Resets::default(), Instant::now(), Duration::from_secs(30));
         for (second, is_too_many) in [(0, false), (20, false), (30, true), (31, false), (40, false), (61, true)] {
             let now = begun + Duration::from_secs(second);
-            assert_eq!(resets.note(now, 2), is_too_many, "after {second} s");
+            assert_eq!(resets.note(now, 2, period), is_too_many, "after {second} s");
         }
     }
 }

@@ -3,6 +3,8 @@
 //! They come after everything that could be checked has been, and programs that merge them into the head are misled by
 //! them, so that they are only passed on where somebody wants them.
 
+use crate::metrics::limit::Limit;
+use crate::metrics::limit::LimitHits;
 use crate::proxy::headers;
 use crate::proxy::headers::Survey;
 use crate::proxy::limits::Limits;
@@ -66,20 +68,23 @@ impl TrailerTerms {
         }
     }
 
-    /// What nodes get of these. Names with `_`, which some of them take for `-`, never pass.
-    pub(crate) fn pass_to_node(self, trailers: HeaderMap) -> Option<HeaderMap> {
-        let mut passed = self.pass_to_client(trailers)?;
+    /// What nodes get of these; that they are too many is counted. Names with `_`, which some nodes take for `-`, never
+    /// pass.
+    pub(crate) fn pass_to_node(self, trailers: HeaderMap, hits: &LimitHits) -> Option<HeaderMap> {
+        let mut passed = self.pass_to_client(trailers, hits)?;
         headers::strip_underscored(&mut passed);
         Some(passed)
     }
 
-    /// What clients get of these.
-    pub(crate) fn pass_to_client(self, mut trailers: HeaderMap) -> Option<HeaderMap> {
+    /// What clients get of these; that they are too many is counted.
+    pub(crate) fn pass_to_client(self, mut trailers: HeaderMap, hits: &LimitHits) -> Option<HeaderMap> {
         match self {
             TrailerTerms::Never => return None,
             TrailerTerms::UpTo { fields, bytes } => {
                 let size: usize = trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-                if trailers.len() > fields || size > bytes {
+                let is_too_many = trailers.len() > fields;
+                if is_too_many || size > bytes {
+                    hits.hit(if is_too_many { Limit::MaxTrailers } else { Limit::MaxTrailerBytes });
                     return None;
                 }
             }
@@ -129,22 +134,27 @@ mod tests {
 
     #[test]
     fn they_are_counted_in_fields_and_bytes() {
-        let given = trailers(&["x-a", "x-b"]);
+        let (given, hits) = (trailers(&["x-a", "x-b"]), LimitHits::default());
         for (fields, bytes, is_passed) in [(2, 8, true), (1, 8, false), (2, 7, false)] {
-            let passed = TrailerTerms::UpTo { fields, bytes }.pass_to_client(given.clone());
+            let passed = TrailerTerms::UpTo { fields, bytes }.pass_to_client(given.clone(), &hits);
             assert_eq!(passed.is_some(), is_passed, "{fields} fields, {bytes} bytes: {passed:?}");
         }
-        assert_eq!(TrailerTerms::Never.pass_to_client(given.clone()), None);
-        assert_eq!(TrailerTerms::Grpc.pass_to_client(given).map(|passed| passed.len()), Some(2));
+        assert_eq!(TrailerTerms::Never.pass_to_client(given.clone(), &hits), None);
+        assert_eq!(TrailerTerms::Grpc.pass_to_client(given, &hits).map(|passed| passed.len()), Some(2));
+        assert_eq!([Limit::MaxTrailers, Limit::MaxTrailerBytes].map(|limit| hits.of(limit).get()), [1, 1]);
     }
 
     #[test]
     fn what_heads_are_stripped_of_does_not_come_behind_them() {
         let given = trailers(&["x-sum", "x_auth_user", "x-ringway-node", "content-length", "x-forwarded-for"]);
         for terms in [TrailerTerms::UpTo { fields: 16, bytes: 4096 }, TrailerTerms::Grpc] {
-            assert_eq!(names(terms.pass_to_node(given.clone())), Some(vec!["x-sum".to_owned()]), "{terms:?}");
+            assert_eq!(
+                names(terms.pass_to_node(given.clone(), &LimitHits::default())),
+                Some(vec!["x-sum".to_owned()]),
+                "{terms:?}"
+            );
             // Underscores mislead nodes, not clients, and metadata of gRPC may have them.
-            let passed = names(terms.pass_to_client(given.clone())).unwrap_or_default();
+            let passed = names(terms.pass_to_client(given.clone(), &LimitHits::default())).unwrap_or_default();
             assert_eq!(passed, ["x-sum", "x_auth_user"], "{terms:?}");
         }
     }

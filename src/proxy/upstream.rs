@@ -7,8 +7,7 @@ use crate::proxy::error::ConnectFailure;
 use crate::proxy::files::Files;
 use crate::proxy::files::NodeFile;
 use crate::proxy::gather;
-use crate::proxy::linger::LINGER_BYTES;
-use crate::proxy::linger::LINGER_TIME;
+use crate::proxy::linger::Linger;
 use crate::proxy::request_body::RequestBody;
 use crate::proxy::request_body::Upload;
 use crate::proxy::settings::PoolSettings;
@@ -350,14 +349,14 @@ impl Connection {
 
     /// Lets an upload go on for a little that its node has answered early, because most are nearly over. One that is
     /// not is given up: neither its node nor its client is held for what nobody asks for any more.
-    pub(crate) fn linger(mut self: Box<Self>, upload: Rc<Upload>) {
-        let most = upload.bytes.get() + LINGER_BYTES;
+    pub(crate) fn linger(mut self: Box<Self>, upload: Rc<Upload>, linger: Linger) {
+        let most = upload.bytes.get() + linger.bytes;
         let over = move |cx: &mut Context<'_>| match self.poll_over(cx) {
             Poll::Pending if upload.bytes.get() <= most => Poll::Pending,
             Poll::Pending | Poll::Ready(()) => Poll::Ready(()),
         };
-        tokio::task::spawn_local(async {
-            tokio::time::timeout(LINGER_TIME, poll_fn(over)).await.unwrap_or_default();
+        tokio::task::spawn_local(async move {
+            tokio::time::timeout(linger.timeout, poll_fn(over)).await.unwrap_or_default();
         });
     }
 

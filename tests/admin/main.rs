@@ -9,6 +9,7 @@ mod client;
 mod document;
 mod figures;
 mod hostile;
+mod limits;
 mod membership;
 mod news;
 mod page;

@@ -154,6 +154,9 @@ async fn trailers_that_are_passed_on_have_limits_with_names() {
         let reply = client.ask(format!("{head}0\r\n{trailers}\r\n")).await;
         assert_eq!(reply.text(), passed, "{trailers:?}");
     }
+    for limit in ["max-trailers", "max-trailer-bytes"] {
+        proxy.metric_is("ringway_limit_hits_total", &[&format!("limit=\"{limit}\"")], 1.0).await;
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use crate::harness::proxy::Setup;
 use crate::harness::proxy::get;
 use crate::harness::wire::Wire;
 use crate::harness::within;
+use std::time::Duration;
 
 const UPLOAD: &str = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000000\r\n\r\n";
 
@@ -47,6 +48,29 @@ async fn a_client_that_goes_on_sending_finds_its_answer_and_then_the_end() {
         assert!(taken < (64 << 10) + SYSTEM_BYTES, "{taken} bytes were taken behind the answer {answer}");
     }
     eventually("the node is let go", || node.ended() == 1).await;
+    proxy.metric_is("ringway_connections", &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn as_much_as_the_config_says_is_read_behind_an_answer() {
+    let node = Node::script("a", |mut wire| async move {
+        wire.head().await;
+        wire.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        wire.rest().await;
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).limits("max-linger-bytes = \"4MiB\"\nlinger-timeout = \"1h\"").start();
+    for (request, answer) in [(UPLOAD.to_owned(), 200), (UPLOAD.replace("Host: a.test", "Host: a/b"), 400)] {
+        let mut client = proxy.connect().await;
+        client.shrink_buffers();
+        client.write(&request).await;
+        assert_eq!(client.response(true).await.status(), answer, "{request}");
+        // Longer than is waited for unless the config says so.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let taken = push(&mut client).await;
+        let expected = (4 << 20)..(4 << 20) + SYSTEM_BYTES;
+        assert!(expected.contains(&taken), "{taken} bytes were taken behind the answer {answer}");
+    }
     proxy.metric_is("ringway_connections", &[], 0.0).await;
 }
 

@@ -78,6 +78,7 @@ async fn extensions_of_chunks_may_be_as_long_as_the_config_says() {
         let reply = proxy.ask(format!("{head}5{extension}\r\nhello\r\n0\r\n\r\n")).await;
         assert_eq!(reply.status(), status, "{extension}");
     }
+    proxy.metric_is("ringway_limit_hits_total", &["limit=\"max-chunk-extension-bytes\""], 1.0).await;
 }
 
 #[tokio::test]

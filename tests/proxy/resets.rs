@@ -8,6 +8,7 @@ use crate::harness::node::Node;
 use crate::harness::proxy::Proxy;
 use crate::harness::proxy::Setup;
 use crate::harness::within;
+use std::time::Duration;
 
 /// A node that never answers `/hang`, answers `/half` by halves, and anything else with "ok".
 async fn node() -> Node {
@@ -59,6 +60,19 @@ async fn a_client_that_takes_too_many_requests_back_is_cut() {
         assert!(cut(&proxy) > 0.5, "{target}");
         assert_eq!(other.ask(h2::get("http://a.test/")).await.body, b"ok", "{target}");
     }
+}
+
+#[tokio::test]
+async fn requests_that_are_taken_back_now_and_then_add_up_for_no_longer_than_the_config_says() {
+    let node = node().await;
+    let proxy = Setup::of(&[&node]).limits("max-resets = 1\nresets-period = \"1ms\"").start();
+    let mut client = proxy.connect_h2().await;
+    for _ in 0..5 {
+        reset(&mut client, &proxy, "/hang", 1).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(client.ask(h2::get("http://a.test/")).await.body, b"ok");
+    assert!(cut(&proxy) < 0.5);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The bytes of a client's connection on their way to hyper and back: which protocol they are in, and what may pass.
 
+use crate::metrics::limit::Limit;
 use crate::proxy::client::ClientState;
 use crate::proxy::client::Order;
 use crate::proxy::frame_meter::FrameMeter;
@@ -109,7 +110,7 @@ impl ClientStream {
         self.state.is_known.set(true);
         self.state.is_http2.set(is_http2);
         if let Some(inspector) = self.inspector.as_mut().filter(|_| !is_http2) {
-            let taken = inspector.inspect(&mut read_ahead);
+            let taken = look(inspector, &self.state, &mut read_ahead);
             self.held = read_ahead.split_off(taken);
         }
         self.read_ahead = read_ahead.freeze();
@@ -135,7 +136,7 @@ impl ClientStream {
     fn inspect(&mut self, buf: &mut ReadBuf<'_>, begin: usize) {
         if let Some(inspector) = &mut self.inspector {
             let read = &mut buf.filled_mut()[begin..];
-            let taken = inspector.inspect(read);
+            let taken = look(inspector, &self.state, read);
             self.held.extend_from_slice(&read[taken..]);
             buf.set_filled(begin + taken);
         }
@@ -160,7 +161,7 @@ impl ClientStream {
         }
         let read = &mut buf.filled_mut()[begin..];
         let Ok(look) = self.meter.look(read) else {
-            self.state.has_flooded.set(true);
+            self.state.struck.set(Some(Limit::MaxControlFrames));
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         };
         if is_again {
@@ -195,7 +196,7 @@ impl ClientStream {
             inspector.stays();
             if !held.is_empty() {
                 self.state.bytes_came();
-                let taken = inspector.inspect(&mut held);
+                let taken = look(inspector, &self.state, &mut held);
                 self.held = held.split_off(taken);
                 self.read_ahead = held.freeze();
             }
@@ -210,6 +211,15 @@ impl ClientStream {
             polled => polled,
         }
     }
+}
+
+/// What the inspector takes of these bytes; a limit that strikes there is counted when the connection ends.
+fn look(inspector: &mut Inspector, state: &ClientState, bytes: &mut [u8]) -> usize {
+    let taken = inspector.inspect(bytes);
+    if inspector.is_extended_too_much() {
+        state.struck.set(Some(Limit::MaxChunkExtensionBytes));
+    }
+    taken
 }
 
 impl AsyncRead for ClientStream {
