@@ -6,12 +6,17 @@ pub(crate) use crate::proxy::client::stream::ClientStream;
 
 use crate::metrics::limit::Limit;
 use crate::proxy::limits::Limits;
+use crate::proxy::sent_ahead::SentAhead;
+use crate::proxy::sent_ahead::Windows;
 use crate::proxy::streams::Resets;
 use crate::proxy::streams::Turn;
 use crate::proxy::worker::Phase;
+use crate::proxy::worker::Worker;
 use std::cell::Cell;
+use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
@@ -42,6 +47,8 @@ pub(crate) struct ClientState {
     stalled_since: Cell<Option<Instant>>,
     /// Bytes of responses that are held until the client takes them.
     pub(crate) untaken: Cell<usize>,
+    /// What is held of its bodies until nodes take it, if it has sent any.
+    sent_ahead: OnceCell<Arc<SentAhead>>,
     /// The limit that struck in its bytes before hyper had them.
     pub(crate) struck: Cell<Option<Limit>>,
     /// Whether nothing is read until the request of the moment is answered.
@@ -87,6 +94,7 @@ impl ClientState {
             idle_since: Cell::new(Instant::now()),
             stalled_since: Cell::new(None),
             untaken: Cell::new(0),
+            sent_ahead: OnceCell::new(),
             struck: Cell::new(None),
             is_reading_held: Cell::new(false),
             turn: Cell::new(None),
@@ -182,6 +190,33 @@ impl ClientState {
     /// Whether the client has taken nothing of what is written to it for longer than so.
     pub(crate) fn is_stalled_for(&self, patience: Duration) -> bool {
         self.stalled_since.get().is_some_and(|since| since.elapsed() > patience)
+    }
+
+    /// What is held of its bodies until nodes take it, from now on at the latest.
+    pub(crate) fn sent_ahead(&self, worker: &Worker) -> &Arc<SentAhead> {
+        self.sent_ahead.get_or_init(|| {
+            let table = worker.table();
+            let limits = &table.table.server.limits;
+            let windows = Windows { stream: limits.stream_window, connection: limits.connection_window };
+            SentAhead::new(worker.all_stats(), worker.id(), windows)
+        })
+    }
+
+    /// How much is held until the client takes it, or nodes what it has sent.
+    pub(crate) fn held(&self) -> usize {
+        self.untaken.get() + self.sent_ahead.get().map_or(0, |sent| sent.size())
+    }
+
+    /// Whether nodes take next to nothing of what the client has sent, since this was last asked.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.sent_ahead.get().is_some_and(|sent| sent.is_stuck())
+    }
+
+    /// Corrects what is held of its bodies, while nothing is made of what came.
+    pub(crate) fn settle(&self) {
+        if let Some(sent) = self.sent_ahead.get() {
+            sent.settle();
+        }
     }
 
     /// Whether the client has had all that was for it and asks for nothing.

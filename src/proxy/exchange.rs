@@ -341,7 +341,7 @@ impl Exchange {
         self.status = status;
         self.upstream_duration = Some(after);
         if let Some(upload) = &self.upload {
-            upload.answered();
+            upload.answered(matches!(lane, Lane::Own(_)));
         }
         if let Some(at) = &mut self.node {
             at.node.stats().upstream_duration.observe(after);

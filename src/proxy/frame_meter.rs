@@ -16,6 +16,10 @@ pub(crate) struct FrameMeter {
     /// How much of it has come.
     head_length: usize,
     is_data: bool,
+    /// Bytes of a body in the frame under way, without its padding.
+    body: usize,
+    /// Whether it begins with the length of that padding.
+    is_padded: bool,
     /// Whether the head of a request goes on in the next frame (RFC 9113 section 4.3).
     goes_on: bool,
     /// What follows the fields of requests, once one has come.
@@ -32,6 +36,10 @@ pub(crate) struct Look {
     pub(crate) taken: usize,
     /// Whether the head of a request, or another frame, came to its end among those.
     pub(crate) has_ended: bool,
+    /// Frames of bodies that came to their end and are not empty.
+    pub(crate) body_frames: usize,
+    /// What those hold, without padding.
+    pub(crate) body_bytes: usize,
 }
 
 /// A client has sent too much for nothing.
@@ -70,6 +78,8 @@ impl FrameMeter {
             head: [0; HEAD_BYTES],
             head_length: 0,
             is_data: false,
+            body: 0,
+            is_padded: false,
             goes_on: false,
             fields: None,
             allowance: Allowance::new(max),
@@ -82,11 +92,15 @@ impl FrameMeter {
     /// # Errors
     /// When more of them ask for nothing than is bearable.
     pub(crate) fn look(&mut self, bytes: &mut [u8]) -> Result<Look, Flood> {
-        let mut look = Look { taken: 0, has_ended: false };
+        let mut look = Look { taken: 0, has_ended: false, body_frames: 0, body_bytes: 0 };
         while look.taken < bytes.len() && self.has_turn() {
             let rest = &mut bytes[look.taken..];
             look.taken += if self.left > 0 { self.payload(rest) } else { self.head(rest)? };
             look.has_ended |= self.left == 0 && self.head_length == 0 && !self.goes_on;
+            if self.left == 0 && self.body > 0 {
+                look.body_frames += 1;
+                look.body_bytes += std::mem::take(&mut self.body);
+            }
         }
         Ok(look)
     }
@@ -114,6 +128,9 @@ impl FrameMeter {
 
     /// Takes the payload of a frame, or a part of it.
     fn payload(&mut self, bytes: &mut [u8]) -> usize {
+        if std::mem::take(&mut self.is_padded) {
+            self.body = self.body.saturating_sub(1 + usize::from(bytes[0]));
+        }
         let taken = self.left.min(bytes.len());
         self.left -= taken;
         if let [_, _, _, HEADERS | CONTINUATION, ..] = self.head
@@ -142,6 +159,8 @@ impl FrameMeter {
         self.left = length;
         self.head_length = 0;
         self.is_data = kind == DATA;
+        self.body = if self.is_data { length } else { 0 };
+        self.is_padded = self.body > 0 && flags & PADDED != 0;
         self.turn = self.turn.saturating_sub(1);
         if matches!(kind, HEADERS | CONTINUATION) {
             self.goes_on = flags & END_HEADERS == 0;
@@ -339,6 +358,42 @@ mod tests {
             let mut begun = [&bytes[..], &bytes[..1]].concat();
             assert!(meter.look(&mut begun).unwrap().has_ended && meter.is_within_head(), "{bytes:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_are_measured_frame_by_frame_without_padding() {
+        let padded = |length: u8, padding: u8| {
+            let mut bytes = frame(DATA, PADDED | END_STREAM, length);
+            bytes[HEAD_BYTES] = padding;
+            bytes
+        };
+        for (mut bytes, frames, payload) in [
+            (frame(DATA, 0, 200), 1, 200),
+            (frame(DATA, END_STREAM, 1), 1, 1),
+            (frame(DATA, END_STREAM, 0), 0, 0),
+            (frame(HEADERS, END_HEADERS, 200), 0, 0),
+            (padded(200, 0), 1, 199),
+            (padded(200, 99), 1, 100),
+            (padded(200, 199), 0, 0),
+            (padded(10, 255), 0, 0),
+            ([frame(DATA, 0, 20), frame(PING, 0, 8), padded(30, 9)].concat(), 2, 40),
+        ] {
+            for size in [1, 7, 10, bytes.len()] {
+                let mut meter = FrameMeter::new(0, 100);
+                let looks: Vec<Look> = bytes.chunks_mut(size).map(|piece| meter.look(piece).unwrap()).collect();
+                let seen = looks
+                    .iter()
+                    .fold((0, 0), |(frames, payload), look| (frames + look.body_frames, payload + look.body_bytes));
+                assert_eq!(seen, (frames, payload), "{bytes:?} by {size}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_still_to_come_of_a_frame_is_not_measured() {
+        let mut meter = FrameMeter::new(0, 100);
+        assert_eq!(meter.look(&mut frame(DATA, 0, 20)[..28]).unwrap().body_frames, 0);
+        assert_eq!(meter.look(&mut [0]).unwrap().body_bytes, 20);
     }
 
     #[tokio::test(start_paused = true)]

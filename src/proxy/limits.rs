@@ -18,7 +18,8 @@ pub struct Limits {
     /// clients have one address.
     pub max_connections_per_address: u32,
     /// `max-request-memory` 1GiB: what all requests hold together, by estimate: their heads, what is held of their
-    /// bodies, and the pieces of responses that clients have yet to take. From 90 % on, new ones are answered with 503.
+    /// bodies or has come and waits for a node, and the pieces of responses that clients have yet to take. From 90 %
+    /// on, new ones are answered with 503, and clients cut that take nothing, or of whose bodies nodes take little.
     pub max_request_memory: usize,
     /// `max-headers` 100: header fields per request (HTTP/2 cookie crumbs included).
     pub max_headers: usize,

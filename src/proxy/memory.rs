@@ -1,12 +1,14 @@
 //! How much memory requests hold in all, by estimate. Each worker counts for itself, and looks at the others only when
 //! it has more than its share.
 
+use crate::proxy::sent_ahead::SentAhead;
 use crate::proxy::server::Client;
 use crate::proxy::worker::Worker;
 use bytes::Buf;
 use bytes::Bytes;
 use http::Request;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What is held until this is dropped.
 pub(crate) struct Charge {
@@ -40,6 +42,11 @@ impl Charge {
     pub(crate) fn has_room(&self) -> bool {
         let worker = self.client.worker();
         has_room(worker, worker.table().table.server.limits.max_request_memory)
+    }
+
+    /// What is held of the client's bodies until nodes take it, which is charged by itself.
+    pub(crate) fn sent_ahead(&self) -> &Arc<SentAhead> {
+        self.client.state.sent_ahead(self.client.worker())
     }
 
     /// A piece of the response, which is held by itself for as long as it takes the client. On HTTP/1 small ones are
@@ -180,4 +187,4 @@ const FIELD_BYTES: usize = 128;
 const LARGE_BYTES: usize = 16 << 10;
 
 /// What a piece takes besides its bytes: itself, and its place in a queue of HTTP/2.
-const PIECE_BYTES: usize = 256;
+pub(super) const PIECE_BYTES: usize = 256;

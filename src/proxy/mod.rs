@@ -42,6 +42,7 @@ mod proxy_protocol;
 mod request_body;
 pub mod resolved;
 pub mod seed_file;
+mod sent_ahead;
 mod server;
 pub mod settings;
 mod spread;

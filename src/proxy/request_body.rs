@@ -7,6 +7,9 @@ use crate::proxy::held_body::HeldBody;
 use crate::proxy::linger::Linger;
 use crate::proxy::memory::Charge;
 use crate::proxy::pace::Pace;
+use crate::proxy::sent_ahead::BodyAhead;
+use crate::proxy::sent_ahead::Parcel;
+use crate::proxy::sent_ahead::SentAhead;
 use crate::proxy::trailers::TrailerTerms;
 use crate::proxy::upstream_h2::StreamPlace;
 use bytes::Bytes;
@@ -44,6 +47,8 @@ pub(crate) struct Upload {
     pub(crate) progress: Cell<Option<Instant>>,
     /// Whether the next piece is asked for and the client has yet to send it.
     pub(crate) awaits_client: Cell<bool>,
+    /// What of it may have come unread, in HTTP/2.
+    ahead: Option<BodyAhead>,
     /// Whether the node has begun its response.
     is_answered: Cell<bool>,
     /// Whether nobody asks for what is still to come.
@@ -57,9 +62,13 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// The node has begun its response: a body that is held back stays so.
-    pub(crate) fn answered(&self) {
+    /// The node has begun its response: a body that is held back stays so, and one that is sent over a connection of
+    /// its own is sent on only while the client takes the response.
+    pub(crate) fn answered(&self, over_own: bool) {
         self.is_answered.set(true);
+        if let Some(ahead) = self.ahead.as_ref().filter(|_| over_own) {
+            ahead.may_stall();
+        }
     }
 
     /// The response is over: a body that is still held back is given up unread, and its connections with it.
@@ -181,6 +190,8 @@ struct Source {
     held: HeldBody,
     /// What that takes.
     memory: Charge,
+    /// What is on its way to a node, among that of others.
+    sent_ahead: Arc<SentAhead>,
     trailer_terms: TrailerTerms,
     is_http2: bool,
     /// Come after the last byte, if any that may pass.
@@ -211,7 +222,10 @@ impl RequestBody {
         if incoming.is_end_stream() {
             return (RequestBody::Empty, None);
         }
-        let upload = Rc::<Upload>::default();
+        let memory = memory();
+        let sent_ahead = Arc::clone(memory.sent_ahead());
+        let ahead = terms.is_http2.then(|| sent_ahead.body());
+        let upload = Rc::new(Upload { ahead, ..Upload::default() });
         let gate = go_ahead.map(|notify| -> Pin<Box<dyn Future<Output = ()>>> {
             upload.gate.replace(Some(Arc::clone(&notify)));
             Box::pin(hold_back(Rc::clone(&upload), notify))
@@ -223,7 +237,8 @@ impl RequestBody {
             incoming,
             pace: terms.patience.map(|patience| Pace::new(patience, terms.min_rate)),
             held: HeldBody::new(replay_max),
-            memory: memory(),
+            memory,
+            sent_ahead,
             trailer_terms: terms.trailers,
             is_http2: terms.is_http2,
             trailers: None,
@@ -283,10 +298,10 @@ impl RequestBody {
 }
 
 impl Body for RequestBody {
-    type Data = Bytes;
+    type Data = Parcel;
     type Error = UploadError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Parcel>, UploadError>>> {
         match self.get_mut() {
             RequestBody::Empty => Poll::Ready(None),
             RequestBody::Client { body, attempt, .. } => {
@@ -333,7 +348,7 @@ impl ClientBody {
         .await
     }
 
-    fn poll(&self, attempt: u32, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    fn poll(&self, attempt: u32, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Parcel>, UploadError>>> {
         let source = &mut *self.source.borrow_mut();
         if self.upload.is_over() || attempt != source.attempt {
             return Poll::Ready(Some(Err(UploadError::new())));
@@ -355,12 +370,16 @@ impl ClientBody {
         };
         source.memory.set(source.held.size());
         let frame = match polled {
-            Ok(Some(piece)) => Some(Frame::data(piece)),
+            Ok(Some(piece)) => Some(Frame::data(source.sent_ahead.parcel(piece))),
             Ok(None) => source.next_trailers().map(Frame::trailers),
             Err(_) => return Poll::Ready(Some(Err(UploadError::new()))),
         };
         self.upload.progress.set(Some(Instant::now()));
-        self.upload.complete.set(frame.is_none() || source.is_end_stream());
+        let is_complete = frame.is_none() || source.is_end_stream();
+        if let Some(ahead) = self.upload.ahead.as_ref().filter(|_| is_complete) {
+            ahead.end();
+        }
+        self.upload.complete.set(is_complete);
         Poll::Ready(frame.map(Ok))
     }
 
@@ -376,9 +395,23 @@ impl ClientBody {
         self.upload.gate.take();
         self.upload.complete.set(false);
         self.upload.awaits_client.set(false);
+        self.upload.ahead.iter().for_each(BodyAhead::fall_behind);
         // The attempt before may still wait for more of it, and hold a stream meanwhile.
         self.upload.wake();
         Some(source.attempt)
+    }
+}
+
+impl Drop for ClientBody {
+    /// Takes what waits unread, to know how much that is: hyper would throw it away.
+    fn drop(&mut self) {
+        let Some(ahead) = self.upload.ahead.as_ref().filter(|ahead| !ahead.is_over()) else { return };
+        let source = self.source.get_mut();
+        let mut nobody = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut source.incoming).poll_frame(&mut nobody) {
+            ahead.took(&frame);
+        }
+        ahead.end();
     }
 }
 
@@ -390,6 +423,13 @@ impl Source {
         }
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
         upload.awaits_client.set(polled.is_pending());
+        if let Some(ahead) = &upload.ahead {
+            match &polled {
+                Poll::Ready(Some(Ok(frame))) => ahead.took(frame),
+                Poll::Ready(None | Some(Err(_))) => ahead.end(),
+                Poll::Pending => ahead.caught_up(),
+            }
+        }
         let failure = match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.pace.iter_mut().for_each(Pace::came);

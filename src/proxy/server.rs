@@ -312,6 +312,8 @@ fn note_refusal(worker: &Worker, client: &Client, error: &hyper::Error) {
 async fn serve_http2(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStream) -> Result<(), ServeError> {
     let (state, limits) = (Rc::clone(&client.state), worker.table().table.server.limits.clone());
     let executor = StreamExecutor::new(worker, &state, limits.write_timeout);
+    // From the first frame on, which may come before there is a request.
+    state.sent_ahead(worker);
     // In a box, because hyper moves it several times until the stream has a task of its own.
     let service = service_fn(|request| Box::pin(forward::serve(worker, &client, request)));
     let connection = pin!(http2_settings(&limits, executor).serve_connection(TokioIo::new(stream), service));

@@ -206,7 +206,7 @@ impl Worker {
     }
 
     /// The counters of all workers.
-    pub(crate) fn all_stats(&self) -> &ServerStats {
+    pub(crate) fn all_stats(&self) -> &Arc<ServerStats> {
         &self.stats
     }
 

@@ -28,6 +28,7 @@ mod pressure;
 mod proxy_protocol;
 mod resets;
 mod routing;
+mod sent_ahead;
 mod series;
 mod slow_clients;
 mod stalled_clients;

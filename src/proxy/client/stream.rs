@@ -38,6 +38,8 @@ pub(crate) struct ClientStream {
     /// Absent where HTTP/2 is spoken, of which the frames are counted.
     inspector: Option<Inspector>,
     meter: FrameMeter,
+    /// Whether frames came since there was last nothing to read.
+    is_in_burst: bool,
     state: Rc<ClientState>,
 }
 
@@ -50,7 +52,7 @@ impl ClientStream {
         let inspector = Some(Inspector::new(limits.max_chunk_extension_bytes));
         let meter = FrameMeter::new(HTTP2_PREFACE.len(), limits.max_control_frames);
         let (read_ahead, held, state) = (Bytes::new(), BytesMut::new(), Rc::clone(state));
-        ClientStream { stream, read_ahead, held, inspector, meter, state }
+        ClientStream { stream, read_ahead, held, inspector, meter, is_in_burst: false, state }
     }
 
     /// The stream, and what was read from it ahead, once no HTTP is spoken any more.
@@ -157,7 +159,13 @@ impl ClientStream {
             buf.put_slice(&self.read_ahead[..self.read_ahead.len().min(buf.remaining())]);
         } else if Pin::new(&mut self.stream).poll_read(cx, buf)?.is_pending() {
             self.meter.begin_turn();
+            self.is_in_burst = false;
             return Poll::Pending;
+        }
+        if !std::mem::replace(&mut self.is_in_burst, true)
+            && let Some(sent) = self.state.sent_ahead.get()
+        {
+            sent.begin_turn();
         }
         let read = &mut buf.filled_mut()[begin..];
         let Ok(look) = self.meter.look(read) else {
@@ -170,6 +178,11 @@ impl ClientStream {
             self.read_ahead = Bytes::copy_from_slice(&read[look.taken..]);
         }
         buf.set_filled(begin + look.taken);
+        if look.body_frames > 0
+            && let Some(sent) = self.state.sent_ahead.get()
+        {
+            sent.came(look.body_frames, look.body_bytes);
+        }
         self.state.frames_came(look.has_ended, self.meter.is_within_head());
         Poll::Ready(Ok(()))
     }
@@ -310,6 +323,7 @@ mod tests {
             held: BytesMut::new(),
             inspector: None,
             meter: FrameMeter::new(0, 10_000),
+            is_in_burst: false,
             state: ClientState::new(),
         };
         (stream, client)

@@ -26,8 +26,8 @@ impl Worker {
         self.sweep_files();
     }
 
-    /// When there is no memory left, cuts the clients that take nothing of what is held for them, and then those that
-    /// take little of very much, until that is enough.
+    /// When there is no memory left, cuts the clients that take nothing of what is held for them; and then, until that
+    /// is enough, those for whom most is held, if that is very much or nodes take little of what they sent.
     fn free_memory(&self, max: usize) {
         let mut excess = memory::excess(self, max);
         if excess == 0 {
@@ -36,13 +36,15 @@ impl Worker {
         let clients = self.clients.borrow();
         let mut large = Vec::new();
         for (_, client) in clients.iter() {
+            // Asked of all, so that it is known of the last second when it is asked again.
+            let is_stuck = client.is_stuck();
             if client.is_stalled_for(STALLED) {
                 excess = excess.saturating_sub(self.cut(client));
-            } else if client.untaken.get() > UNTAKEN_MAX {
+            } else if is_stuck || client.held() > HELD_MAX {
                 large.push(client);
             }
         }
-        large.sort_unstable_by_key(|client| Reverse(client.untaken.get()));
+        large.sort_unstable_by_key(|client| Reverse(client.held()));
         for client in large {
             if excess == 0 {
                 return;
@@ -56,7 +58,7 @@ impl Worker {
         if client.order(Order::Abort) {
             self.stats().limit_hits.hit(Limit::MaxRequestMemory);
         }
-        client.untaken.get()
+        client.held()
     }
 
     /// Does its part when clients were not admitted since the last time, or files were short.
@@ -79,6 +81,7 @@ impl Worker {
     fn sweep_clients(&self, limits: &Limits) {
         self.free_memory(limits.max_request_memory);
         for (_, client) in self.clients.borrow().iter() {
+            client.settle();
             if let Some((order, limit)) = client.overstayed(limits, self.phase())
                 && client.order(order)
                 && let Some(limit) = limit
@@ -121,4 +124,4 @@ const STALLED: Duration = Duration::from_secs(1);
 
 /// More than is ever held of the responses to a client of HTTP/1, where one comes after the other: two pieces as large
 /// as what is read from a node at once.
-const UNTAKEN_MAX: usize = 2 * READ_BYTES_MAX;
+const HELD_MAX: usize = 2 * READ_BYTES_MAX;
