@@ -99,6 +99,6 @@ def serve(name, port):
     ThreadingHTTPServer(("127.0.0.1", int(port)), Node).serve_forever()
 
 for node in sys.argv[1:]:
-    threading.Thread(target=serve, args=node.split("=")).start()' "$@" &
+    threading.Thread(target=serve, args=node.split("=")).start()' "$@" 2>"$work/nodes.log" &
   running+=($!)
 }
