@@ -207,7 +207,8 @@ function applyForm(plan) {
   reason.value = byId("reason")?.value ?? "";
   const tick = plan.unsafe_reason ? make("input", { type: "checkbox", id: "force", required: true }) : null;
   const copied = make("code", { id: "command", class: "command", tabindex: 0 });
-  const button = make("button", { type: "submit", class: "main", id: "apply" }, `Apply to epoch ${plan.epoch}`);
+  const words = `Apply (epoch ${plan.epoch} → ${plan.epoch + 1})`;
+  const button = make("button", { type: "submit", class: "main", id: "apply" }, words);
   const copy = make(
     "button",
     {
