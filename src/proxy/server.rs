@@ -290,7 +290,7 @@ async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
 
 /// Counts the limit that has ended a connection below hyper, if one has.
 fn note_limit(worker: &Worker, state: &ClientState) {
-    if let Some(limit) = state.struck.get() {
+    if let Some(limit) = state.struck.take() {
         worker.stats().limit_hits.hit(limit);
     }
 }
