@@ -53,8 +53,8 @@ impl Charge {
     /// not counted: few of them wait at a time, and nearly all responses are so small that it makes no difference.
     pub(crate) fn piece(&self, bytes: Bytes) -> Piece {
         let counts = bytes.len() >= LARGE_BYTES || self.client.state.is_http2();
-        let held = counts.then(|| Untaken::new(&self.client, bytes.len() + PIECE_BYTES));
-        Piece { bytes, held }
+        let count = counts.then(|| Untaken::new(&self.client, bytes.len() + PIECE_BYTES));
+        Held::new(bytes, count)
     }
 }
 
@@ -65,7 +65,7 @@ impl Drop for Charge {
 }
 
 /// What is held of a response because its client has yet to take it.
-struct Untaken {
+pub(crate) struct Untaken {
     charge: Charge,
 }
 
@@ -114,12 +114,23 @@ pub(crate) fn excess(worker: &Worker, max: usize) -> usize {
     usize::try_from(beyond_share.min(beyond_all)).unwrap_or(0)
 }
 
-/// Bytes of a response on their way to the client; hyper drops them when they are written, or never will be.
-#[derive(Default)]
-pub(crate) struct Piece {
+/// Bytes that somebody has yet to take; hyper drops them, and with them what counts them, when they are written, or
+/// never will be.
+#[derive(Debug, Default)]
+pub(crate) struct Held<C> {
     bytes: Bytes,
-    held: Option<Untaken>,
+    count: C,
 }
+
+impl<C> Held<C> {
+    /// These, with what counts them.
+    pub(crate) fn new(bytes: Bytes, count: C) -> Held<C> {
+        Held { bytes, count }
+    }
+}
+
+/// Bytes of a response on their way to the client, if they count.
+pub(crate) type Piece = Held<Option<Untaken>>;
 
 impl Piece {
     /// How many bytes there are.
@@ -135,19 +146,19 @@ impl Piece {
     /// Takes so many bytes from the beginning, or all there are.
     pub(crate) fn split_to(&mut self, length: usize) -> Piece {
         let bytes = self.bytes.split_to(length.min(self.bytes.len()));
-        let held = self.held.as_mut().map(|held| held.split(bytes.len()));
-        Piece { bytes, held }
+        let count = self.count.as_mut().map(|count| count.split(bytes.len()));
+        Held::new(bytes, count)
     }
 }
 
 impl From<Bytes> for Piece {
     /// One that was made here, and is small.
     fn from(bytes: Bytes) -> Piece {
-        Piece { bytes, held: None }
+        Held::new(bytes, None)
     }
 }
 
-impl Buf for Piece {
+impl<C> Buf for Held<C> {
     fn remaining(&self) -> usize {
         self.bytes.len()
     }

@@ -3,8 +3,8 @@
 
 use crate::metrics::stats::Gauge;
 use crate::metrics::stats::ServerStats;
+use crate::proxy::memory::Held;
 use crate::proxy::memory::PIECE_BYTES;
-use bytes::Buf;
 use bytes::Bytes;
 use http_body::Frame;
 use std::cell::Cell;
@@ -111,7 +111,7 @@ impl SentAhead {
         let held = signed(bytes.len() + PIECE_BYTES);
         self.on_their_way.add(held);
         self.charge();
-        Parcel { bytes, held, sent: Arc::clone(self) }
+        Held::new(bytes, OnItsWay { held, sent: Arc::clone(self) })
     }
 
     /// No more than so many bytes are unread, and so in no more frames: no empty one is counted.
@@ -206,33 +206,17 @@ impl BodyAhead {
     }
 }
 
-/// Bytes of a body on their way to a node; hyper drops them when they are written, or never will be.
+/// Bytes of a body on their way to a node.
+pub(crate) type Parcel = Held<OnItsWay>;
+
+/// Counts them.
 #[derive(Debug)]
-pub(crate) struct Parcel {
-    bytes: Bytes,
+pub(crate) struct OnItsWay {
     held: i64,
     sent: Arc<SentAhead>,
 }
 
-impl Buf for Parcel {
-    fn remaining(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn advance(&mut self, length: usize) {
-        self.bytes.advance(length);
-    }
-
-    fn copy_to_bytes(&mut self, length: usize) -> Bytes {
-        self.bytes.copy_to_bytes(length)
-    }
-}
-
-impl Drop for Parcel {
+impl Drop for OnItsWay {
     fn drop(&mut self) {
         self.sent.on_their_way.add(-self.held);
         self.sent.taken.add(self.held);
@@ -255,6 +239,7 @@ const STUCK_BYTES: i64 = 32 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Buf;
 
     /// As long as a frame is by default.
     const LENGTH: usize = 16 << 10;
