@@ -12,6 +12,8 @@ pub(crate) struct Inspector {
     /// What has come of the line that is not complete yet; hyper bounds it by the size of a head.
     line_so_far: Vec<u8>,
     head: Head,
+    /// Heads that were complete so far.
+    heads: u64,
     /// Bytes of chunk extensions in the body of the moment.
     extension_bytes: usize,
     extension_bytes_max: usize,
@@ -85,6 +87,7 @@ impl Inspector {
             state: State::RequestLine,
             line_so_far: Vec::new(),
             head: Head::default(),
+            heads: 0,
             extension_bytes: 0,
             extension_bytes_max,
         }
@@ -118,6 +121,16 @@ impl Inspector {
             };
         }
         at
+    }
+
+    /// How many heads were complete so far.
+    pub(crate) fn heads(&self) -> u64 {
+        self.heads
+    }
+
+    /// Whether nothing that comes is looked at any more, because of a fault.
+    pub(crate) fn is_spoiled(&self) -> bool {
+        self.state == State::Spoiled
     }
 
     /// Whether the last request asks for another protocol and it is not known yet whether it gets it.
@@ -183,6 +196,7 @@ impl Inspector {
         match (self.state, line.is_empty()) {
             (State::Fields, false) => self.head.field(line).map(|()| State::Fields),
             (State::Fields, true) => {
+                self.heads += 1;
                 self.extension_bytes = 0;
                 Ok(std::mem::take(&mut self.head).what_follows())
             }

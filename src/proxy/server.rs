@@ -214,7 +214,15 @@ async fn serve(
     if is_http2 {
         return Box::pin(serve_http2(worker, Rc::new(Client::new(worker, peer, state)), stream)).await;
     }
+    // Whoever is within a head when the process closes may end it.
+    let may_end = |order| order < Order::Finish || (order == Order::Finish && !state.is_idle());
     loop {
+        let max_head = worker.table().table.server.limits.max_header_bytes;
+        let gathered = obey(worker, state, pin!(stream.gather_head(max_head)), |order, _| may_end(order)).await;
+        if gathered.transpose()?.is_none() {
+            return Ok(());
+        }
+        state.rested();
         let client = Rc::new(Client::new(worker, peer, state));
         let (tunnel, left) = match Box::pin(serve_http1(worker, client, stream)).await? {
             Http1::Over => return Ok(()),
@@ -233,7 +241,6 @@ async fn serve(
         if woken.transpose()?.is_none() {
             return Ok(());
         }
-        state.rested();
     }
 }
 

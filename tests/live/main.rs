@@ -34,6 +34,7 @@ mod reload;
 mod restart;
 mod scrape;
 mod service_manager;
+mod stalled;
 mod stop;
 mod tls;
 mod two_processes;

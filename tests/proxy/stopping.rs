@@ -103,6 +103,21 @@ async fn while_closing_open_requests_finish_and_nobody_new_comes_in() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_begun_may_end_while_the_proxy_closes() {
+    let node = Node::echo("a").await;
+    let mut proxy = Setup::of(&[&node]).start();
+    let mut client = proxy.connect().await;
+    client.write("GET / HTTP/1.1\r\nHost: a\r\n").await;
+    proxy.metric_is("ringway_connections", &[], 1.0).await;
+    proxy.enter(Phase::Closing);
+    refuses(&proxy).await;
+    let reply = client.ask("X-Key: 1\r\n\r\n").await;
+    assert_eq!((reply.status(), reply.field("connection")), (200, Some("close")));
+    client.closed().await;
+    proxy.ended().await;
+}
+
+#[tokio::test]
 async fn a_client_that_connected_before_the_end_is_still_answered() {
     let node = Node::echo("a").await;
     let mut proxy = Setup::of(&[&node]).start();

@@ -33,7 +33,8 @@ pub(crate) struct ClientStream {
     stream: Transport,
     /// What was read and found in order, but not taken yet.
     read_ahead: Bytes,
-    /// What follows a request that asks for another protocol, until it is clear which one that is in.
+    /// What was read and not looked at yet: the first bytes of a connection of HTTP/1, and what follows a request that
+    /// asks for another protocol, until it is clear which one that is in.
     held: BytesMut,
     /// Absent where HTTP/2 is spoken, of which the frames are counted.
     inspector: Option<Inspector>,
@@ -111,17 +112,38 @@ impl ClientStream {
         };
         self.state.is_known.set(true);
         self.state.is_http2.set(is_http2);
-        if let Some(inspector) = self.inspector.as_mut().filter(|_| !is_http2) {
-            let taken = look(inspector, &self.state, &mut read_ahead);
-            self.held = read_ahead.split_off(taken);
-        }
-        self.read_ahead = read_ahead.freeze();
         if is_http2 {
+            self.read_ahead = read_ahead.freeze();
             self.inspector = None;
             self.state.has_begun.set(false);
             self.state.head_since.set(None);
+        } else {
+            self.held = read_ahead;
         }
         Ok(is_http2)
+    }
+
+    /// Reads a request of HTTP/1 until its head is complete, or refused by what there is of it. Until then hyper would
+    /// hold a hundred times what the client has sent.
+    pub(crate) async fn gather_head(&mut self, max_bytes: usize) -> io::Result<()> {
+        // What came behind the last request was looked at.
+        let (mut gathered, mut taken) = (BytesMut::from(&self.read_ahead[..]), self.read_ahead.len());
+        gathered.unsplit(std::mem::take(&mut self.held));
+        let heads = self.inspector.as_ref().map(Inspector::heads);
+        while let Some(inspector) = &mut self.inspector {
+            taken += look(inspector, &self.state, &mut gathered[taken..]);
+            if Some(inspector.heads()) != heads || inspector.is_spoiled() || gathered.len() >= max_bytes {
+                break;
+            }
+            let is_over = poll_fn(|cx| self.poll_append(&mut gathered, cx)).await?;
+            if is_over {
+                break;
+            }
+            self.state.bytes_came();
+        }
+        self.held = gathered.split_off(taken);
+        self.read_ahead = gathered.freeze();
+        Ok(())
     }
 
     /// Reads once, as much as most request heads are long; ready with whether the client has ended its stream. Until
@@ -365,5 +387,71 @@ mod tests {
             let longest = turns.iter().map(|turn| turn.len().div_ceil(frame.len())).max().unwrap();
             assert!(expected.contains(&longest), "{longest} frames in one turn of {}", turns.len());
         }
+    }
+
+    /// A stream of HTTP/1 on which nothing has come.
+    async fn http1_stream() -> (ClientStream, TcpStream) {
+        let (stream, client) = http2_stream().await;
+        (ClientStream { inspector: Some(Inspector::new(0)), ..stream }, client)
+    }
+
+    /// How many bytes are gathered that come in two pieces, of which the first is not enough.
+    async fn gathered_in_two(begun: &str, rest: &str, max: usize) -> usize {
+        let (mut stream, mut client) = http1_stream().await;
+        let state = Rc::clone(&stream.state);
+        {
+            let mut gathering = pin!(stream.gather_head(max));
+            client.write_all(begun.as_bytes()).await.unwrap();
+            poll_fn(|cx| {
+                assert!(gathering.as_mut().poll(cx).is_pending(), "{begun:?} is enough");
+                if state.has_begun.get() { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            client.write_all(rest.as_bytes()).await.unwrap();
+            gathering.await.unwrap();
+        }
+        stream.read_ahead.len() + stream.held.len()
+    }
+
+    #[tokio::test]
+    async fn a_head_is_gathered_until_it_is_complete_or_refused() {
+        const MAX: usize = 100;
+        let (long, longer) = ("x".repeat(MAX - 1), "x".repeat(MAX));
+        for (begun, rest) in [
+            ("G", "ET / HTTP/1.1\r\nhost: a\r\n\r\n"),
+            ("GET / HTTP/1.1\r\nhost: a\r\n\r", "\n"),
+            // Lines before a request are no part of it (RFC 9112 section 2.2).
+            ("\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"),
+            ("POST / HTTP/1.1\r\ncontent-length: 5\r\n", "\r\nhello"),
+            // What follows is not waited for, be it the beginning of another head.
+            ("GET / HTTP/1.1\r\n", "\r\nGET / HT"),
+            ("GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: x\r\n", "\r\nof x"),
+            ("GET / HTTP/1.1\r\n", "a line feed alone\n"),
+            (&long, &long),
+            ("GET / HTTP/1.1\r\nx: ", &longer),
+        ] {
+            let gathered = gathered_in_two(begun, rest, MAX).await;
+            assert_eq!(gathered, begun.len() + rest.len(), "{begun:?}, {rest:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_ends_within_a_head_is_waited_for_no_longer() {
+        let (mut stream, mut client) = http1_stream().await;
+        client.write_all(b"GET / HT").await.unwrap();
+        drop(client);
+        stream.gather_head(100).await.unwrap();
+        assert_eq!(stream.read_ahead, "GET / HT");
+    }
+
+    #[tokio::test]
+    async fn what_came_behind_the_last_request_is_gathered_on_from() {
+        let (mut stream, mut client) = http1_stream().await;
+        let mut begun = *b"GET / HT";
+        look(stream.inspector.as_mut().unwrap(), &stream.state, &mut begun);
+        stream.unread(Bytes::copy_from_slice(&begun));
+        client.write_all(b"TP/1.1\r\n\r\n").await.unwrap();
+        stream.gather_head(100).await.unwrap();
+        assert_eq!(stream.read_ahead, "GET / HTTP/1.1\r\n\r\n");
     }
 }
