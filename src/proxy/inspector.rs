@@ -128,9 +128,10 @@ impl Inspector {
         self.heads
     }
 
-    /// Whether nothing that comes is looked at any more, because of a fault.
-    pub(crate) fn is_spoiled(&self) -> bool {
-        self.state == State::Spoiled
+    /// Whether what has come is refused whatever follows it, as far as that shows before the head is complete.
+    pub(crate) fn is_refused(&self) -> bool {
+        let is_odd = |byte: &u8| !matches!(byte, b' '..=b'~' | b'\r');
+        self.state == State::Spoiled || (self.state == State::RequestLine && self.line_so_far.iter().any(is_odd))
     }
 
     /// Whether the last request asks for another protocol and it is not known yet whether it gets it.
@@ -274,15 +275,20 @@ impl Head {
 }
 
 /// A target has no fragment (RFC 9112 section 3.2), which hyper cuts off. A later HTTP/1 than 1.1 is taken for 1.1, as
-/// RFC 9110 section 2.5 says, which hyper does not know.
+/// RFC 9110 section 2.5 says, which hyper does not know; any other version it refuses, and ends the connection without a
+/// word at the beginning of HTTP/2 (RFC 9113 section 3.4) where that is not spoken.
 fn request_line(line: &mut [u8]) -> Result<State, Fault> {
     if find(b'#', line).is_some() {
         return Err(Fault);
     }
-    if let [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9'] = line {
-        *minor = b'1';
+    match line {
+        [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9'] => {
+            *minor = (*minor).min(b'1');
+            Ok(State::Fields)
+        }
+        _ if *line == *b"PRI * HTTP/2.0" => Ok(State::Spoiled),
+        _ => Err(Fault),
     }
-    Ok(State::Fields)
 }
 
 /// Whether a line is a field, and surely none that [`Head::field`] heeds, as its first letter says already.
@@ -423,10 +429,31 @@ mod tests {
 
     #[test]
     fn a_later_minor_version_is_taken_for_the_one_spoken_here() {
-        for (version, expected) in [("1.2", "1.1"), ("1.9", "1.1"), ("1.0", "1.0"), ("2.0", "2.0")] {
+        for (version, expected) in [("1.2", "1.1"), ("1.9", "1.1"), ("1.0", "1.0")] {
             let request = format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n");
             let left = inspected(request.as_bytes(), request.len()).0;
             assert_eq!(left, request.replace(version, expected).into_bytes(), "{version}");
+        }
+    }
+
+    #[test]
+    fn what_begins_as_no_request_is_refused_before_its_head_is_complete() {
+        for begun in
+            ["GET / HTTP/2.0\r\n", "GET / HTTP/0.9\r\n", "GET / HTTP/1.10\r\n", "GET /\r\n", "\u{16}", "GET /\t"]
+        {
+            let mut inspector = Inspector::new(EXTENSION_BYTES_MAX);
+            inspector.inspect(&mut begun.as_bytes().to_vec());
+            assert!(inspector.is_refused(), "{begun:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_begin_a_request_is_not_refused() {
+        let head = "\r\nGET /~a HTTP/1.1\r\nHost: \u{e9}\r\n\r\n";
+        for end in 0..head.len() {
+            let mut inspector = Inspector::new(EXTENSION_BYTES_MAX);
+            inspector.inspect(&mut head.as_bytes()[..end].to_vec());
+            assert!(!inspector.is_refused(), "{:?}", head.as_bytes()[..end].escape_ascii().to_string());
         }
     }
 

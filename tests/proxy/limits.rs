@@ -386,3 +386,18 @@ async fn few_long_connections_spread_evenly_over_the_workers() {
     drop(connecting);
     proxy.metric_is("ringway_connections", &[], 0.0).await;
 }
+
+#[tokio::test]
+async fn what_begins_as_no_http_is_refused_at_once() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    for begun in
+        ["\u{16}\u{3}\u{1}\u{2}", "HELO a.test\r\n", "GET /\r\n", "GET / HTTP/3.0\r\n", "GET / HTTP/1.1\r\nx\n"]
+    {
+        let mut client = proxy.connect().await;
+        client.write(begun).await;
+        assert_eq!(client.head().await.status(), 400, "{begun:?}");
+        client.closed().await;
+    }
+    proxy.metric_is("ringway_limit_hits_total", &["limit=\"head-timeout\""], 0.0).await;
+}

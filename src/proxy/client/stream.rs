@@ -132,7 +132,7 @@ impl ClientStream {
         let heads = self.inspector.as_ref().map(Inspector::heads);
         while let Some(inspector) = &mut self.inspector {
             taken += look(inspector, &self.state, &mut gathered[taken..]);
-            if Some(inspector.heads()) != heads || inspector.is_spoiled() || gathered.len() >= max_bytes {
+            if Some(inspector.heads()) != heads || inspector.is_refused() || gathered.len() >= max_bytes {
                 break;
             }
             let is_over = poll_fn(|cx| self.poll_append(&mut gathered, cx)).await?;
@@ -427,6 +427,9 @@ mod tests {
             ("GET / HTTP/1.1\r\n", "\r\nGET / HT"),
             ("GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: x\r\n", "\r\nof x"),
             ("GET / HTTP/1.1\r\n", "a line feed alone\n"),
+            // Other protocols are answered at once.
+            ("HELO ", "a.test\r\n"),
+            ("GET", "\u{16}"),
             (&long, &long),
             ("GET / HTTP/1.1\r\nx: ", &longer),
         ] {
