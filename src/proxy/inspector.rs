@@ -275,8 +275,8 @@ impl Head {
 }
 
 /// A target has no fragment (RFC 9112 section 3.2), which hyper cuts off. A later HTTP/1 than 1.1 is taken for 1.1, as
-/// RFC 9110 section 2.5 says, which hyper does not know; any other version it refuses, and ends the connection without a
-/// word at the beginning of HTTP/2 (RFC 9113 section 3.4) where that is not spoken.
+/// RFC 9110 section 2.5 says, which hyper does not know. Any other version it refuses; and it ends the connection
+/// without a word at the beginning of HTTP/2 (RFC 9113 section 3.4) where that is not spoken.
 fn request_line(line: &mut [u8]) -> Result<State, Fault> {
     if find(b'#', line).is_some() {
         return Err(Fault);
