@@ -1,5 +1,7 @@
 //! One request from its head to the last byte of its response: counted, logged and settled exactly once.
 
+mod at_node;
+
 use crate::cluster::health::LiveFailure;
 use crate::cluster::health::Note;
 use crate::metrics::limit::Limit;
@@ -10,6 +12,8 @@ use crate::proxy::client::Order;
 use crate::proxy::decision::Decision;
 use crate::proxy::error::ProxyError;
 use crate::proxy::error::RetryReason;
+use crate::proxy::exchange::at_node::AtNode;
+use crate::proxy::exchange::at_node::Verdict;
 use crate::proxy::files::Files;
 use crate::proxy::lane::Lane;
 use crate::proxy::linger::Linger;
@@ -69,44 +73,6 @@ pub(crate) struct Exchange {
     has_waited: bool,
     /// Whether its client logs in to a connection, which then is no other client's.
     pub(crate) is_bound: bool,
-}
-
-/// The node that answers, and the connection it answers on.
-struct AtNode {
-    node: Rc<LocalNode>,
-    connection: Option<Lane>,
-    /// When the request came to it.
-    since: Instant,
-    /// Whether this request is to find out if the node is well again.
-    is_trial: bool,
-    /// Counts it there, in pools that bound their load.
-    in_flight: Option<InFlight>,
-    /// What the node made of this request, as far as that is known.
-    verdict: Option<Verdict>,
-    /// Failures in a row after which the node is reported; 0 is never.
-    max_failures: u32,
-    /// Connections that are kept for the next request.
-    max_idle: usize,
-    /// How long they are kept: `timeouts.idle-connection`.
-    idle_for: Duration,
-}
-
-/// What a node made of a request. One that was well answered when it began may still break off.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Answered,
-    Failed,
-}
-
-impl AtNode {
-    /// The node has answered as it should, unless that is known, or known better, already.
-    fn succeeded(&mut self) {
-        if self.verdict.is_none() {
-            self.verdict = Some(Verdict::Answered);
-            self.node.stats().successes.increment();
-            self.node.upstream.vital.succeeded();
-        }
-    }
 }
 
 impl Exchange {
