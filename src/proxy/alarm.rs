@@ -5,6 +5,7 @@ use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
 use std::task::ready;
+use std::time::Duration;
 use tokio::time::Instant;
 use tokio::time::Sleep;
 
@@ -39,6 +40,31 @@ impl Alarm {
             }
             timer.as_mut().reset(deadline);
         }
+    }
+}
+
+/// Measures silence, looking at the clock only when there is some.
+pub(crate) struct Silence {
+    patience: Duration,
+    since: Option<Instant>,
+    alarm: Alarm,
+}
+
+impl Silence {
+    /// Nothing is waited for yet, and will be with this timer.
+    pub(crate) fn new(patience: Duration, alarm: Alarm) -> Silence {
+        Silence { patience, since: None, alarm }
+    }
+
+    /// Something came.
+    pub(crate) fn broken(&mut self) {
+        self.since = None;
+    }
+
+    /// Ready when nothing came for longer than the patience.
+    pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.alarm.poll(since + self.patience, cx)
     }
 }
 

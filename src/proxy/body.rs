@@ -2,6 +2,7 @@
 
 use crate::cluster::health::LiveFailure;
 use crate::proxy::alarm::Alarm;
+use crate::proxy::alarm::Silence;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::framing;
 use crate::proxy::memory::Piece;
@@ -22,32 +23,6 @@ use std::task::Poll;
 use std::task::Waker;
 use std::task::ready;
 use std::time::Duration;
-use tokio::time::Instant;
-
-/// Measures silence, looking at the clock only when there is some.
-struct Silence {
-    patience: Duration,
-    since: Option<Instant>,
-    alarm: Alarm,
-}
-
-impl Silence {
-    /// Nothing is waited for yet.
-    fn new(patience: Duration) -> Silence {
-        Silence { patience, since: None, alarm: Alarm::default() }
-    }
-
-    /// Something came.
-    fn broken(&mut self) {
-        self.since = None;
-    }
-
-    /// Ready when nothing came for longer than the patience.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        self.alarm.poll(since + self.patience, cx)
-    }
-}
 
 /// The body of a response towards the client.
 pub(crate) enum ResponseBody {
@@ -55,10 +30,12 @@ pub(crate) enum ResponseBody {
     Local(Full<Piece>),
     /// A node's, as it comes.
     Node(NodeBody),
+    /// A node's, of so many bytes, which others than hyper pass on.
+    Relayed(u64),
 }
 
 /// After so many bytes in a row a response lets the other clients of its worker go first.
-const BURST_BYTES_MAX: usize = 512 << 10;
+pub(super) const BURST_BYTES_MAX: usize = 512 << 10;
 
 /// A response body that settles its exchange when it ends or is dropped.
 pub(crate) struct NodeBody {
@@ -113,6 +90,7 @@ impl Body for ResponseBody {
                 body.exchange.pass_turn(if polled.is_ready() { Turn::Client } else { Turn::Node });
                 polled
             }
+            ResponseBody::Relayed(_) => Poll::Pending,
         }
     }
 
@@ -120,6 +98,7 @@ impl Body for ResponseBody {
         match self {
             ResponseBody::Local(body) => body.is_end_stream(),
             ResponseBody::Node(body) => body.rest.is_empty() && body.incoming.is_end_stream(),
+            ResponseBody::Relayed(_) => false,
         }
     }
 
@@ -127,6 +106,7 @@ impl Body for ResponseBody {
         match self {
             ResponseBody::Local(body) => body.size_hint(),
             ResponseBody::Node(body) => body.incoming.size_hint(),
+            ResponseBody::Relayed(length) => SizeHint::with_exact(*length),
         }
     }
 }
@@ -214,7 +194,7 @@ impl NodeBody {
                 let Some(patience) = self.patience else {
                     return Poll::Pending;
                 };
-                let silence = self.silence.get_or_insert_with(|| Box::new(Silence::new(patience)));
+                let silence = self.silence.get_or_insert_with(|| Box::new(Silence::new(patience, Alarm::default())));
                 ready!(silence.poll_over(cx));
                 self.exchange.broke_off(LiveFailure::TimedOut);
                 Poll::Ready(Some(Err(ResponseBroken::Silent)))

@@ -33,6 +33,8 @@ pub(crate) struct ClientState {
     is_encrypted: Cell<bool>,
     /// Requests being answered.
     busy: Cell<usize>,
+    /// Requests whose heads were complete so far.
+    begun: Cell<u64>,
     /// Whether the connection ends with the response of the moment.
     is_last: Cell<bool>,
     /// Whether the client may still send a body that nobody reads any more.
@@ -53,6 +55,8 @@ pub(crate) struct ClientState {
     pub(crate) struck: Cell<Option<Limit>>,
     /// Whether nothing is read until the request of the moment is answered.
     is_reading_held: Cell<bool>,
+    /// Whether what follows the head of the response does not come by way of hyper, over HTTP/1.
+    relay: Cell<Relaying>,
     /// Whose turn it is in the stream that is polled, once that is known.
     pub(crate) turn: Cell<Option<Turn>>,
     pub(crate) resets: Resets,
@@ -65,6 +69,15 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A client that said nothing for this long is likely to say nothing for longer.
 const REST_AFTER: Duration = Duration::from_secs(1);
+
+/// How far hyper is in giving a connection up in the middle of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relaying {
+    No,
+    /// It has yet to write the head.
+    Due,
+    Begun,
+}
 
 /// What the worker asks of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +100,7 @@ impl ClientState {
             is_http2: Cell::new(false),
             is_encrypted: Cell::new(false),
             busy: Cell::new(0),
+            begun: Cell::new(0),
             is_last: Cell::new(false),
             has_unread: Cell::new(false),
             has_begun: Cell::new(false),
@@ -97,6 +111,7 @@ impl ClientState {
             sent_ahead: OnceCell::new(),
             struck: Cell::new(None),
             is_reading_held: Cell::new(false),
+            relay: Cell::new(Relaying::No),
             turn: Cell::new(None),
             resets: Resets::default(),
             order: Cell::new(Order::Serve),
@@ -117,6 +132,7 @@ impl ClientState {
     /// A request head is complete.
     pub(crate) fn request_began(&self) {
         self.busy.set(self.busy.get() + 1);
+        self.begun.set(self.begun.get() + 1);
         // In HTTP/2 the next one may have begun by now.
         if !self.is_http2.get() {
             self.has_begun.set(false);
@@ -137,6 +153,38 @@ impl ClientState {
     /// Whether the client may still send a body that nobody reads any more.
     pub(crate) fn has_unread(&self) -> bool {
         self.has_unread.get()
+    }
+
+    /// Whether the connection ends with the response of the moment.
+    pub(crate) fn is_last(&self) -> bool {
+        self.is_last.get()
+    }
+
+    /// Once hyper has written the head of the response, it is done with it.
+    pub(crate) fn expect_relay(&self) {
+        self.relay.set(Relaying::Due);
+    }
+
+    /// Whether hyper has yet to write the head of a response that is relayed.
+    fn is_relay_due(&self) -> bool {
+        self.relay.get() == Relaying::Due
+    }
+
+    /// All that hyper had to write was written.
+    fn flushed(&self) {
+        if self.is_relay_due() {
+            self.relay.set(Relaying::Begun);
+        }
+    }
+
+    /// Whether hyper is to give the connection up.
+    pub(crate) fn is_relaying(&self) -> bool {
+        self.relay.get() == Relaying::Begun
+    }
+
+    /// hyper has given it up, and whoever has it next is not to.
+    pub(crate) fn relayed(&self) {
+        self.relay.set(Relaying::No);
     }
 
     /// Whether nothing comes after what is written now.

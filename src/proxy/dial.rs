@@ -20,6 +20,14 @@ type NodeSocket = Either<TcpStream, UnixStream>;
 /// A stream to a node, in TLS where its pool says so.
 pub(crate) type NodeStream = Either<NodeSocket, Box<TlsStream<NodeSocket>>>;
 
+/// The socket of a stream over TCP, where nothing is between it and HTTP.
+pub(crate) fn as_tcp(stream: &NodeStream) -> Option<&TcpStream> {
+    match stream {
+        Either::Left(Either::Left(socket)) => Some(socket),
+        Either::Left(Either::Right(_)) | Either::Right(_) => None,
+    }
+}
+
 /// Whether a stream is in TLS.
 pub(crate) fn is_encrypted(stream: &NodeStream) -> bool {
     matches!(stream, Either::Right(_))

@@ -297,6 +297,11 @@ impl Exchange {
         }
     }
 
+    /// The timer, for who waits for the rest of the response.
+    pub(crate) fn take_alarm(&mut self) -> Alarm {
+        std::mem::take(&mut self.alarm)
+    }
+
     /// The name of the node that the request is at.
     pub(crate) fn node_name(&self) -> Option<&str> {
         self.node.as_ref().map(|at| at.node.upstream.name.as_str())
@@ -338,6 +343,13 @@ impl Exchange {
         self.client.state.is_http2()
     }
 
+    /// Whether the response, if it is long, need not go by way of hyper: over HTTP/1 from the socket of a node to a
+    /// client that has nothing more to send.
+    pub(crate) fn is_relayable(&mut self) -> bool {
+        let own = self.connection().and_then(Lane::as_own);
+        own.is_some_and(|connection| connection.is_relayable()) && !self.is_http2() && self.upload.is_none()
+    }
+
     /// Whose turn it is in the response, which is polled.
     pub(crate) fn pass_turn(&self, turn: Turn) {
         self.client.state.turn.set(Some(turn));
@@ -367,10 +379,23 @@ impl Exchange {
     /// The request turned into a tunnel, over the connection of its node.
     pub(crate) fn switch(&mut self) -> Option<Box<Connection>> {
         self.is_tunnel = true;
-        let at = self.node.as_mut()?;
-        let Some(Lane::Own(connection)) = at.connection.take() else { return None };
-        at.node.stats().tunnels.add(1);
+        let connection = self.take_connection()?;
+        self.node.as_ref().inspect(|at| at.node.stats().tunnels.add(1));
         Some(connection)
+    }
+
+    /// The connection of its own that the response comes over, for who takes the rest of it.
+    pub(crate) fn take_connection(&mut self) -> Option<Box<Connection>> {
+        let at = self.node.as_mut()?;
+        let lane = at.connection.take()?;
+        if let Lane::Own(connection) = lane { Some(connection) } else { None }
+    }
+
+    /// The response has come over this connection, which was taken for that.
+    pub(crate) fn give_back(&mut self, connection: Box<Connection>) {
+        if let Some(at) = &mut self.node {
+            at.connection = Some(Lane::Own(connection));
+        }
     }
 
     /// Whether it ends before its response is complete, and that is not the fault of the node.

@@ -18,6 +18,8 @@ use crate::proxy::key_body;
 use crate::proxy::local::LocalTable;
 use crate::proxy::memory;
 use crate::proxy::pick::Order;
+use crate::proxy::relay;
+use crate::proxy::relay::Relay;
 use crate::proxy::request_body::BodyTerms;
 use crate::proxy::server::Client;
 use crate::proxy::settings::NoKey;
@@ -68,6 +70,7 @@ pub(crate) fn serve(
     let mut prepared = contain::call(|| Prepared::new(worker, client, request, &mut exchange));
     let (worker, client) = (Rc::clone(worker), Rc::clone(client));
     async move {
+        let is_leaving = || worker.phase() != Phase::Running || worker.files().is_crowded();
         let mut response = match &mut prepared {
             Ok(prepared) => {
                 let carried = {
@@ -75,7 +78,11 @@ pub(crate) fn serve(
                     poll_fn(|cx| contain::poll(carrying.as_mut(), cx)).await
                 };
                 match carried {
-                    Ok(carried) => carried.deliver(&client, exchange),
+                    Ok(carried) => {
+                        let is_last = is_leaving() || client.state.is_last();
+                        // What keeps a connection of HTTP/1.0 open is left to hyper.
+                        carried.deliver(&client, exchange, is_last, is_last || version == Version::HTTP_11)
+                    }
                     Err(error) => refuse(&error, is_grpc, &mut exchange),
                 }
             }
@@ -85,9 +92,7 @@ pub(crate) fn serve(
         if version == Version::HTTP_2 {
             headers::detach(response.headers_mut(), &mut client.last_values.borrow_mut());
             client.state.turn.set(Some(Turn::Client));
-        } else if (worker.phase() != Phase::Running || worker.files().is_crowded())
-            && response.status() != StatusCode::SWITCHING_PROTOCOLS
-        {
+        } else if is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
@@ -127,8 +132,25 @@ enum Carried {
 }
 
 impl Carried {
-    fn deliver(self, client: &Client, exchange: Box<Exchange>) -> Response<ResponseBody> {
+    /// The response as hyper gets it. A long one is relayed where that is possible and it `may_relay`; whether it
+    /// `is_last` is for the relay to know.
+    fn deliver(
+        self,
+        client: &Client,
+        mut exchange: Box<Exchange>,
+        is_last: bool,
+        may_relay: bool,
+    ) -> Response<ResponseBody> {
         match self {
+            Carried::Response { response, patience: Some(patience), .. }
+                if may_relay && relay::is_long(response.body()) && exchange.is_relayable() =>
+            {
+                let (head, body) = response.into_parts();
+                let relay = Relay::new(body, patience, is_last, exchange);
+                let body = ResponseBody::Relayed(relay.length());
+                client.relay(relay);
+                Response::from_parts(head, body)
+            }
             Carried::Response { response, patience, trailers } => {
                 response.map(|body| ResponseBody::node(body, patience, trailers, exchange))
             }
@@ -256,13 +278,16 @@ impl Prepared {
         *response.version_mut() = Version::HTTP_11;
         let status = response.status();
         let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+        let is_long = relay::is_long(response.body());
         let headers = response.headers_mut();
         let found = Survey::of(headers);
         let framing = framing::settle_response(headers, found, status);
         // A node that says two things may mean the one that does not count.
         let contradicts_itself = found.transfer_encoding && found.content_length.is_any();
         let logs_in = found.authenticate && headers::binds_connection(headers, &header::WWW_AUTHENTICATE);
-        if contradicts_itself || logs_in {
+        // Of others hyper knows it.
+        let closes = is_long && headers::forbids_another(headers, found, received);
+        if contradicts_itself || logs_in || closes {
             exchange.trusts_no_more();
         }
         let node = exchange.node_name().unwrap_or_default();

@@ -3,6 +3,7 @@
 use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
+use http::Version;
 use http::header;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -195,8 +196,17 @@ pub(crate) fn is_among(protocols: &HeaderValue, asked: &HeaderValue) -> bool {
     tokens(protocols).next().is_some() && tokens(protocols).all(is_asked)
 }
 
+/// Whether no other message may follow on the connection, in either direction (RFC 9112 section 9.3).
+pub(crate) fn forbids_another(headers: &HeaderMap, found: Survey, version: Version) -> bool {
+    match version {
+        Version::HTTP_10 => !found.connection.is_any(),
+        Version::HTTP_11 => found.connection.is_any() && asks_to_close(headers),
+        _ => false,
+    }
+}
+
 /// Whether the sender closes the connection after this message, or wants the recipient to.
-pub(crate) fn asks_to_close(headers: &HeaderMap) -> bool {
+fn asks_to_close(headers: &HeaderMap) -> bool {
     let says_close = |value: &HeaderValue| tokens(value).any(|token| token.eq_ignore_ascii_case("close"));
     headers.get_all(header::CONNECTION).iter().any(|value| value == "close" || says_close(value))
 }

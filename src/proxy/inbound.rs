@@ -123,7 +123,8 @@ impl Inbound {
         let peer = client.peer.to_canonical();
         let is_peer_trusted = trusted.iter().any(|network| network.contains(&peer));
         let client_ip = if is_peer_trusted { key::client_ip(peer, request.headers(), trusted) } else { peer };
-        let is_last = request.body().is_end_stream() && forbids_another(request, found);
+        let is_last =
+            request.body().is_end_stream() && headers::forbids_another(request.headers(), found, request.version());
         let passes_underscores = server.underscore_headers == UnderscoreHeaders::Pass;
         let logs_in = found.authenticate && headers::binds_connection(request.headers(), &header::AUTHORIZATION);
         Ok(Inbound { host, client_ip, is_peer_trusted, passes_underscores, found, upgrade, logs_in, is_last })
@@ -268,15 +269,6 @@ fn check_fields(request: &Request<Incoming>, found: Survey, server: &ServerSetti
 
 fn is_padded(value: &[u8]) -> bool {
     matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
-}
-
-/// Whether no other request may follow on the connection (RFC 9112 section 9.3).
-fn forbids_another(request: &Request<Incoming>, found: Survey) -> bool {
-    match request.version() {
-        Version::HTTP_10 => !found.connection.is_any(),
-        Version::HTTP_11 => found.connection.is_any() && headers::asks_to_close(request.headers()),
-        _ => false,
-    }
 }
 
 /// The host a request is for: that of an absolute target, which overrides Host (RFC 9112 section 3.2.2), else Host,

@@ -34,12 +34,7 @@ impl Lane {
     pub(crate) fn poll_answer<F: Future>(&mut self, answer: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let Lane::Own(connection) = self else { return answer.poll(cx) };
         // The answer only ever comes while the connection is driven, so that it need wake nobody.
-        connection.drive(cx);
-        let polled = answer.poll(&mut Context::from_waker(Waker::noop()));
-        if polled.is_ready() {
-            connection.wake_nobody();
-        }
-        polled
+        connection.drive_for(cx, || answer.poll(&mut Context::from_waker(Waker::noop())))
     }
 
     /// The connection, if it is for this request alone.

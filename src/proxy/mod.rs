@@ -39,6 +39,7 @@ mod pace;
 mod phase;
 mod pick;
 mod proxy_protocol;
+mod relay;
 mod request_body;
 pub mod resolved;
 pub mod seed_file;

@@ -14,6 +14,7 @@ use crate::proxy::inbound::Host;
 use crate::proxy::limits::Limits;
 use crate::proxy::linger;
 use crate::proxy::linger::Linger;
+use crate::proxy::relay::Relay;
 use crate::proxy::spread::Place;
 use crate::proxy::streams::StreamExecutor;
 use crate::proxy::transport::Transport;
@@ -60,8 +61,8 @@ pub(crate) struct Client {
     pub(crate) last_values: RefCell<Vec<HeaderValue>>,
     /// The timer of requests to nodes, while none has it.
     pub(crate) alarm: Cell<Alarm>,
-    /// What the connection turns into once it has its answer.
-    tunnel: Cell<Option<Tunnel>>,
+    /// Who has the connection once hyper has written the head of the answer.
+    onward: Cell<Option<Onward>>,
     worker: Rc<Worker>,
 }
 
@@ -86,15 +87,31 @@ impl Client {
             last_host: RefCell::new(last_host),
             last_values: RefCell::default(),
             alarm: Cell::new(alarm),
-            tunnel: Cell::default(),
+            onward: Cell::default(),
             worker: Rc::clone(worker),
         }
     }
 
     /// Turns the connection into a tunnel once its answer is written.
     pub(crate) fn switch(&self, mut exchange: Box<Exchange>) {
-        self.tunnel.set(exchange.switch().map(|connection| Tunnel::new(connection, exchange)));
+        self.onward
+            .set(exchange.switch().map(|connection| Onward::Tunnel(Box::new(Tunnel::new(connection, exchange)))));
     }
+
+    /// Has the rest of the response relayed once its head is written.
+    pub(crate) fn relay(&self, relay: Relay) {
+        self.state.expect_relay();
+        self.onward.set(Some(Onward::Relay(Box::new(relay))));
+    }
+}
+
+/// What a connection is used for behind the head of an answer. In boxes, because few connections come to that and all
+/// would be as large.
+enum Onward {
+    /// The other protocol that the node has switched to.
+    Tunnel(Box<Tunnel>),
+    /// A long body.
+    Relay(Box<Relay>),
 }
 
 impl Drop for Client {
@@ -224,17 +241,28 @@ async fn serve(
         }
         state.rested();
         let client = Rc::new(Client::new(worker, peer, state));
-        let (tunnel, left) = match Box::pin(serve_http1(worker, client, stream)).await? {
+        let (onward, left) = match Box::pin(serve_http1(worker, client, stream)).await? {
             Http1::Over => return Ok(()),
             Http1::Resting(stream) => (None, stream),
-            Http1::Switched(tunnel, stream) => (Some(tunnel), stream),
+            Http1::Left(onward, stream) => (Some(onward), stream),
         };
-        if let Some(tunnel) = tunnel {
-            // In a box, because few connections become one and all would be as large.
-            Box::pin(tunnel.join(left)).await;
-            return Ok(());
-        }
         stream = left;
+        match onward {
+            None => {}
+            Some(Onward::Tunnel(tunnel)) => {
+                Box::pin(tunnel.join(stream)).await;
+                return Ok(());
+            }
+            Some(Onward::Relay(relay)) => {
+                let mut relaying = Box::pin(relay.run(&mut stream));
+                let goes_on = obey(worker, state, relaying.as_mut(), |order, _| order < Order::Abort).await;
+                drop(relaying);
+                if goes_on != Some(true) {
+                    return Ok(());
+                }
+                continue;
+            }
+        }
         worker.stats().resting_connections.add(1);
         let woken = obey(worker, state, pin!(stream.readable()), |order, _| order < Order::Finish).await;
         worker.stats().resting_connections.add(-1);
@@ -248,7 +276,7 @@ async fn serve(
 enum Http1 {
     Over,
     Resting(ClientStream),
-    Switched(Tunnel, ClientStream),
+    Left(Onward, ClientStream),
 }
 
 async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStream) -> Result<Http1, ServeError> {
@@ -270,6 +298,10 @@ async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
         Order::Abort => false,
     };
     let ended = obey(worker, &state, Pin::new(&mut connection), follow).await.transpose();
+    // It has the client in turn, so that neither would ever be dropped.
+    let onward = client.onward.take();
+    let is_relaying = state.is_relaying();
+    state.relayed();
     note_limit(worker, &state);
     let refusal = ended.as_ref().err().filter(|error| error.is_parse());
     if let Some(error) = refusal {
@@ -281,16 +313,19 @@ async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
         Box::pin(linger::close(&mut stream, Linger::of(&limits))).await;
         return ended.map(|_| Http1::Over).map_err(ServeError::from);
     }
-    let is_resting = ended?.is_none() && state.is_idle();
-    let tunnel = client.tunnel.take();
-    if tunnel.is_none() && !is_resting {
+    let is_over = ended?.is_some();
+    let onward = onward.filter(|onward| match onward {
+        Onward::Tunnel(_) => is_over,
+        Onward::Relay(_) => is_relaying && !is_over,
+    });
+    if onward.is_none() && (is_over || !state.is_idle()) {
         return Ok(Http1::Over);
     }
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
     stream.unread(parts.read_buf);
-    Ok(match tunnel {
-        Some(tunnel) => Http1::Switched(tunnel, stream),
+    Ok(match onward {
+        Some(onward) => Http1::Left(onward, stream),
         None => Http1::Resting(stream),
     })
 }
@@ -362,7 +397,7 @@ fn http2_settings(limits: &Limits, executor: StreamExecutor) -> http2::Builder<S
 
 /// Drives a connection that follows the orders given to its client: `follow` is told of each stricter one, and answers
 /// whether the connection goes on. `None` when it does not. What has come before an order is seen before it is told, so
-/// that a request on its way is answered.
+/// that a request on its way is answered. Once a response is to be relayed, whatever else speaks is done.
 async fn obey<C: Future>(
     worker: &Worker,
     state: &ClientState,
@@ -376,6 +411,9 @@ async fn obey<C: Future>(
             return polled.map(Some);
         }
         state.bytes_seen();
+        if state.is_relaying() {
+            return Poll::Ready(None);
+        }
         let order = state.order_in(worker.phase());
         if order <= followed {
             return Poll::Pending;

@@ -109,11 +109,11 @@ impl AsyncWrite for Transport {
     }
 }
 
-/// A stream that is shut down after what is written to it. The kernel holds that back until then, so that the end
-/// needs no packet of its own, which takes about a tenth of the work of a connection with a single request.
-pub(crate) struct BeforeEnd<'a>(pub(crate) &'a TcpStream);
+/// A stream of which something follows what is written: more of it, or its end. The kernel holds it back until then, so
+/// that it needs no packet of its own, which takes about a tenth of the work of a connection with a single request.
+pub(crate) struct BeforeMore<'a>(pub(crate) &'a TcpStream);
 
-impl AsyncWrite for BeforeEnd<'_> {
+impl AsyncWrite for BeforeMore<'_> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }

@@ -3,6 +3,7 @@
 use crate::proxy::client::ClientStream;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::upstream::Connection;
+use crate::proxy::upstream::RawConnection;
 use bytes::Bytes;
 use std::future::poll_fn;
 use std::io::Cursor;
@@ -26,7 +27,7 @@ impl Tunnel {
     /// Joins the node with the client, which has its answer by now.
     pub(crate) async fn join(mut self, client: ClientStream) {
         poll_fn(|cx| self.connection.poll_over(cx)).await;
-        let Some((node, node_ahead, open)) = self.connection.into_stream() else {
+        let Some(RawConnection { stream: node, ahead: node_ahead, open, .. }) = self.connection.into_raw() else {
             return;
         };
         let (client, client_ahead) = client.into_parts();

@@ -14,6 +14,7 @@ use crate::proxy::settings::PoolSettings;
 use crate::proxy::table::Upstream;
 use crate::proxy::upstream_h2::SharedConnections;
 use crate::proxy::waiting::Waiting;
+use bytes::BufMut;
 use bytes::Bytes;
 use http::Request;
 use http::Response;
@@ -43,6 +44,13 @@ use tokio::time::Instant;
 /// What is read from a node ahead of its client, a response head or a part of a body, is at most this many bytes. hyper
 /// begins with 8 kB and reads more at once only from nodes that fill that.
 pub(super) const READ_BYTES_MAX: usize = 512 << 10;
+
+/// How much is read at once until a response has a head, which most are shorter than: about what the socket of a client
+/// that takes nothing takes of it even when the system is short of memory, so that nothing need be held.
+const HEAD_READ_BYTES: usize = 4 << 10;
+
+/// hyper has room for this much until a node has filled it; where one has, reading its answers by halves is noticed.
+const HYPER_READS_FIRST: usize = 8 << 10;
 
 /// One worker's connections to one node. Nothing here is shared between threads.
 pub(crate) struct LocalNode {
@@ -89,9 +97,20 @@ pub(crate) struct Connection {
     pub(crate) is_reused: bool,
     /// Wakes whoever waits for it.
     waker: Waker,
+    /// Whether it is a TCP connection with nothing between the socket and HTTP.
+    is_plain: bool,
     /// Which answer of the resolver it was made by.
     generation: u64,
     open: OpenConnection,
+}
+
+/// A connection over which no HTTP is spoken, for a while or for good.
+pub(crate) struct RawConnection {
+    pub(crate) stream: NodeStream,
+    /// What was read from it and not used.
+    pub(crate) ahead: Bytes,
+    pub(crate) open: OpenConnection,
+    generation: u64,
 }
 
 /// A connection to a node that is open, counted and lets itself be cut, until it is dropped.
@@ -188,16 +207,8 @@ impl LocalNode {
         let slot = Slot::take(self, settings.load.max_connections, file)?;
         let generation = self.upstream.resolved.generation();
         let stream = dial::open_within(&self.upstream, settings.timeouts.connect).await?;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(READ_BYTES_MAX);
-        let waiting = Arc::<Waiting>::default();
-        let stream = DrivenStream { stream, is_dry: false, waiting: Arc::clone(&waiting) };
-        let handshake = builder.handshake(TokioIo::new(stream)).await;
-        let (sender, driver) = handshake.map_err(|_| ConnectFailure::Refused)?;
-        let waker = Waker::from(Arc::clone(&waiting));
-        let open = OpenConnection::new(slot, waiting);
-        let (driver, remains, is_reused) = (Some(driver), None, false);
-        Ok(Box::new(Connection { sender, driver, remains, is_reused, waker, generation, open }))
+        let open = OpenConnection::new(slot, Arc::default());
+        RawConnection { stream, ahead: Bytes::new(), open, generation }.into_http().await
     }
 
     /// Whether there is any connection, in use or idle.
@@ -293,6 +304,18 @@ impl Connection {
         self.sender.try_send_request(request)
     }
 
+    /// Drives it until it has brought the head of the answer, and then wakes nobody.
+    pub(crate) fn drive_for<T>(&mut self, cx: &mut Context<'_>, answer: impl FnOnce() -> Poll<T>) -> Poll<T> {
+        self.open.waiting.set_for_head(true);
+        self.drive(cx);
+        let polled = answer();
+        if polled.is_ready() {
+            self.open.waiting.set_for_head(false);
+            self.wake_nobody();
+        }
+        polled
+    }
+
     /// Moves bytes both ways. That the connection is over shows in what it brought.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         let Some(driver) = &mut self.driver else { return };
@@ -314,7 +337,7 @@ impl Connection {
 
     /// Whether it was cut because the time of its node was over, so that what breaks is nobody's fault.
     pub(crate) fn is_cut(&self) -> bool {
-        self.open.waiting.is_cut()
+        self.open.is_cut()
     }
 
     /// Whether the name of the node still leads where the connection does.
@@ -360,10 +383,32 @@ impl Connection {
         });
     }
 
-    /// The stream of a connection that switched protocols, and what was read from it ahead.
-    pub(crate) fn into_stream(self) -> Option<(NodeStream, Bytes, OpenConnection)> {
-        let parts = self.remains?;
-        Some((parts.io.into_inner().stream, parts.read_buf, self.open))
+    /// Whether all that is still to come of a response of known length can be taken from the socket.
+    pub(crate) fn is_relayable(&self) -> bool {
+        self.is_plain && self.driver.is_some()
+    }
+
+    /// The connection without HTTP: after a switch of protocols, or in the middle of a response.
+    pub(crate) fn into_raw(self) -> Option<RawConnection> {
+        let parts = self.remains.or_else(|| self.driver.map(http1::Connection::into_parts))?;
+        let (stream, ahead) = (parts.io.into_inner().stream, parts.read_buf);
+        Some(RawConnection { stream, ahead, open: self.open, generation: self.generation })
+    }
+}
+
+impl RawConnection {
+    /// Speaks HTTP from now on, of which nothing is under way.
+    pub(crate) async fn into_http(self) -> Result<Box<Connection>, ConnectFailure> {
+        let RawConnection { stream, ahead: _, open, generation } = self;
+        let is_plain = dial::as_tcp(&stream).is_some();
+        let waker = Waker::from(Arc::clone(&open.waiting));
+        let stream = DrivenStream { stream, is_dry: false, waiting: Arc::clone(&open.waiting) };
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(READ_BYTES_MAX);
+        let handshake = builder.handshake(TokioIo::new(stream)).await;
+        let (sender, driver) = handshake.map_err(|_| ConnectFailure::Refused)?;
+        let (driver, remains, is_reused) = (Some(driver), None, false);
+        Ok(Box::new(Connection { sender, driver, remains, is_reused, waker, is_plain, generation, open }))
     }
 }
 
@@ -377,7 +422,12 @@ impl AsyncRead for DrivenStream {
             // An error and no end of the stream, which could be taken for the end of a response.
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let polled = if self.waiting.is_for_head() && buf.remaining() <= HYPER_READS_FIRST {
+            let most = &mut buf.limit(HEAD_READ_BYTES);
+            tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, most).map_ok(|_| ())
+        } else {
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        };
         self.is_dry = polled.is_pending();
         polled
     }
@@ -419,7 +469,17 @@ impl OpenConnection {
 
     /// Waits until the connection is cut.
     pub(crate) async fn cut(&self) {
-        poll_fn(|cx| self.waiting.poll_cut(cx)).await;
+        poll_fn(|cx| self.poll_cut(cx)).await;
+    }
+
+    /// Whether it was cut.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.waiting.is_cut()
+    }
+
+    /// Ready once the connection is cut.
+    pub(crate) fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        self.waiting.poll_cut(cx)
     }
 }
 

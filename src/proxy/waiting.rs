@@ -20,6 +20,8 @@ pub(crate) struct Waiting {
     is_woken: AtomicBool,
     /// Whether nothing may come over the connection any more.
     is_cut: AtomicBool,
+    /// Whether the head of a response is waited for.
+    is_for_head: AtomicBool,
 }
 
 impl Waiting {
@@ -44,6 +46,16 @@ impl Waiting {
     /// Looks into what there may be.
     pub(crate) fn look(&self) {
         self.is_woken.store(false, Relaxed);
+    }
+
+    /// Whether the head of a response is waited for from now on.
+    pub(crate) fn set_for_head(&self, is_for_head: bool) {
+        self.is_for_head.store(is_for_head, Relaxed);
+    }
+
+    /// Whether the head of a response is waited for.
+    pub(crate) fn is_for_head(&self) -> bool {
+        self.is_for_head.load(Relaxed)
     }
 
     /// Cuts the connection: whoever waits for it finds it broken. Returns whether that is news.

@@ -22,6 +22,7 @@ use crate::proxy::health_report::HealthReport;
 use crate::proxy::local::LocalPool;
 use crate::proxy::local::LocalTable;
 use crate::proxy::phase::until;
+use crate::proxy::relay::RelayBuffer;
 use crate::proxy::server;
 use crate::proxy::server::Arrival;
 use crate::proxy::server::Spares;
@@ -146,6 +147,7 @@ pub(crate) struct Worker {
     nodes: RefCell<BTreeMap<u64, Rc<LocalNode>>>,
     clients: RefCell<Slab<Rc<ClientState>>>,
     pub(crate) spares: Spares,
+    pub(crate) relay_buffer: RelayBuffer,
     pub(crate) via: Via,
     pub(crate) handshakes: Handshakes,
     phase: Cell<Phase>,
@@ -174,6 +176,7 @@ impl Worker {
             nodes: RefCell::default(),
             clients: RefCell::default(),
             spares: Spares::default(),
+            relay_buffer: RelayBuffer::new(),
             via: Via::new(shared.instance),
             handshakes: Handshakes::default(),
             phase: Cell::new(Phase::Starting),

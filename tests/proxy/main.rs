@@ -26,6 +26,7 @@ mod nodes_h2_refusals;
 mod overload;
 mod pressure;
 mod proxy_protocol;
+mod relayed;
 mod resets;
 mod routing;
 mod sent_ahead;

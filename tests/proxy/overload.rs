@@ -21,8 +21,8 @@ fn held(proxy: &Proxy) -> f64 {
     proxy.metric("ringway_request_memory_bytes", &[])
 }
 
-/// A node that answers as soon as there is a permit, `/long` with more than any buffer takes, and `/crumbs` too, in
-/// chunks of 2 kB; `/whole` it answers once it has all of the request.
+/// A node that answers as soon as there is a permit, `/long` with more than any buffer takes, and so `/chunks` in long
+/// chunks and `/crumbs` in chunks of 2 kB; `/whole` it answers once it has all of the request.
 async fn patient(release: &Arc<Semaphore>) -> Node {
     let release = Arc::clone(release);
     Node::script("a", move |mut wire| {
@@ -32,7 +32,8 @@ async fn patient(release: &Arc<Semaphore>) -> Node {
                 release.acquire().await.unwrap().forget();
                 match head.target() {
                     "/long" => return pour(wire).await,
-                    "/crumbs" => return crumble(wire).await,
+                    "/chunks" => return crumble(wire, 1 << 20).await,
+                    "/crumbs" => return crumble(wire, 2 << 10).await,
                     "/whole" => drop(wire.exactly(head.field("content-length").unwrap().parse().unwrap()).await),
                     _ => {}
                 }
@@ -49,8 +50,9 @@ async fn pour(mut wire: Wire) {
     while wire.try_write(&piece).await.is_ok() {}
 }
 
-async fn crumble(mut wire: Wire) {
-    let piece = [&b"800\r\n"[..], &[b'x'; 0x800], b"\r\n"].concat().repeat(512);
+async fn crumble(mut wire: Wire, length: usize) {
+    let chunk = [format!("{length:x}\r\n").as_bytes(), &vec![b'x'; length], b"\r\n"].concat();
+    let piece = chunk.repeat((1 << 20) / length);
     wire.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
     while wire.try_write(&piece).await.is_ok() {}
 }
@@ -117,7 +119,7 @@ async fn bodies_that_may_be_sent_again_and_responses_that_nobody_takes_count_as_
     // Two are for those that have left.
     release.add_permits(3);
     let mut client = proxy.connect().await;
-    client.write(get("/long", "")).await;
+    client.write(get("/chunks", "")).await;
     eventually("a piece counts", || held(&proxy) > 16_384.0).await;
     drop(client);
     proxy.metric_is("ringway_request_memory_bytes", &[], 0.0).await;
@@ -187,6 +189,33 @@ async fn clients_who_take_nothing_of_what_is_held_for_them_are_cut_when_it_is_to
         proxy.metric_is("ringway_request_memory_bytes", &[], 0.0).await;
         proxy.metric_is("ringway_upstream_connections", &[], 0.0).await;
     }
+}
+
+#[tokio::test]
+async fn a_client_for_whom_nothing_is_held_is_not_cut_when_it_is_too_much() {
+    // Too much for two clients, and for none so much that it is cut before it has stood still.
+    const STREAMS: u32 = 5;
+    let release = Arc::new(Semaphore::new(100));
+    let node = patient(&release).await;
+    let proxy = Setup::of(&[&node]).limits("write-timeout = \"1h\"\nmax-request-memory = \"1MiB\"").start();
+    let mut relayed = proxy.connect().await;
+    relayed.shrink_buffers();
+    relayed.write(get("/long", "")).await;
+    relayed.head().await;
+    let hits = || proxy.metric("ringway_limit_hits_total", &["limit=\"max-request-memory\""]);
+    let mut greedy = Vec::new();
+    // By the second time it has stood still for long enough to be cut itself.
+    for _ in 0..3 {
+        let before = hits();
+        for _ in 0..2 {
+            let mut client = proxy.connect().await;
+            ask_for_much(&mut client, STREAMS, "/long").await;
+            greedy.push(client);
+        }
+        eventually("it is too much", || hits() > before).await;
+    }
+    // More than the system may have held for it.
+    relayed.exactly(16 << 20).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::proxy::frame_meter::FrameMeter;
 use crate::proxy::gather;
 use crate::proxy::inspector::Inspector;
 use crate::proxy::limits::Limits;
-use crate::proxy::transport::BeforeEnd;
+use crate::proxy::transport::BeforeMore;
 use crate::proxy::transport::Transport;
 use bytes::Buf;
 use bytes::Bytes;
@@ -64,14 +64,15 @@ impl ClientStream {
         (self.stream, [self.read_ahead, self.held.freeze()].concat().into())
     }
 
-    /// Gives bytes back that were read but not used; nothing else is waiting to be read again.
+    /// Gives bytes back that were read but not used.
     pub(crate) fn unread(&mut self, unused: Bytes) {
-        if !unused.is_empty() {
-            // They are of a head that was begun behind the last request.
-            self.state.bytes_came();
-        }
         // Even an empty piece would keep the buffer that it is a piece of.
-        self.read_ahead = if unused.is_empty() { Bytes::new() } else { unused };
+        self.read_ahead = match (unused.is_empty(), self.read_ahead.is_empty()) {
+            (true, true) => Bytes::new(),
+            (true, false) => return,
+            (false, true) => unused,
+            (false, false) => [unused, std::mem::take(&mut self.read_ahead)].concat().into(),
+        };
     }
 
     /// Ends this side only.
@@ -126,13 +127,19 @@ impl ClientStream {
     /// Reads a request of HTTP/1 until its head is complete, or refused by what there is of it. Until then hyper would
     /// hold a hundred times what the client has sent.
     pub(crate) async fn gather_head(&mut self, max_bytes: usize) -> io::Result<()> {
-        // What came behind the last request was looked at.
+        // What came behind the last request was looked at, but for what came while its response was relayed.
         let (mut gathered, mut taken) = (BytesMut::from(&self.read_ahead[..]), self.read_ahead.len());
         gathered.unsplit(std::mem::take(&mut self.held));
-        let heads = self.inspector.as_ref().map(Inspector::heads);
+        if !gathered.is_empty() {
+            self.state.bytes_came();
+        }
+        if let Some(inspector) = self.inspector.as_mut().filter(|inspector| inspector.is_switching()) {
+            inspector.stays();
+        }
         while let Some(inspector) = &mut self.inspector {
             taken += look(inspector, &self.state, &mut gathered[taken..]);
-            if Some(inspector.heads()) != heads || inspector.is_refused() || gathered.len() >= max_bytes {
+            let has_head = inspector.heads() > self.state.begun.get();
+            if has_head || inspector.is_refused() || gathered.len() >= max_bytes {
                 break;
             }
             let is_over = poll_fn(|cx| self.poll_append(&mut gathered, cx)).await?;
@@ -141,7 +148,9 @@ impl ClientStream {
             }
             self.state.bytes_came();
         }
-        self.held = gathered.split_off(taken);
+        if taken < gathered.len() {
+            self.held = gathered.split_off(taken);
+        }
         self.read_ahead = gathered.freeze();
         Ok(())
     }
@@ -154,6 +163,38 @@ impl ClientStream {
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         read_ahead.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().is_empty()))
+    }
+
+    /// Writes what the system may hold back until more follows, or [`ClientStream::push`].
+    pub(crate) fn poll_write_before_more(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.stream.as_plain() {
+            Some(stream) => {
+                self.check_order()?;
+                let written = Pin::new(&mut BeforeMore(stream)).poll_write(cx, bytes);
+                self.wrote(written)
+            }
+            None => Pin::new(self).poll_write(cx, bytes),
+        }
+    }
+
+    /// Nothing more follows for now: what was held back for it goes.
+    pub(crate) fn push(&self) -> io::Result<()> {
+        self.stream.as_plain().map_or(Ok(()), |stream| stream.set_nodelay(true))
+    }
+
+    /// Ready once the client has left, or as good as that, while nothing that it sends is wanted. It is read from once,
+    /// to see that; more would be held for nothing.
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.read_ahead.is_empty() || !self.held.is_empty() {
+            return Poll::Pending;
+        }
+        let mut held = std::mem::take(&mut self.held);
+        let polled = self.poll_append(&mut held, cx);
+        self.held = held;
+        match polled {
+            Poll::Ready(Ok(false)) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(true) | Err(_)) => Poll::Ready(()),
+        }
     }
 
     /// Looks at what was read into `buf` behind `begin`, and takes back what may be in another protocol.
@@ -270,6 +311,10 @@ impl AsyncRead for ClientStream {
             let length = this.read_ahead.len().min(buf.remaining());
             buf.put_slice(&this.read_ahead[..length]);
             this.read_ahead.advance(length);
+            if this.read_ahead.is_empty() {
+                // Even an empty piece would keep the buffer that it is a piece of.
+                this.read_ahead = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -295,6 +340,9 @@ impl AsyncWrite for ClientStream {
         if self.state.is_encrypted() {
             self.state.wrote(&flushed);
         }
+        if flushed.is_ready() {
+            self.state.flushed();
+        }
         flushed
     }
 
@@ -315,9 +363,10 @@ impl AsyncWrite for ClientStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check_order()?;
-        let plain = if self.state.writes_last() { self.stream.as_plain() } else { None };
+        let more_follows = self.state.writes_last() || self.state.is_relay_due();
+        let plain = if more_follows { self.stream.as_plain() } else { None };
         let written = if let Some(stream) = plain {
-            gather::poll_write(Pin::new(&mut BeforeEnd(stream)), cx, bufs)
+            gather::poll_write(Pin::new(&mut BeforeMore(stream)), cx, bufs)
         } else {
             gather::poll_write(Pin::new(&mut self.stream), cx, bufs)
         };

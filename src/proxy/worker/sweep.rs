@@ -38,7 +38,7 @@ impl Worker {
         for (_, client) in clients.iter() {
             // Asked of all, so that it is known of the last second when it is asked again.
             let is_stuck = client.is_stuck();
-            if client.is_stalled_for(STALLED) {
+            if client.is_stalled_for(STALLED) && client.held() > 0 {
                 excess = excess.saturating_sub(self.cut(client));
             } else if is_stuck || client.held() > HELD_MAX {
                 large.push(client);

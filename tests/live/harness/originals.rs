@@ -17,7 +17,7 @@ pub(crate) fn nginx(story: &Story, http: &str, ports: &[u16]) -> Process {
     let at = directory.display();
     let text = format!(
         "user root; daemon off; master_process off; pid {at}/pid; error_log stderr warn;\n\
-         events {{ worker_connections 1024; }}\n\
+         worker_rlimit_nofile 4096; events {{ worker_connections 4096; }}\n\
          http {{\n\
          access_log off; keepalive_requests 1000000000;\n\
          client_body_temp_path {at}/body; proxy_temp_path {at}/proxy;\n\
