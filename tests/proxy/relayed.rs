@@ -16,8 +16,11 @@ use ringway::cluster::membership::Change;
 use ringway::proxy::worker::Phase;
 use std::future::Future;
 
-/// More than is ever taken ahead of a client, and no multiple of anything.
+/// More than is passed on at a time, and no multiple of anything.
 const LONG: usize = (3 << 20) + 77;
+
+/// So many times that is more than the sockets of a client that takes nothing have room for.
+const TIMES: usize = 10;
 
 /// A long body in which nothing is where anything else is.
 fn body() -> Vec<u8> {
@@ -28,13 +31,18 @@ fn long_head(fields: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n{fields}\r\n")
 }
 
-/// A node that answers `/long` with a long body, and everything else with its target; `fields` are in all answers.
+/// A node that answers `/long` with a long body and `fields`, `/longer` with `TIMES` as much, and everything else with
+/// its target.
 async fn librarian(fields: &'static str) -> Node {
     Node::script("a", move |mut wire| async move {
         while let Some(request) = wire.try_request().await {
             let target = request.head.target();
             let answer = match target {
                 "/long" => [long_head(fields).as_bytes(), &body()].concat(),
+                "/longer" => {
+                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", TIMES * LONG);
+                    [head.as_bytes(), &body().repeat(TIMES)].concat()
+                }
                 _ => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{target}", target.len()).into_bytes(),
             };
             if wire.try_write(&answer).await.is_err() {
@@ -233,13 +241,13 @@ async fn of_a_client_that_takes_nothing_nothing_is_held() {
     let proxy = Setup::of(&[&node]).start();
     let mut client = proxy.connect().await;
     client.shrink_buffers();
-    client.write(get("/long", "")).await;
+    client.write(get("/longer", "")).await;
     client.head().await;
     // Both sides stand still by now, and go on when the client does.
     proxy.metric_is("ringway_inflight_requests", &[], 1.0).await;
     let held = proxy.metric("ringway_request_memory_bytes", &[]);
     assert!(held < 8_192.0, "{held} bytes are held");
-    assert!(client.exactly(LONG).await == body());
+    assert!(client.exactly(TIMES * LONG).await == body().repeat(TIMES));
 }
 
 #[tokio::test]
