@@ -4,6 +4,7 @@ many bytes it sent."""
 from __future__ import annotations
 
 import itertools
+import re
 import resource
 import selectors
 import socket
@@ -23,21 +24,34 @@ Moves = Iterator[bytes]
 
 @dataclass(frozen=True)
 class Program:
-    """Moves that slowhttptest makes, with these arguments."""
+    """Moves that slowhttptest makes, with these arguments and this target."""
 
     arguments: tuple[str, ...]
+    path: str
 
-    def run(self, connections: int, address: tuple[str, int], seconds: float) -> None:
-        """Lets it attack an address for so long."""
-        url = f"http://{address[0]}:{address[1]}/64k"
+    def run(self, connections: int, address: tuple[str, int], seconds: float) -> int:
+        """Lets it attack an address for so long; returns the bytes sent over the connections that are still open."""
+        url = f"http://{address[0]}:{address[1]}{self.path}"
         pace = ["-i", "1", "-r", str(connections), "-p", "3", "-l", str(int(seconds))]
         command = ["slowhttptest", *self.arguments, "-c", str(connections), *pace, "-u", url]
         # It ends with an error once the peer no longer lets it in, which is no failure of ours.
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        attacker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        sent = 0
+        while attacker.poll() is None:
+            time.sleep(0.5)
+            sent = max(sent, _sent_to(address))
+        return sent
 
 
-def _slow(*arguments: str) -> Program:
-    return Program(arguments)
+def _sent_to(address: tuple[str, int]) -> int:
+    """Bytes that the peer has acknowledged, as the system counts them for the connections to an address."""
+    there = f"{address[0]}:{address[1]}"
+    listed = subprocess.run(["ss", "-tinH", "dst", there], capture_output=True, text=True, check=True).stdout
+    return sum(int(figure) for figure in re.findall(r"bytes_acked:(\d+)", listed))
+
+
+def _slow(*arguments: str, path: str = "/64k") -> Program:
+    return Program(arguments, path)
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,9 @@ class Attack:
     # Whether it aims at where clients speak TLS. Honest ones go on without it.
     at_tls: bool = False
 
+
+# Over windows of 10 to 20 bytes.
+_SLOW_READ = ("-X", "-w", "10", "-y", "20")
 
 # Streams that a peer is asked for at once.
 _STREAMS = 100
@@ -182,7 +199,8 @@ ATTACKS = (
     Attack("silence", "connections that say nothing", _silence, 1_000, 1.0),
     Attack("slow-head", "heads that go on by a field a second", _slow("-H"), 1_000),
     Attack("slow-body", "bodies that go on by some bytes a second", _slow("-B"), 1_000),
-    Attack("slow-read", "responses that are read by a few bytes a second", _slow("-X", "-w", "10", "-y", "20"), 1_000),
+    Attack("slow-read", "responses that are read by a few bytes a second", _slow(*_SLOW_READ), 1_000),
+    Attack("slow-read-large", "the same, of 10 MiB", _slow(*_SLOW_READ, path="/10m"), 1_000),
     Attack("crowd", "clients of which one in eleven asks once a second", _crowd, _CROWD, 1.0, ramp_seconds=10.0),
     Attack("few-files", "more clients than a program may open files, 256", _crowd, 400, 1.0, wrapper=_FEW_FILES),
     Attack("half-hello", "TLS handshakes that stop in the first message", _half_hello, 1_000, 1.0, at_tls=True),
@@ -232,10 +250,9 @@ _PARTS = 20
 
 
 def run(attack: Attack, address: tuple[str, int], seconds: float) -> int:
-    """Attacks an address for so long; returns the bytes sent, 0 where nobody counts them."""
+    """Attacks an address for so long; returns the bytes sent."""
     if isinstance(attack.moves, Program):
-        attack.moves.run(attack.connections, address, seconds)
-        return 0
+        return attack.moves.run(attack.connections, address, seconds)
     begun = time.monotonic()
     deadline = begun + attack.ramp_seconds + seconds
     connections: list[_Connection] = []
