@@ -140,6 +140,11 @@ impl ClientState {
         }
     }
 
+    /// Whether no request came before that of the moment.
+    pub(crate) fn is_first(&self) -> bool {
+        self.begun.get() == 1
+    }
+
     /// Told for every request whether it is the last one on its connection, see `Inbound::is_last`.
     pub(crate) fn expect_end(&self, is_last: bool) {
         self.is_last.set(is_last);

@@ -350,6 +350,11 @@ impl Exchange {
         own.is_some_and(|connection| connection.is_relayable()) && !self.is_http2() && self.upload.is_none()
     }
 
+    /// Whether it is the first one of its client.
+    pub(crate) fn is_first(&self) -> bool {
+        self.client.state.is_first()
+    }
+
     /// Whose turn it is in the response, which is polled.
     pub(crate) fn pass_turn(&self, turn: Turn) {
         self.client.state.turn.set(Some(turn));

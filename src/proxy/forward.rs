@@ -4,6 +4,7 @@ use crate::cluster::health::LiveFailure;
 use crate::proxy::attempt;
 use crate::proxy::attempt::Outbound;
 use crate::proxy::body::ResponseBody;
+use crate::proxy::client;
 use crate::proxy::contain;
 use crate::proxy::decision::Decision;
 use crate::proxy::error::ProxyError;
@@ -70,7 +71,11 @@ pub(crate) fn serve(
     let mut prepared = contain::call(|| Prepared::new(worker, client, request, &mut exchange));
     let (worker, client) = (Rc::clone(worker), Rc::clone(client));
     async move {
-        let is_leaving = || worker.phase() != Phase::Running || worker.files().is_crowded();
+        // Whatever hyper has been told by now it says in the head.
+        let is_leaving = || {
+            let order = client.state.order_in(worker.phase());
+            worker.phase() != Phase::Running || worker.files().is_crowded() || order >= client::Order::Finish
+        };
         let mut response = match &mut prepared {
             Ok(prepared) => {
                 let carried = {
@@ -143,7 +148,7 @@ impl Carried {
     ) -> Response<ResponseBody> {
         match self {
             Carried::Response { response, patience: Some(patience), .. }
-                if may_relay && relay::is_long(response.body()) && exchange.is_relayable() =>
+                if may_relay && relay::is_long(response.body(), exchange.is_first()) && exchange.is_relayable() =>
             {
                 let (head, body) = response.into_parts();
                 let relay = Relay::new(body, patience, is_last, exchange);
@@ -278,15 +283,15 @@ impl Prepared {
         *response.version_mut() = Version::HTTP_11;
         let status = response.status();
         let switched = status == StatusCode::SWITCHING_PROTOCOLS;
-        let is_long = relay::is_long(response.body());
+        let is_long = relay::is_long(response.body(), exchange.is_first());
         let headers = response.headers_mut();
         let found = Survey::of(headers);
         let framing = framing::settle_response(headers, found, status);
         // A node that says two things may mean the one that does not count.
         let contradicts_itself = found.transfer_encoding && found.content_length.is_any();
         let logs_in = found.authenticate && headers::binds_connection(headers, &header::WWW_AUTHENTICATE);
-        // Of others hyper knows it.
-        let closes = is_long && headers::forbids_another(headers, found, received);
+        // Of others hyper knows it, and of what HTTP/1.0 means by `Connection`.
+        let closes = is_long && (received != Version::HTTP_11 || headers::forbids_another(headers, found, received));
         if contradicts_itself || logs_in || closes {
             exchange.trusts_no_more();
         }

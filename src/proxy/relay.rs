@@ -33,8 +33,12 @@ use tokio::io::Interest;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
-/// Of shorter responses the buffers of sockets hold most, and what it takes to take them out of hyper is noticed.
+/// What it takes to take shorter responses out of hyper is noticed.
 const RELAY_BYTES_MIN: u64 = 128 << 10;
+
+/// The first response of a connection is relayed where it is this long, more than sockets are sure to take: who opens
+/// connections to take nothing asks for that.
+const FIRST_RELAY_BYTES_MIN: u64 = 16 << 10;
 
 /// The rest of a response whose head hyper writes.
 pub(crate) struct Relay {
@@ -48,9 +52,10 @@ pub(crate) struct Relay {
     exchange: Box<Exchange>,
 }
 
-/// Whether a body is so long that it is relayed where it can be.
-pub(crate) fn is_long(body: &Incoming) -> bool {
-    body.size_hint().exact().is_some_and(|length| length >= RELAY_BYTES_MIN)
+/// Whether a body is so long that it is relayed where it can be; a client may have had others, or this `is_first`.
+pub(crate) fn is_long(body: &Incoming, is_first: bool) -> bool {
+    let min = if is_first { FIRST_RELAY_BYTES_MIN } else { RELAY_BYTES_MIN };
+    body.size_hint().exact().is_some_and(|length| length >= min)
 }
 
 /// The buffer that everything goes through which one worker relays; nothing stays in it.
@@ -96,7 +101,7 @@ impl Relay {
         // As the head is.
         let is_held_back = true;
         let mut passing = Passing { raw, ahead, left, piece: PIECE_BYTES_FIRST, burst: 0, is_held_back, silence };
-        if passing.has_too_much() {
+        if passing.has_too_much() || passing.raw.has_unsent {
             exchange.trusts_no_more();
         }
         let passed = poll_fn(|cx| passing.poll(client, &mut exchange, cx)).await;
@@ -114,6 +119,7 @@ impl Relay {
             exchange.give_back(connection);
         }
         exchange.complete();
+        drop(exchange);
         if is_last {
             // However that goes, the connection is closed next.
             drop(client.end().await);
@@ -165,7 +171,8 @@ impl Passing {
         exchange: &mut Exchange,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
-        if self.raw.open.poll_cut(cx).is_ready() {
+        // Once all has come, nothing of it depends on the node.
+        if self.left > 0 && self.raw.open.poll_cut(cx).is_ready() {
             return Poll::Ready(Err(Broken::ByNode(LiveFailure::Closed)));
         }
         if client.poll_left(cx).is_ready() {

@@ -105,6 +105,15 @@ impl Client {
     }
 }
 
+/// Drops what a client has of its own exchange, which has the client in turn, so that neither is ever held for nobody.
+struct Parting<'a>(&'a Client);
+
+impl Drop for Parting<'_> {
+    fn drop(&mut self) {
+        self.0.onward.take();
+    }
+}
+
 /// What a connection is used for behind the head of an answer. In boxes, because few connections come to that and all
 /// would be as large.
 enum Onward {
@@ -281,6 +290,7 @@ enum Http1 {
 
 async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStream) -> Result<Http1, ServeError> {
     let (state, limits) = (Rc::clone(&client.state), worker.table().table.server.limits.clone());
+    let _parting = Parting(&client);
     let service = service_fn(|request| forward::serve(worker, &client, request));
     let mut connection = http1_settings(&limits).serve_connection(TokioIo::new(stream), service);
     let follow = |order, connection: Pin<&mut http1::Connection<_, _>>| match order {
@@ -298,7 +308,6 @@ async fn serve_http1(worker: &Rc<Worker>, client: Rc<Client>, stream: ClientStre
         Order::Abort => false,
     };
     let ended = obey(worker, &state, Pin::new(&mut connection), follow).await.transpose();
-    // It has the client in turn, so that neither would ever be dropped.
     let onward = client.onward.take();
     let is_relaying = state.is_relaying();
     state.relayed();

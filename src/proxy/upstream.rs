@@ -82,6 +82,8 @@ impl Idle {
 struct DrivenStream {
     stream: NodeStream,
     is_dry: bool,
+    /// Whether hyper may have more to write than it has written.
+    has_unsent: bool,
     waiting: Arc<Waiting>,
 }
 
@@ -109,6 +111,8 @@ pub(crate) struct RawConnection {
     pub(crate) stream: NodeStream,
     /// What was read from it and not used.
     pub(crate) ahead: Bytes,
+    /// Whether some of the last request was never sent, so that the node would take another one for it.
+    pub(crate) has_unsent: bool,
     pub(crate) open: OpenConnection,
     generation: u64,
 }
@@ -208,7 +212,7 @@ impl LocalNode {
         let generation = self.upstream.resolved.generation();
         let stream = dial::open_within(&self.upstream, settings.timeouts.connect).await?;
         let open = OpenConnection::new(slot, Arc::default());
-        RawConnection { stream, ahead: Bytes::new(), open, generation }.into_http().await
+        RawConnection { stream, ahead: Bytes::new(), has_unsent: false, open, generation }.into_http().await
     }
 
     /// Whether there is any connection, in use or idle.
@@ -391,18 +395,19 @@ impl Connection {
     /// The connection without HTTP: after a switch of protocols, or in the middle of a response.
     pub(crate) fn into_raw(self) -> Option<RawConnection> {
         let parts = self.remains.or_else(|| self.driver.map(http1::Connection::into_parts))?;
-        let (stream, ahead) = (parts.io.into_inner().stream, parts.read_buf);
-        Some(RawConnection { stream, ahead, open: self.open, generation: self.generation })
+        let DrivenStream { stream, has_unsent, .. } = parts.io.into_inner();
+        Some(RawConnection { stream, ahead: parts.read_buf, has_unsent, open: self.open, generation: self.generation })
     }
 }
 
 impl RawConnection {
     /// Speaks HTTP from now on, of which nothing is under way.
     pub(crate) async fn into_http(self) -> Result<Box<Connection>, ConnectFailure> {
-        let RawConnection { stream, ahead: _, open, generation } = self;
+        let RawConnection { stream, open, generation, .. } = self;
         let is_plain = dial::as_tcp(&stream).is_some();
         let waker = Waker::from(Arc::clone(&open.waiting));
-        let stream = DrivenStream { stream, is_dry: false, waiting: Arc::clone(&open.waiting) };
+        let waiting = Arc::clone(&open.waiting);
+        let stream = DrivenStream { stream, is_dry: false, has_unsent: false, waiting };
         let mut builder = http1::Builder::new();
         builder.max_buf_size(READ_BYTES_MAX);
         let handshake = builder.handshake(TokioIo::new(stream)).await;
@@ -435,10 +440,13 @@ impl AsyncRead for DrivenStream {
 
 impl AsyncWrite for DrivenStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.has_unsent = true;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
+    /// hyper flushes once it has written all it had.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.has_unsent = false;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -451,6 +459,7 @@ impl AsyncWrite for DrivenStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.has_unsent = true;
         gather::poll_write(Pin::new(&mut self.stream), cx, bufs)
     }
 

@@ -151,6 +151,42 @@ async fn a_connection_that_the_node_ends_with_the_response_is_not_kept() {
 }
 
 #[tokio::test]
+async fn a_connection_of_http_1_0_is_not_kept() {
+    let node = Node::script("a", |mut wire| async move {
+        while wire.try_request().await.is_some() {
+            let head = long_head("Connection: close\r\n").replace("HTTP/1.1", "HTTP/1.0");
+            wire.write([head.as_bytes(), &body()].concat()).await;
+        }
+    });
+    let node = node.await;
+    let proxy = Setup::of(&[&node]).start();
+    for expected in 1..=2 {
+        assert!(proxy.ask(get("/long", "")).await.body == body());
+        assert_eq!(node.accepted(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_switch_of_protocols_that_waits_behind_a_long_response_takes_place() {
+    let node = Node::script("a", |mut wire| async move {
+        wire.head().await;
+        wire.write([long_head("").as_bytes(), &body()].concat()).await;
+        wire.head().await;
+        wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n").await;
+        assert_eq!(wire.exactly(9).await, b"no\nHTTP/1");
+        wire.write("yes").await;
+    });
+    let node = node.await;
+    let proxy = Setup::of(&[&node]).start();
+    let mut client = proxy.connect().await;
+    let switch = get("/switch", "Connection: upgrade\r\nUpgrade: other\r\n");
+    client.write([get("/", ""), switch, "no\nHTTP/1".to_owned()].concat()).await;
+    assert!(client.response(true).await.body == body());
+    assert_eq!(client.head().await.status(), 101);
+    assert_eq!(client.exactly(3).await, b"yes");
+}
+
+#[tokio::test]
 async fn what_a_node_sends_behind_a_long_response_reaches_nobody() {
     let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
     let node = beginning(LONG, move |mut wire: Wire| async move {

@@ -25,7 +25,6 @@ use std::task::ready;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
-use tokio::io::AsyncWriteExt;
 use tokio::io::ReadBuf;
 
 /// The client's stream with the bytes read while finding out the protocol.
@@ -77,7 +76,12 @@ impl ClientStream {
 
     /// Ends this side only.
     pub(crate) async fn end(&mut self) -> io::Result<()> {
-        self.stream.shutdown().await
+        poll_fn(|cx| {
+            let ended = Pin::new(&mut self.stream).poll_shutdown(cx);
+            self.state.wrote(&ended);
+            ended
+        })
+        .await
     }
 
     /// Fails for a client that is to go at once although it has yet to take something: the system throws that away too,
@@ -133,7 +137,10 @@ impl ClientStream {
         if !gathered.is_empty() {
             self.state.bytes_came();
         }
-        if let Some(inspector) = self.inspector.as_mut().filter(|inspector| inspector.is_switching()) {
+        // A request that asks for another protocol may still be among what came behind.
+        let begun = self.state.begun.get();
+        let stays = |inspector: &&mut Inspector| inspector.is_switching() && inspector.heads() == begun;
+        if let Some(inspector) = self.inspector.as_mut().filter(stays) {
             inspector.stays();
         }
         while let Some(inspector) = &mut self.inspector {
@@ -381,6 +388,7 @@ impl AsyncWrite for ClientStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
     use tokio::net::TcpStream;
 
