@@ -170,6 +170,13 @@ impl ClientState {
         self.relay.set(Relaying::Due);
     }
 
+    /// The head of a response that is relayed says that the connection ends with it.
+    pub(crate) fn relay_is_last(&self) {
+        if self.is_relay_due() {
+            self.is_last.set(true);
+        }
+    }
+
     /// Whether hyper has yet to write the head of a response that is relayed.
     fn is_relay_due(&self) -> bool {
         self.relay.get() == Relaying::Due

@@ -71,11 +71,6 @@ pub(crate) fn serve(
     let mut prepared = contain::call(|| Prepared::new(worker, client, request, &mut exchange));
     let (worker, client) = (Rc::clone(worker), Rc::clone(client));
     async move {
-        // Whatever hyper has been told by now it says in the head.
-        let is_leaving = || {
-            let order = client.state.order_in(worker.phase());
-            worker.phase() != Phase::Running || worker.files().is_crowded() || order >= client::Order::Finish
-        };
         let mut response = match &mut prepared {
             Ok(prepared) => {
                 let carried = {
@@ -83,11 +78,7 @@ pub(crate) fn serve(
                     poll_fn(|cx| contain::poll(carrying.as_mut(), cx)).await
                 };
                 match carried {
-                    Ok(carried) => {
-                        let is_last = is_leaving() || client.state.is_last();
-                        // What keeps a connection of HTTP/1.0 open is left to hyper.
-                        carried.deliver(&client, exchange, is_last, is_last || version == Version::HTTP_11)
-                    }
+                    Ok(carried) => carried.deliver(&client, exchange, version),
                     Err(error) => refuse(&error, is_grpc, &mut exchange),
                 }
             }
@@ -97,11 +88,18 @@ pub(crate) fn serve(
         if version == Version::HTTP_2 {
             headers::detach(response.headers_mut(), &mut client.last_values.borrow_mut());
             client.state.turn.set(Some(Turn::Client));
-        } else if is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        } else if is_leaving(&worker, &client) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            client.state.relay_is_last();
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
     }
+}
+
+/// Whether a client of HTTP/1 is to leave after this response; hyper tells those that it was told to.
+fn is_leaving(worker: &Worker, client: &Client) -> bool {
+    let phase = worker.phase();
+    phase != Phase::Running || worker.files().is_crowded() || client.state.order_in(phase) >= client::Order::Finish
 }
 
 fn refuse(error: &ProxyError, is_grpc: bool, exchange: &mut Exchange) -> Response<ResponseBody> {
@@ -137,21 +135,16 @@ enum Carried {
 }
 
 impl Carried {
-    /// The response as hyper gets it. A long one is relayed where that is possible and it `may_relay`; whether it
-    /// `is_last` is for the relay to know.
-    fn deliver(
-        self,
-        client: &Client,
-        mut exchange: Box<Exchange>,
-        is_last: bool,
-        may_relay: bool,
-    ) -> Response<ResponseBody> {
+    /// The response as hyper gets it to a request of this version. A long one is relayed where that is possible.
+    fn deliver(self, client: &Client, mut exchange: Box<Exchange>, version: Version) -> Response<ResponseBody> {
+        // What keeps a connection of HTTP/1.0 open is left to hyper.
+        let may_relay = version == Version::HTTP_11 || client.state.is_last();
         match self {
             Carried::Response { response, patience: Some(patience), .. }
                 if may_relay && relay::is_long(response.body(), exchange.is_first()) && exchange.is_relayable() =>
             {
                 let (head, body) = response.into_parts();
-                let relay = Relay::new(body, patience, is_last, exchange);
+                let relay = Relay::new(body, patience, exchange);
                 let body = ResponseBody::Relayed(relay.length());
                 client.relay(relay);
                 Response::from_parts(head, body)

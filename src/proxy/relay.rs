@@ -47,8 +47,6 @@ pub(crate) struct Relay {
     left: u64,
     /// How long the node may be silent.
     patience: Duration,
-    /// Whether the client's connection ends with it.
-    is_last: bool,
     exchange: Box<Exchange>,
 }
 
@@ -78,9 +76,9 @@ const PIECE_BYTES_FIRST: usize = 64 << 10;
 
 impl Relay {
     /// Of a response that [`is_long`], over a connection that is relayable.
-    pub(crate) fn new(incoming: Incoming, patience: Duration, is_last: bool, exchange: Box<Exchange>) -> Relay {
+    pub(crate) fn new(incoming: Incoming, patience: Duration, exchange: Box<Exchange>) -> Relay {
         let left = incoming.size_hint().exact().unwrap_or_default();
-        Relay { incoming, left, patience, is_last, exchange }
+        Relay { incoming, left, patience, exchange }
     }
 
     /// How long the body is.
@@ -90,7 +88,7 @@ impl Relay {
 
     /// Passes the body on to a client that has been written the head. Returns whether it may send another request.
     pub(crate) async fn run(self: Box<Self>, client: &mut ClientStream) -> bool {
-        let Relay { incoming, left, patience, is_last, mut exchange } = *self;
+        let Relay { incoming, left, patience, mut exchange } = *self;
         let begun = read_by_hyper(incoming);
         let Some(mut raw) = exchange.take_connection().and_then(|connection| connection.into_raw()) else {
             return false;
@@ -120,6 +118,7 @@ impl Relay {
         }
         exchange.complete();
         drop(exchange);
+        let is_last = client.is_last();
         if is_last {
             // However that goes, the connection is closed next.
             drop(client.end().await);

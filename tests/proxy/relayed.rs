@@ -31,14 +31,14 @@ fn long_head(fields: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n{fields}\r\n")
 }
 
-/// A node that answers `/long` with a long body and `fields`, `/longer` with `TIMES` as much, and everything else with
+/// A node that answers `/long` with a long body, `/longer` with `TIMES` as much, and everything else with
 /// its target.
-async fn librarian(fields: &'static str) -> Node {
+async fn librarian() -> Node {
     Node::script("a", move |mut wire| async move {
         while let Some(request) = wire.try_request().await {
             let target = request.head.target();
             let answer = match target {
-                "/long" => [long_head(fields).as_bytes(), &body()].concat(),
+                "/long" => [long_head("").as_bytes(), &body()].concat(),
                 "/longer" => {
                     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", TIMES * LONG);
                     [head.as_bytes(), &body().repeat(TIMES)].concat()
@@ -72,7 +72,7 @@ where
 
 #[tokio::test]
 async fn requests_that_come_together_are_answered_in_turn_over_the_same_connections() {
-    let node = librarian("").await;
+    let node = librarian().await;
     let proxy = Setup::of(&[&node]).start();
     let mut client = proxy.connect().await;
     client.write([get("/long", ""), get("/a", ""), get("/long", ""), get("/b", "")].concat()).await;
@@ -86,7 +86,7 @@ async fn requests_that_come_together_are_answered_in_turn_over_the_same_connecti
 
 #[tokio::test]
 async fn a_request_that_comes_in_pieces_during_a_long_response_is_answered_after_it() {
-    let node = librarian("").await;
+    let node = librarian().await;
     let proxy = Setup::of(&[&node]).start();
     let mut client = proxy.connect().await;
     client.write(get("/long", "")).await;
@@ -99,7 +99,7 @@ async fn a_request_that_comes_in_pieces_during_a_long_response_is_answered_after
 
 #[tokio::test]
 async fn a_switch_of_protocols_that_is_answered_at_length_is_none() {
-    let node = librarian("").await;
+    let node = librarian().await;
     let proxy = Setup::of(&[&node]).start();
     let mut client = proxy.connect().await;
     client.write(get("/long", "Connection: upgrade\r\nUpgrade: other\r\n")).await;
@@ -111,7 +111,7 @@ async fn a_switch_of_protocols_that_is_answered_at_length_is_none() {
 
 #[tokio::test]
 async fn whoever_has_the_last_response_of_a_connection_finds_its_end() {
-    let node = librarian("").await;
+    let node = librarian().await;
     let proxy = Setup::of(&[&node]).start();
     for request in ["GET /long HTTP/1.0\r\n\r\n".to_owned(), get("/long", "Connection: close\r\n")] {
         let mut client = proxy.connect().await;
@@ -130,7 +130,7 @@ async fn whoever_has_the_last_response_of_a_connection_finds_its_end() {
 
 #[tokio::test]
 async fn while_the_proxy_drains_the_connection_ends_with_the_response_as_it_says() {
-    let node = librarian("").await;
+    let node = librarian().await;
     let proxy = Setup::of(&[&node]).start();
     proxy.enter(Phase::Draining);
     let mut client = proxy.connect().await;
@@ -142,27 +142,21 @@ async fn while_the_proxy_drains_the_connection_ends_with_the_response_as_it_says
 
 #[tokio::test]
 async fn a_connection_that_the_node_ends_with_the_response_is_not_kept() {
-    let node = librarian("Connection: close\r\n").await;
-    let proxy = Setup::of(&[&node]).start();
-    for expected in 1..=2 {
-        assert!(proxy.ask(get("/long", "")).await.body == body());
-        assert_eq!(node.accepted(), expected);
-    }
-}
-
-#[tokio::test]
-async fn a_connection_of_http_1_0_is_not_kept() {
-    let node = Node::script("a", |mut wire| async move {
-        while wire.try_request().await.is_some() {
-            let head = long_head("Connection: close\r\n").replace("HTTP/1.1", "HTTP/1.0");
-            wire.write([head.as_bytes(), &body()].concat()).await;
+    for (version, field) in
+        [("HTTP/1.1", "Connection: close\r\n"), ("HTTP/1.0", "Connection: close\r\n"), ("HTTP/1.0", "")]
+    {
+        let node = Node::script("a", move |mut wire| async move {
+            while wire.try_request().await.is_some() {
+                let head = long_head(field).replace("HTTP/1.1", version);
+                wire.write([head.as_bytes(), &body()].concat()).await;
+            }
+        });
+        let node = node.await;
+        let proxy = Setup::of(&[&node]).start();
+        for expected in 1..=2 {
+            assert!(proxy.ask(get("/long", "")).await.body == body());
+            assert_eq!(node.accepted(), expected, "{version}, {field:?}");
         }
-    });
-    let node = node.await;
-    let proxy = Setup::of(&[&node]).start();
-    for expected in 1..=2 {
-        assert!(proxy.ask(get("/long", "")).await.body == body());
-        assert_eq!(node.accepted(), expected);
     }
 }
 
@@ -273,7 +267,7 @@ async fn at_the_drain_deadline_a_long_response_is_cut_and_its_node_not_blamed() 
 
 #[tokio::test]
 async fn of_a_client_that_takes_nothing_nothing_is_held() {
-    let node = librarian("").await;
+    let node = librarian().await;
     let proxy = Setup::of(&[&node]).start();
     let mut client = proxy.connect().await;
     client.shrink_buffers();
@@ -288,7 +282,7 @@ async fn of_a_client_that_takes_nothing_nothing_is_held() {
 
 #[tokio::test]
 async fn in_tls_a_long_response_comes_whole_too_and_as_far_as_the_node_has_come() {
-    let (node, files, ca) = (librarian("").await, Files::new(), Ca::new());
+    let (node, files, ca) = (librarian().await, Files::new(), Ca::new());
     let certificate = files.identity("site", &ca.issue(&["a.test"]));
     let proxy = site::setup(&[&node], &site::certificates(&[&certificate])).start();
     let client = tls_client::client(&ca, None, &["http/1.1"]);

@@ -184,6 +184,11 @@ impl ClientStream {
         }
     }
 
+    /// Whether the connection ends with the response of the moment.
+    pub(crate) fn is_last(&self) -> bool {
+        self.state.is_last()
+    }
+
     /// Nothing more follows for now: what was held back for it goes.
     pub(crate) fn push(&self) -> io::Result<()> {
         self.stream.as_plain().map_or(Ok(()), |stream| stream.set_nodelay(true))
@@ -191,16 +196,16 @@ impl ClientStream {
 
     /// Ready once the client has left, or as good as that, while nothing that it sends is wanted. It is read from once,
     /// to see that; more would be held for nothing.
-    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.read_ahead.is_empty() || !self.held.is_empty() {
             return Poll::Pending;
         }
         let mut held = std::mem::take(&mut self.held);
         let polled = self.poll_append(&mut held, cx);
         self.held = held;
-        match polled {
-            Poll::Ready(Ok(false)) | Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(true) | Err(_)) => Poll::Ready(()),
+        match polled? {
+            Poll::Ready(true) => Poll::Ready(Ok(())),
+            Poll::Ready(false) | Poll::Pending => Poll::Pending,
         }
     }
 
@@ -274,8 +279,8 @@ impl ClientStream {
         let Some(inspector) = self.inspector.as_mut().filter(|inspector| inspector.is_switching()) else {
             return Poll::Ready(Ok(false));
         };
-        let mut held = std::mem::take(&mut self.held);
         if self.state.busy.get() == 0 {
+            let mut held = std::mem::take(&mut self.held);
             inspector.stays();
             if !held.is_empty() {
                 self.state.bytes_came();
@@ -286,13 +291,7 @@ impl ClientStream {
             return Poll::Ready(Ok(false));
         }
         self.state.is_reading_held.set(true);
-        // Read once, to see whether the client leaves; more would be held for nothing.
-        let polled = if held.is_empty() { self.poll_append(&mut held, cx) } else { Poll::Pending };
-        self.held = held;
-        match polled {
-            Poll::Ready(Ok(false)) => Poll::Pending,
-            polled => polled,
-        }
+        self.poll_left(cx).map_ok(|()| true)
     }
 }
 
