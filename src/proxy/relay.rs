@@ -71,6 +71,9 @@ const PIECE_BYTES_MAX: usize = 512 << 10;
 /// How much is looked at at least of what a client may take.
 const PIECE_BYTES_MIN: usize = 16 << 10;
 
+/// A client that has taken so much of a response does take what it is sent.
+const TAKEN_BYTES_MIN: u64 = 1 << 20;
+
 /// How much is looked at first.
 const PIECE_BYTES_FIRST: usize = 64 << 10;
 
@@ -98,7 +101,9 @@ impl Relay {
         let silence = Silence::new(patience, exchange.take_alarm());
         // As the head is.
         let is_held_back = true;
-        let mut passing = Passing { raw, ahead, left, piece: PIECE_BYTES_FIRST, burst: 0, is_held_back, silence };
+        let left_once_taken = left.checked_sub(TAKEN_BYTES_MIN);
+        let (piece, burst) = (PIECE_BYTES_FIRST, 0);
+        let mut passing = Passing { raw, ahead, left, left_once_taken, piece, burst, is_held_back, silence };
         if passing.has_too_much() || passing.raw.has_unsent {
             exchange.trusts_no_more();
         }
@@ -111,6 +116,9 @@ impl Relay {
                 exchange.broke_off(failure);
                 return false;
             }
+        }
+        if left_once_taken.is_some() && client.takes_much(false).is_err() {
+            return false;
         }
         // In a box, because it is for a moment.
         if let Ok(connection) = Box::pin(passing.raw.into_http()).await {
@@ -149,6 +157,8 @@ struct Passing {
     ahead: Bytes,
     /// How many bytes are still to pass.
     left: u64,
+    /// How many are left when the client has shown that it takes what it is sent, unless that was so or never is.
+    left_once_taken: Option<u64>,
     /// How much is looked at next of what the node has sent.
     piece: usize,
     /// Bytes passed since it last had to wait.
@@ -198,6 +208,9 @@ impl Passing {
             };
             exchange.sent(passed);
             self.left -= passed as u64;
+            if self.left_once_taken.take_if(|left| self.left <= *left).is_some() {
+                client.takes_much(true).map_err(|_| Broken::ByClient)?;
+            }
             self.burst += passed;
         }
         self.poll_flush(client, cx)

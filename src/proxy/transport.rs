@@ -17,6 +17,10 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+/// How much the system takes for a client beyond what is on its way there, unless told otherwise. What a client leaves
+/// that takes nothing would only be copied, megabytes for each, while others wait.
+pub(crate) const UNSENT_BYTES_MAX: u32 = 128 << 10;
+
 /// What a client is connected by.
 pub(crate) enum Transport {
     Plain(TcpStream),
@@ -39,6 +43,11 @@ impl Transport {
             Transport::Plain(_) => None,
             Transport::Tls(stream) => Some(stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2)),
         }
+    }
+
+    /// The system takes at most so much for the client beyond what is on its way there.
+    pub(crate) fn limit_unsent(&self, most: u32) -> io::Result<()> {
+        SockRef::from(self).set_tcp_notsent_lowat(most)
     }
 
     /// Waits until there is something to read, be it the end. Of TLS that may be nothing for HTTP.

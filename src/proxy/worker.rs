@@ -31,6 +31,7 @@ use crate::proxy::spread::Place;
 use crate::proxy::spread::Spread;
 use crate::proxy::table::RoutingTable;
 use crate::proxy::table::Upstream;
+use crate::proxy::transport::UNSENT_BYTES_MAX;
 use crate::proxy::upstream::LocalNode;
 use crate::proxy::via::Via;
 use crate::routing::attempts::BudgetSettings;
@@ -92,9 +93,11 @@ impl Workers {
     /// When a listener cannot be prepared or duplicated, or a thread not be started.
     pub fn start(count: usize, listeners: &[TcpListener], shared: &Arc<Shared>) -> io::Result<Workers> {
         for listener in listeners {
-            // Accepted connections inherit both.
-            SockRef::from(listener).set_tcp_keepalive(&keepalive())?;
-            SockRef::from(listener).set_tcp_nodelay(true)?;
+            // Accepted connections inherit all of it.
+            let socket = SockRef::from(listener);
+            socket.set_tcp_keepalive(&keepalive())?;
+            socket.set_tcp_nodelay(true)?;
+            socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         }
         let queues: Vec<_> = (0..count).map(|_| mpsc::channel(HANDOVER_QUEUE)).collect();
         let (senders, receivers): (Vec<_>, Vec<_>) = queues.into_iter().unzip();

@@ -281,6 +281,26 @@ async fn of_a_client_that_takes_nothing_nothing_is_held() {
 }
 
 #[tokio::test]
+async fn nor_is_the_system_given_much_for_it_while_others_wait() {
+    let node = librarian().await;
+    let proxy = Setup::of(&[&node]).start();
+    let (mut client, mut other) = (proxy.connect().await, proxy.connect().await);
+    client.shrink_buffers();
+    // Having taken one tells nothing of the next.
+    for response in ["first", "second"] {
+        client.write(get("/longer", "")).await;
+        client.head().await;
+        eventually("a piece is on its way", || client.queued_at_peer() > 32 << 10).await;
+        for _ in 0..100 {
+            assert_eq!(other.ask(get("/a", "")).await.text(), "/a");
+        }
+        let queued = client.queued_at_peer();
+        assert!(queued < 1 << 20, "the system holds {queued} bytes of the {response} response");
+        assert!(client.exactly(TIMES * LONG).await == body().repeat(TIMES));
+    }
+}
+
+#[tokio::test]
 async fn in_tls_a_long_response_comes_whole_too_and_as_far_as_the_node_has_come() {
     let (node, files, ca) = (librarian().await, Files::new(), Ca::new());
     let certificate = files.identity("site", &ca.issue(&["a.test"]));

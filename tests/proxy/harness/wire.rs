@@ -99,6 +99,19 @@ impl Wire {
         }
     }
 
+    /// Bytes that the system has for this end at the other end, on the same machine: `tx_queue` of proc_net_tcp(5).
+    pub(crate) fn queued_at_peer(&self) -> u64 {
+        let Either::Left(Either::Left(stream)) = &self.stream else { panic!("it is no plain TCP connection") };
+        let port = |address: io::Result<SocketAddr>| format!("{:04X}", address.expect("an open socket").port());
+        let (own, peer) = (port(stream.local_addr()), port(stream.peer_addr()));
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+        let is_peer = |fields: &Vec<&str>| fields[1].ends_with(&peer) && fields[2].ends_with(&own);
+        let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let line = lines.find(is_peer).expect("the other end is open");
+        let (queued, _) = line[4].split_once(':').expect("tx_queue:rx_queue");
+        u64::from_str_radix(queued, 16).expect("a hexadecimal number")
+    }
+
     /// A request, and its whole response.
     pub(crate) async fn ask(&mut self, request: impl AsRef<[u8]>) -> Message {
         self.write(&request).await;
