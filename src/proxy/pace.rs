@@ -1,7 +1,8 @@
 //! How fast a client has to send a body.
 
+use crate::metrics::limit::Limit;
 use crate::proxy::alarm::Alarm;
-use crate::proxy::request_body::UploadFailure;
+use crate::proxy::error::ProxyError;
 use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
@@ -50,6 +51,37 @@ impl Pace {
     fn earned(&self, received: u64) -> Option<Duration> {
         let millis = received.saturating_mul(1000).checked_div(self.min_rate)?;
         Some(self.patience.saturating_add(Duration::from_millis(millis)))
+    }
+}
+
+/// What went wrong on the client's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UploadFailure {
+    /// It ended early or was malformed.
+    Broken,
+    /// Nothing came for `limits.body-timeout`.
+    Silent,
+    /// It came more slowly than `limits.min-body-rate`.
+    Slow,
+}
+
+impl UploadFailure {
+    /// The limit that made it one.
+    pub(crate) fn limit(self) -> Option<Limit> {
+        match self {
+            UploadFailure::Broken => None,
+            UploadFailure::Silent => Some(Limit::BodyTimeout),
+            UploadFailure::Slow => Some(Limit::MinBodyRate),
+        }
+    }
+}
+
+impl From<UploadFailure> for ProxyError {
+    fn from(failure: UploadFailure) -> ProxyError {
+        match failure {
+            UploadFailure::Broken => ProxyError::ClientBody,
+            UploadFailure::Silent | UploadFailure::Slow => ProxyError::ClientBodyTimeout,
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Request bodies: taken from their client once, held no longer than they have to be, and handed over to nodes.
 
-use crate::metrics::limit::Limit;
 use crate::proxy::error::ProxyError;
 use crate::proxy::framing;
 use crate::proxy::held_body::HeldBody;
 use crate::proxy::linger::Linger;
 use crate::proxy::memory::Charge;
 use crate::proxy::pace::Pace;
+use crate::proxy::pace::UploadFailure;
 use crate::proxy::sent_ahead::BodyAhead;
 use crate::proxy::sent_ahead::Parcel;
 use crate::proxy::sent_ahead::SentAhead;
@@ -108,37 +108,6 @@ impl Upload {
     fn wake(&self) {
         if let Some(waker) = self.parked.take() {
             waker.wake();
-        }
-    }
-}
-
-/// What went wrong on the client's side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UploadFailure {
-    /// It ended early or was malformed.
-    Broken,
-    /// Nothing came for `limits.body-timeout`.
-    Silent,
-    /// It came more slowly than `limits.min-body-rate`.
-    Slow,
-}
-
-impl UploadFailure {
-    /// The limit that made it one.
-    pub(crate) fn limit(self) -> Option<Limit> {
-        match self {
-            UploadFailure::Broken => None,
-            UploadFailure::Silent => Some(Limit::BodyTimeout),
-            UploadFailure::Slow => Some(Limit::MinBodyRate),
-        }
-    }
-}
-
-impl From<UploadFailure> for ProxyError {
-    fn from(failure: UploadFailure) -> ProxyError {
-        match failure {
-            UploadFailure::Broken => ProxyError::ClientBody,
-            UploadFailure::Silent | UploadFailure::Slow => ProxyError::ClientBodyTimeout,
         }
     }
 }

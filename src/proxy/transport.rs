@@ -1,9 +1,11 @@
 //! A client's bytes: as they come, or in TLS.
 
+use crate::proxy::dial::keepalive;
 use crate::tls::server::ALPN_HTTP2;
 use socket2::SockRef;
 use std::io;
 use std::io::IoSlice;
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
@@ -20,6 +22,14 @@ use tokio_rustls::server::TlsStream;
 /// How much the system takes for a client beyond what is on its way there, unless told otherwise. What a client leaves
 /// that takes nothing would only be copied, megabytes for each, while others wait.
 pub(crate) const UNSENT_BYTES_MAX: u32 = 128 << 10;
+
+/// Sets on a listener what the connections inherit that are accepted from it, at no cost to each.
+pub(crate) fn prepare(listener: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    socket.set_tcp_keepalive(&keepalive())?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
+}
 
 /// What a client is connected by.
 pub(crate) enum Transport {

@@ -14,7 +14,6 @@ use crate::proxy::access_log::Entry;
 use crate::proxy::addresses::Counted;
 use crate::proxy::client::ClientState;
 use crate::proxy::contain;
-use crate::proxy::dial::keepalive;
 use crate::proxy::entrance::Handshakes;
 use crate::proxy::files;
 use crate::proxy::files::Files;
@@ -31,14 +30,13 @@ use crate::proxy::spread::Place;
 use crate::proxy::spread::Spread;
 use crate::proxy::table::RoutingTable;
 use crate::proxy::table::Upstream;
-use crate::proxy::transport::UNSENT_BYTES_MAX;
+use crate::proxy::transport;
 use crate::proxy::upstream::LocalNode;
 use crate::proxy::via::Via;
 use crate::routing::attempts::BudgetSettings;
 use arc_swap::ArcSwap;
 use arc_swap::Cache;
 use slab::Slab;
-use socket2::SockRef;
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -93,11 +91,7 @@ impl Workers {
     /// When a listener cannot be prepared or duplicated, or a thread not be started.
     pub fn start(count: usize, listeners: &[TcpListener], shared: &Arc<Shared>) -> io::Result<Workers> {
         for listener in listeners {
-            // Accepted connections inherit all of it.
-            let socket = SockRef::from(listener);
-            socket.set_tcp_keepalive(&keepalive())?;
-            socket.set_tcp_nodelay(true)?;
-            socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+            transport::prepare(listener)?;
         }
         let queues: Vec<_> = (0..count).map(|_| mpsc::channel(HANDOVER_QUEUE)).collect();
         let (senders, receivers): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
