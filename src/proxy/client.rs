@@ -6,6 +6,7 @@ pub(crate) use crate::proxy::client::stream::ClientStream;
 
 use crate::metrics::limit::Limit;
 use crate::proxy::limits::Limits;
+use crate::proxy::pace::Pace;
 use crate::proxy::sent_ahead::SentAhead;
 use crate::proxy::sent_ahead::Windows;
 use crate::proxy::streams::Resets;
@@ -53,6 +54,8 @@ pub(crate) struct ClientState {
     sent_ahead: OnceCell<Arc<SentAhead>>,
     /// The limit that struck in its bytes before hyper had them.
     pub(crate) struck: Cell<Option<Limit>>,
+    /// How it goes about the body of the next request, of which some was gathered.
+    pace: RefCell<Option<Pace>>,
     /// Whether nothing is read until the request of the moment is answered.
     is_reading_held: Cell<bool>,
     /// Whether what follows the head of the response does not come by way of hyper, over HTTP/1.
@@ -110,6 +113,7 @@ impl ClientState {
             untaken: Cell::new(0),
             sent_ahead: OnceCell::new(),
             struck: Cell::new(None),
+            pace: RefCell::new(None),
             is_reading_held: Cell::new(false),
             relay: Cell::new(Relaying::No),
             turn: Cell::new(None),
@@ -138,6 +142,24 @@ impl ClientState {
             self.has_begun.set(false);
             self.head_since.set(None);
         }
+    }
+
+    /// A request head is complete, and its body gathered before it begins.
+    fn gathering_began(&self) {
+        self.busy.set(self.busy.get() + 1);
+        self.has_begun.set(false);
+        self.head_since.set(None);
+    }
+
+    /// It is gathered, or as much of it as will be.
+    fn gathering_ended(&self, pace: Pace) {
+        self.busy.set(self.busy.get() - 1);
+        self.pace.replace(Some(pace));
+    }
+
+    /// How the client went about the body of the request that begins, if some of that was gathered.
+    pub(crate) fn take_pace(&self) -> Option<Pace> {
+        self.pace.take()
     }
 
     /// Whether no request came before that of the moment.
@@ -207,6 +229,7 @@ impl ClientState {
     /// A request and its response are over.
     pub(crate) fn request_ended(&self, now: Instant) {
         self.busy.set(self.busy.get() - 1);
+        self.pace.take();
         self.idle_since.set(now);
         if self.busy.get() == 0 && self.is_reading_held.take() {
             self.wake();

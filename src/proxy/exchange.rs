@@ -477,13 +477,18 @@ impl Drop for Exchange {
         if self.is_http2() && self.is_abandoned() {
             self.count_reset(now);
         }
+        let is_unread = self.upload.as_ref().is_some_and(|upload| !upload.complete.get());
+        if self.worker.awaited_bodies.are_many() && !is_unread && !self.is_http2() {
+            // The body of the next request is to be gathered, if it has one.
+            self.client.state.order(Order::Rest);
+        }
         if let Some(upload) = &self.upload {
             upload.settled();
             // A connection of HTTP/2 goes on without this request, and would go on with its body.
             if self.node.as_ref().is_some_and(|at| matches!(at.connection, Some(Lane::Shared(_)))) {
                 upload.give_up();
             }
-            self.client.state.leaves_unread(!upload.complete.get());
+            self.client.state.leaves_unread(is_unread);
             if let Some(limit) = upload.failure.get().and_then(UploadFailure::limit) {
                 self.worker.stats().limit_hits.hit(limit);
             }

@@ -215,6 +215,9 @@ impl Prepared {
     }
 
     async fn carry(&mut self, worker: &Worker, exchange: &mut Exchange) -> Result<Carried, ProxyError> {
+        if let Some(failure) = exchange.upload.as_ref().and_then(|upload| upload.failure.get()) {
+            return Err(failure.into());
+        }
         let order = match &self.choice.aim {
             Aim::At(order) => *order,
             // In a box, because few requests need what that takes.

@@ -128,6 +128,11 @@ impl Inspector {
         self.heads
     }
 
+    /// Whether the body of the last request has yet to be complete.
+    pub(crate) fn is_within_body(&self) -> bool {
+        matches!(self.state, State::Body(_) | State::Chunk(_))
+    }
+
     /// Whether what has come is refused whatever follows it, as far as that shows before the head is complete.
     pub(crate) fn is_refused(&self) -> bool {
         let is_odd = |byte: &u8| !matches!(byte, b' '..=b'~' | b'\r');

@@ -1,6 +1,7 @@
 //! How much memory requests hold in all, by estimate. Each worker counts for itself, and looks at the others only when
 //! it has more than its share.
 
+use crate::proxy::client::ClientState;
 use crate::proxy::sent_ahead::SentAhead;
 use crate::proxy::server::Client;
 use crate::proxy::worker::Worker;
@@ -25,6 +26,11 @@ impl Charge {
     /// Who serves the client.
     pub(crate) fn worker(&self) -> &Worker {
         self.client.worker()
+    }
+
+    /// The state of the client's connection.
+    pub(crate) fn state(&self) -> &ClientState {
+        &self.client.state
     }
 
     /// So many bytes more are held.

@@ -5,6 +5,7 @@ mod addresses;
 mod admission;
 mod alarm;
 mod attempt;
+mod awaited;
 mod body;
 mod client;
 mod client_hello;

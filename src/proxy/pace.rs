@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 /// Watches how long a client is waited for in all while it sends a body, and how long at a time. It looks at the clock
 /// only when the client is waited for, and what the node takes its time for does not count.
-pub(super) struct Pace {
+#[derive(Debug)]
+pub(crate) struct Pace {
     /// How long the client may be silent at a time, and in all before it has to have sent anything.
     patience: Duration,
     /// Bytes for which it gets another second; 0 is for as long as it likes.
@@ -21,16 +22,24 @@ pub(super) struct Pace {
     /// Since when it is waited for.
     since: Option<Instant>,
     alarm: Alarm,
+    /// How it has failed already.
+    failure: Option<UploadFailure>,
 }
 
 impl Pace {
     /// Nothing is waited for yet. `min_rate` is in bytes per second.
-    pub(super) fn new(patience: Duration, min_rate: u32) -> Pace {
-        Pace { patience, min_rate: u64::from(min_rate), waited: Duration::ZERO, since: None, alarm: Alarm::default() }
+    pub(crate) fn new(patience: Duration, min_rate: u32) -> Pace {
+        let (min_rate, waited) = (u64::from(min_rate), Duration::ZERO);
+        Pace { patience, min_rate, waited, since: None, alarm: Alarm::default(), failure: None }
+    }
+
+    /// How the client has failed, if it has.
+    pub(crate) fn failure(&self) -> Option<UploadFailure> {
+        self.failure
     }
 
     /// Something came.
-    pub(super) fn came(&mut self) {
+    pub(crate) fn came(&mut self) {
         if let Some(since) = self.since.take()
             && self.min_rate > 0
         {
@@ -40,11 +49,13 @@ impl Pace {
 
     /// Ready when the client that has sent `received` bytes so far is waited for no longer. Its time in all is what
     /// Apache's mod_reqtimeout gives with `MinRate`: the more it has sent, the more of it.
-    pub(super) fn poll_over(&mut self, received: u64, cx: &mut Context<'_>) -> Poll<UploadFailure> {
+    pub(crate) fn poll_over(&mut self, received: u64, cx: &mut Context<'_>) -> Poll<UploadFailure> {
         let since = *self.since.get_or_insert_with(Instant::now);
         let left = self.earned(received).map_or(Duration::MAX, |earned| earned.saturating_sub(self.waited));
         ready!(self.alarm.poll(since + self.patience.min(left), cx));
-        Poll::Ready(if left < self.patience { UploadFailure::Slow } else { UploadFailure::Silent })
+        let failure = if left < self.patience { UploadFailure::Slow } else { UploadFailure::Silent };
+        self.failure = Some(failure);
+        Poll::Ready(failure)
     }
 
     /// How long the client may be waited for in all; `None` is for as long as it likes.

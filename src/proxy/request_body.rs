@@ -1,5 +1,7 @@
 //! Request bodies: taken from their client once, held no longer than they have to be, and handed over to nodes.
 
+use crate::proxy::awaited::AwaitedBody;
+use crate::proxy::awaited::BEGINNING_BYTES;
 use crate::proxy::error::ProxyError;
 use crate::proxy::framing;
 use crate::proxy::held_body::HeldBody;
@@ -171,6 +173,8 @@ struct Source {
     is_over: bool,
     /// The attempt of the moment.
     attempt: u32,
+    /// Counts it until it has begun.
+    awaited: Option<AwaitedBody>,
     /// Holds the body back until the node says `100 Continue` (RFC 9110 section 10.1.1).
     gate: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
@@ -194,7 +198,10 @@ impl RequestBody {
         let memory = memory();
         let sent_ahead = Arc::clone(memory.sent_ahead());
         let ahead = terms.is_http2.then(|| sent_ahead.body());
-        let upload = Rc::new(Upload { ahead, ..Upload::default() });
+        let pace = memory.state().take_pace();
+        let failure = Cell::new(pace.as_ref().and_then(Pace::failure));
+        let pace = terms.patience.map(|patience| pace.unwrap_or_else(|| Pace::new(patience, terms.min_rate)));
+        let upload = Rc::new(Upload { ahead, failure, ..Upload::default() });
         let gate = go_ahead.map(|notify| -> Pin<Box<dyn Future<Output = ()>>> {
             upload.gate.replace(Some(Arc::clone(&notify)));
             Box::pin(hold_back(Rc::clone(&upload), notify))
@@ -204,7 +211,8 @@ impl RequestBody {
         let replay_max = if is_too_large { 0 } else { terms.replay_max };
         let source = Source {
             incoming,
-            pace: terms.patience.map(|patience| Pace::new(patience, terms.min_rate)),
+            pace,
+            awaited: Some(memory.worker().awaited_bodies.count()),
             held: HeldBody::new(replay_max),
             memory,
             sent_ahead,
@@ -405,6 +413,7 @@ impl Source {
                 match frame.into_data() {
                     Ok(piece) => {
                         upload.bytes.set(upload.bytes.get() + piece.len() as u64);
+                        self.awaited.take_if(|_| upload.bytes.get() >= BEGINNING_BYTES as u64);
                         return Poll::Ready(Ok(Some(piece)));
                     }
                     Err(frame) => {
@@ -413,11 +422,11 @@ impl Source {
                         self.trailers = trailers.and_then(|trailers| self.trailer_terms.pass_to_node(trailers, hits));
                     }
                 }
-                self.is_over = true;
+                self.end();
                 return Poll::Ready(Ok(None));
             }
             Poll::Ready(None) if !framing::is_cut_short(&self.incoming, self.is_http2) => {
-                self.is_over = true;
+                self.end();
                 return Poll::Ready(Ok(None));
             }
             Poll::Ready(None | Some(Err(_))) => UploadFailure::Broken,
@@ -428,6 +437,12 @@ impl Source {
         };
         upload.failure.set(Some(failure));
         Poll::Ready(Err(failure))
+    }
+
+    /// The client has sent everything.
+    fn end(&mut self) {
+        self.is_over = true;
+        self.awaited = None;
     }
 
     /// The trailers, unless there are none or the attempt of the moment has had them.

@@ -14,6 +14,7 @@ use crate::proxy::inbound::Host;
 use crate::proxy::limits::Limits;
 use crate::proxy::linger;
 use crate::proxy::linger::Linger;
+use crate::proxy::pace::Pace;
 use crate::proxy::relay::Relay;
 use crate::proxy::spread::Place;
 use crate::proxy::streams::StreamExecutor;
@@ -240,12 +241,8 @@ async fn serve(
     if is_http2 {
         return Box::pin(serve_http2(worker, Rc::new(Client::new(worker, peer, state)), stream)).await;
     }
-    // Whoever is within a head when the process closes may end it.
-    let may_end = |order| order < Order::Finish || (order == Order::Finish && !state.is_idle());
     loop {
-        let max_head = worker.table().table.server.limits.max_header_bytes;
-        let gathered = obey(worker, state, pin!(stream.gather_head(max_head)), |order, _| may_end(order)).await;
-        if gathered.transpose()?.is_none() {
+        if !gather(worker, peer, state, &mut stream).await? {
             return Ok(());
         }
         state.rested();
@@ -279,6 +276,36 @@ async fn serve(
             return Ok(());
         }
     }
+}
+
+/// Reads as much of a request of HTTP/1 as is read before hyper is there. Returns whether the connection goes on.
+async fn gather(
+    worker: &Rc<Worker>,
+    peer: IpAddr,
+    state: &Rc<ClientState>,
+    stream: &mut ClientStream,
+) -> Result<bool, ServeError> {
+    // Whoever is within a head when the process closes may end it.
+    let may_end = |order| order < Order::Finish || (order == Order::Finish && !state.is_idle());
+    let max_head = worker.table().table.server.limits.max_header_bytes;
+    let gathered = obey(worker, state, pin!(stream.gather_head(max_head)), |order, _| may_end(order)).await;
+    if gathered.transpose()?.is_none() {
+        return Ok(false);
+    }
+    if !worker.awaited_bodies.are_many() {
+        return Ok(true);
+    }
+    let pace = {
+        let limits = &worker.table().table.server.limits;
+        Pace::new(limits.body_timeout, limits.min_body_rate)
+    };
+    // In a box, because few connections come to that.
+    let mut gathering = Box::pin(stream.gather_body(pace));
+    let gathered = obey(worker, state, gathering.as_mut(), |order, _| may_end(order)).await.transpose()?;
+    if gathered == Some(false) {
+        note_unseen(worker, peer, StatusCode::BAD_REQUEST);
+    }
+    Ok(gathered == Some(true))
 }
 
 /// Why HTTP/1 is no longer spoken on a connection.
@@ -354,9 +381,14 @@ fn note_refusal(worker: &Worker, client: &Client, error: &hyper::Error) {
     } else {
         StatusCode::BAD_REQUEST
     };
+    note_unseen(worker, client.peer, status);
+}
+
+/// Counts and logs a request that never came as far as being one.
+fn note_unseen(worker: &Worker, peer: IpAddr, status: StatusCode) {
     worker.stats().requests_without_pool.count(status.as_u16());
     if worker.logs_access() {
-        worker.write_log(&Entry { status: status.as_u16(), ..Entry::now(client.peer) });
+        worker.write_log(&Entry { status: status.as_u16(), ..Entry::now(peer) });
     }
 }
 

@@ -12,6 +12,7 @@ use crate::metrics::stats::ServerStripe;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::access_log::Entry;
 use crate::proxy::addresses::Counted;
+use crate::proxy::awaited::AwaitedBodies;
 use crate::proxy::client::ClientState;
 use crate::proxy::contain;
 use crate::proxy::entrance::Handshakes;
@@ -145,6 +146,7 @@ pub(crate) struct Worker {
     clients: RefCell<Slab<Rc<ClientState>>>,
     pub(crate) spares: Spares,
     pub(crate) relay_buffer: RelayBuffer,
+    pub(crate) awaited_bodies: AwaitedBodies,
     pub(crate) via: Via,
     pub(crate) handshakes: Handshakes,
     phase: Cell<Phase>,
@@ -174,6 +176,7 @@ impl Worker {
             clients: RefCell::default(),
             spares: Spares::default(),
             relay_buffer: RelayBuffer::new(),
+            awaited_bodies: AwaitedBodies::default(),
             via: Via::new(shared.instance),
             handshakes: Handshakes::default(),
             phase: Cell::new(Phase::Starting),

@@ -45,6 +45,30 @@ fn heads_that_stall_take_little_memory_and_return_it() {
 }
 
 #[test]
+fn bodies_that_stall_take_little_memory_and_return_it() {
+    let story = Story::begin("slow-bodies");
+    let port = free_ports(1)[0];
+    let http = format!("server {{ listen 127.0.0.1:{port} backlog=2048; location / {{ return 200; }} }}");
+    let _node = originals::nginx(&story, &http, &[port]);
+    let nodes = format!(r#"initial-nodes = [{{ name = "a", address = "127.0.0.1:{port}" }}]"#);
+    let config = story.write("ringway.toml", &ringway::config("workers = 2", &story.path("store"), &nodes));
+    let proxy = Ringway::serve(&story, &config);
+    let agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36";
+    let referer = "http://a.test/a/page/with/a/form/such/as/many/have";
+    let fields =
+        format!("Host: a.test\r\nUser-Agent: {agent}\r\nReferer: {referer}\r\nAccept: text/html;q=0.9,*/*;q=0.8");
+    let begun = format!("POST /form HTTP/1.1\r\n{fields}\r\nContent-Length: 8192\r\n\r\nfoo=bar");
+    assert_stalling_takes_little(&story, &proxy, begun.len(), || stalled(&proxy, begun.as_bytes()));
+    // Of those that are waited for, nobody is held for the others.
+    let whole = format!("POST /form HTTP/1.1\r\n{fields}\r\nContent-Length: 7\r\n\r\nfoo=bar");
+    let _waited_for: Vec<TcpStream> = (0..100).map(|_| stalled(&proxy, &whole.as_bytes()[..whole.len() - 1])).collect();
+    let mut client = stalled(&proxy, whole.as_bytes());
+    let mut answer = [0; 15];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, *b"HTTP/1.1 200 OK");
+}
+
+#[test]
 fn long_responses_that_nobody_reads_take_little_memory_and_return_it() {
     let story = Story::begin("slow-reads");
     let (port, root) = (free_ports(1)[0], story.path(""));

@@ -6,6 +6,7 @@ use crate::harness::h2::Piped;
 use crate::harness::node::Node;
 use crate::harness::proxy::Proxy;
 use crate::harness::proxy::Setup;
+use crate::harness::proxy::get;
 use crate::harness::wire::Wire;
 use crate::harness::within;
 use crate::nodes_h2::echoing;
@@ -64,6 +65,92 @@ async fn a_client_that_drips_its_body_is_turned_away_and_its_node_not_blamed() {
     eventually("the node is let go", || node.ended() == 1).await;
     struck(&proxy, "min-body-rate", 1.0).await;
     struck(&proxy, "body-timeout", 0.0).await;
+    proxy.metric_is("ringway_node_failures_total", &[], 0.0).await;
+}
+
+/// As many clients that have yet to begin their bodies as a worker has wait for nodes too.
+async fn crowd(proxy: &Proxy) -> Vec<Wire> {
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let mut client = proxy.connect().await;
+        client.write(CHUNKED).await;
+        crowd.push(client);
+    }
+    proxy.metric_is("ringway_inflight_requests", &[], f64::from(CROWD)).await;
+    crowd
+}
+
+const CROWD: u32 = 16;
+
+/// A request whose body is five bytes long, but for those.
+const POST: &str = "POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+
+#[tokio::test]
+async fn in_a_crowd_of_bodies_others_go_to_their_nodes_once_they_are_whole_or_long() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    let waiting = crowd(&proxy).await;
+    let (mut client, mut long, mut other) = (proxy.connect().await, proxy.connect().await, proxy.connect().await);
+    client.write([POST, "hel"].concat()).await;
+    let head = "POST /long HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n";
+    long.write([head, &"x".repeat(1_000)].concat()).await;
+    assert_eq!(other.ask(get("/other", "")).await.head.status(), 200);
+    proxy.metric_is("ringway_inflight_requests", &[], f64::from(CROWD)).await;
+    long.write("x".repeat(3_000)).await;
+    proxy.metric_is("ringway_inflight_requests", &[], f64::from(CROWD + 1)).await;
+    client.write("lo").await;
+    assert!(client.response(true).await.text().ends_with("hello"));
+    // Once there is room again, a node has a request before its body.
+    drop((waiting, long));
+    proxy.metric_is("ringway_inflight_requests", &[], 0.0).await;
+    client.write(POST).await;
+    proxy.metric_is("ringway_inflight_requests", &[], 1.0).await;
+    client.write("hello").await;
+    assert!(client.response(true).await.text().ends_with("hello"));
+}
+
+#[tokio::test]
+async fn in_a_crowd_of_bodies_a_kept_connection_is_treated_as_a_new_one() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    let (mut client, mut other) = (proxy.connect().await, proxy.connect().await);
+    client.ask(get("/first", "")).await;
+    let _waiting = crowd(&proxy).await;
+    // The first of them is on the way by itself already.
+    client.ask([POST, "hello"].concat()).await;
+    for _ in 0..3 {
+        client.write([POST, "hel"].concat()).await;
+        assert_eq!(other.ask(get("/other", "")).await.head.status(), 200);
+        proxy.metric_is("ringway_inflight_requests", &[], f64::from(CROWD)).await;
+        client.write("lo").await;
+        assert!(client.response(true).await.text().ends_with("hello"));
+    }
+}
+
+#[tokio::test]
+async fn in_a_crowd_of_bodies_one_that_breaks_off_is_counted_and_reaches_no_node() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    let _waiting = crowd(&proxy).await;
+    let mut client = proxy.connect().await;
+    client.write([POST, "hel"].concat()).await;
+    client.finish().await;
+    client.closed().await;
+    proxy.metric_is("ringway_requests_total", &["code=\"4xx\""], 1.0).await;
+    assert_eq!(node.accepted(), CROWD as usize);
+}
+
+#[tokio::test]
+async fn in_a_crowd_of_bodies_one_that_takes_too_long_reaches_no_node() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).limits("body-timeout = \"1s\"").start();
+    let _waiting = crowd(&proxy).await;
+    let mut client = proxy.connect().await;
+    client.write([POST, "hel"].concat()).await;
+    assert_eq!(client.response(true).await.head.status(), 408);
+    client.closed().await;
+    assert_eq!(node.accepted(), CROWD as usize);
+    struck(&proxy, "body-timeout", f64::from(CROWD + 1)).await;
     proxy.metric_is("ringway_node_failures_total", &[], 0.0).await;
 }
 

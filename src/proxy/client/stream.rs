@@ -1,12 +1,14 @@
 //! The bytes of a client's connection on their way to hyper and back: which protocol they are in, and what may pass.
 
 use crate::metrics::limit::Limit;
+use crate::proxy::awaited::BEGINNING_BYTES;
 use crate::proxy::client::ClientState;
 use crate::proxy::client::Order;
 use crate::proxy::frame_meter::FrameMeter;
 use crate::proxy::gather;
 use crate::proxy::inspector::Inspector;
 use crate::proxy::limits::Limits;
+use crate::proxy::pace::Pace;
 use crate::proxy::transport::BeforeMore;
 use crate::proxy::transport::Transport;
 use crate::proxy::transport::UNSENT_BYTES_MAX;
@@ -161,6 +163,42 @@ impl ClientStream {
         }
         self.read_ahead = gathered.freeze();
         Ok(())
+    }
+
+    /// Reads on behind a head that was gathered: until its body is complete, or has begun, or its `pace` says that the
+    /// client takes too long. Returns whether the request can go on: not where the client has ended its stream.
+    pub(crate) async fn gather_body(&mut self, mut pace: Pace) -> io::Result<bool> {
+        if !self.awaits_body() {
+            return Ok(true);
+        }
+        let mut gathered = BytesMut::from(&std::mem::take(&mut self.read_ahead)[..]);
+        let enough = gathered.len() + BEGINNING_BYTES;
+        self.state.gathering_began();
+        while self.awaits_body() && gathered.len() < enough {
+            let before = gathered.len();
+            let ended = poll_fn(|cx| match self.poll_append(&mut gathered, cx) {
+                Poll::Pending => pace.poll_over(before as u64, cx).map(|_| None),
+                read => read.map(Some),
+            });
+            match ended.await.transpose()? {
+                None => break,
+                Some(true) => return Ok(false),
+                Some(false) => pace.came(),
+            }
+            if let Some(inspector) = &mut self.inspector {
+                let taken = look(inspector, &self.state, &mut gathered[before..]);
+                self.held = gathered.split_off(before + taken);
+            }
+        }
+        self.read_ahead = gathered.freeze();
+        self.state.gathering_ended(pace);
+        Ok(true)
+    }
+
+    /// Whether a request has a head, and no more than that and some of its body.
+    fn awaits_body(&self) -> bool {
+        let is_next = |inspector: &&Inspector| inspector.heads() == self.state.begun.get() + 1;
+        self.inspector.as_ref().filter(is_next).is_some_and(Inspector::is_within_body)
     }
 
     /// Reads once, as much as most request heads are long; ready with whether the client has ended its stream. Until
@@ -393,6 +431,7 @@ impl AsyncWrite for ClientStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::pace::UploadFailure;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
     use tokio::net::TcpStream;
@@ -518,5 +557,68 @@ mod tests {
         client.write_all(b"TP/1.1\r\n\r\n").await.unwrap();
         stream.gather_head(100).await.unwrap();
         assert_eq!(stream.read_ahead, "GET / HTTP/1.1\r\n\r\n");
+    }
+
+    /// What is read ahead of a body whose beginning has come, once so many seconds have passed or the rest has come.
+    async fn body_gathered(begun: &str, rest: &str) -> (usize, Option<UploadFailure>) {
+        let (mut stream, mut client) = http1_stream().await;
+        client.write_all(begun.as_bytes()).await.unwrap();
+        stream.gather_head(1_000).await.unwrap();
+        {
+            let mut gathering = pin!(stream.gather_body(Pace::new(Duration::from_secs(30), 240)));
+            let polled = poll_fn(|cx| Poll::Ready(gathering.as_mut().poll(cx).map(Result::unwrap))).await;
+            assert!(polled.is_pending(), "{begun:?} is gathered");
+            client.write_all(rest.as_bytes()).await.unwrap();
+            assert!(gathering.await.unwrap(), "{begun:?}, {rest:?}");
+        }
+        (stream.read_ahead.len(), stream.state.take_pace().and_then(|pace| pace.failure()))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_gathered_until_it_is_complete_or_has_begun() {
+        let long = "x".repeat(BEGINNING_BYTES);
+        let chunk = format!("800\r\n{}", &long[5..]);
+        for (fields, begun, rest) in [
+            ("content-length: 5", "", "hello"),
+            ("content-length: 5", "hel", "lo"),
+            // No more than one request at a time.
+            ("content-length: 5", "hel", "loGET / HT"),
+            ("content-length: 50000", "x", &long),
+            ("transfer-encoding: chunked", "", "0\r\n\r\n"),
+            ("transfer-encoding: chunked", "2\r\nab\r\n", "0\r\nx: y\r\n\r\n"),
+            ("transfer-encoding: chunked", "", &chunk),
+            ("transfer-encoding: chunked", "", "no size"),
+        ] {
+            let begun = format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n{begun}");
+            let gathered = body_gathered(&begun, rest).await;
+            assert_eq!(gathered, (begun.len() + rest.len(), None), "{begun:?}, {rest:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_has_no_body_is_waited_for_no_longer() {
+        for head in ["GET / HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n", "HELO a.test\r\n"] {
+            let (mut stream, mut client) = http1_stream().await;
+            client.write_all(head.as_bytes()).await.unwrap();
+            stream.gather_head(1_000).await.unwrap();
+            assert!(stream.gather_body(Pace::new(Duration::from_secs(30), 240)).await.unwrap());
+            assert!(stream.state.take_pace().is_none(), "{head:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_body_breaks_off_does_not_go_on() {
+        let (mut stream, mut client) = http1_stream().await;
+        client.write_all(b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nhel").await.unwrap();
+        drop(client);
+        stream.gather_head(1_000).await.unwrap();
+        assert!(!stream.gather_body(Pace::new(Duration::from_secs(30), 240)).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_takes_too_long_has_failed_before_its_request_begins() {
+        let begun = "POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n";
+        let gathered = body_gathered(begun, "hel").await;
+        assert_eq!(gathered, (begun.len() + 3, Some(UploadFailure::Silent)));
     }
 }
