@@ -71,8 +71,13 @@ const PIECE_BYTES_MAX: usize = 512 << 10;
 /// How much is looked at at least of what a client may take.
 const PIECE_BYTES_MIN: usize = 16 << 10;
 
-/// A client that has taken so much of a response does take what it is sent.
-const TAKEN_BYTES_MIN: u64 = 1 << 20;
+/// How much the system takes for a client beyond what is on its way there. What one leaves that takes nothing would
+/// only be copied, megabytes for each, while others wait.
+const UNSENT_BYTES_MAX: u32 = 128 << 10;
+
+/// Once so much of a response has passed, its client does take what it is sent; to send that in small pieces takes
+/// twice the work.
+const LIMITED_BYTES: u64 = 1 << 20;
 
 /// How much is looked at first.
 const PIECE_BYTES_FIRST: usize = 64 << 10;
@@ -101,9 +106,13 @@ impl Relay {
         let silence = Silence::new(patience, exchange.take_alarm());
         // As the head is.
         let is_held_back = true;
-        let left_once_taken = left.checked_sub(TAKEN_BYTES_MIN);
+        let is_limited = left > u64::from(UNSENT_BYTES_MAX);
+        if is_limited && client.limit_unsent(UNSENT_BYTES_MAX).is_err() {
+            return false;
+        }
+        let limited_until = is_limited.then(|| left.saturating_sub(LIMITED_BYTES));
         let (piece, burst) = (PIECE_BYTES_FIRST, 0);
-        let mut passing = Passing { raw, ahead, left, left_once_taken, piece, burst, is_held_back, silence };
+        let mut passing = Passing { raw, ahead, left, limited_until, piece, burst, is_held_back, silence };
         if passing.has_too_much() || passing.raw.has_unsent {
             exchange.trusts_no_more();
         }
@@ -116,9 +125,6 @@ impl Relay {
                 exchange.broke_off(failure);
                 return false;
             }
-        }
-        if left_once_taken.is_some() && client.takes_much(false).is_err() {
-            return false;
         }
         // In a box, because it is for a moment.
         if let Ok(connection) = Box::pin(passing.raw.into_http()).await {
@@ -157,8 +163,8 @@ struct Passing {
     ahead: Bytes,
     /// How many bytes are still to pass.
     left: u64,
-    /// How many are left when the client has shown that it takes what it is sent, unless that was so or never is.
-    left_once_taken: Option<u64>,
+    /// How many are left when the system may take more for the client again, if it may not now.
+    limited_until: Option<u64>,
     /// How much is looked at next of what the node has sent.
     piece: usize,
     /// Bytes passed since it last had to wait.
@@ -208,8 +214,8 @@ impl Passing {
             };
             exchange.sent(passed);
             self.left -= passed as u64;
-            if self.left_once_taken.take_if(|left| self.left <= *left).is_some() {
-                client.takes_much(true).map_err(|_| Broken::ByClient)?;
+            if self.limited_until.take_if(|left| self.left <= *left).is_some() {
+                client.limit_unsent(0).map_err(|_| Broken::ByClient)?;
             }
             self.burst += passed;
         }

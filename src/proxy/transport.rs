@@ -19,16 +19,11 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// How much the system takes for a client beyond what is on its way there, unless told otherwise. What a client leaves
-/// that takes nothing would only be copied, megabytes for each, while others wait.
-pub(crate) const UNSENT_BYTES_MAX: u32 = 128 << 10;
-
 /// Sets on a listener what the connections inherit that are accepted from it, at no cost to each.
 pub(crate) fn prepare(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
     socket.set_tcp_keepalive(&keepalive())?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
+    socket.set_tcp_nodelay(true)
 }
 
 /// What a client is connected by.
@@ -55,7 +50,8 @@ impl Transport {
         }
     }
 
-    /// The system takes at most so much for the client beyond what is on its way there.
+    /// The system takes at most so much for the client beyond what is on its way there, or with 0 as much as it likes:
+    /// TCP_NOTSENT_LOWAT of tcp(7).
     pub(crate) fn limit_unsent(&self, most: u32) -> io::Result<()> {
         SockRef::from(self).set_tcp_notsent_lowat(most)
     }

@@ -11,7 +11,6 @@ use crate::proxy::limits::Limits;
 use crate::proxy::pace::Pace;
 use crate::proxy::transport::BeforeMore;
 use crate::proxy::transport::Transport;
-use crate::proxy::transport::UNSENT_BYTES_MAX;
 use bytes::Buf;
 use bytes::Bytes;
 use bytes::BytesMut;
@@ -233,9 +232,9 @@ impl ClientStream {
         self.stream.as_plain().map_or(Ok(()), |stream| stream.set_nodelay(true))
     }
 
-    /// A client that takes what it is sent is sent as much at a time as the system likes: that saves half of the work.
-    pub(crate) fn takes_much(&self, takes_much: bool) -> io::Result<()> {
-        self.stream.limit_unsent(if takes_much { u32::MAX } else { UNSENT_BYTES_MAX })
+    /// See [`Transport::limit_unsent`].
+    pub(crate) fn limit_unsent(&self, most: u32) -> io::Result<()> {
+        self.stream.limit_unsent(most)
     }
 
     /// Ready once the client has left, or as good as that, while nothing that it sends is wanted. It is read from once,
