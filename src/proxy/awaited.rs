@@ -14,7 +14,7 @@ pub(crate) const BEGINNING_BYTES: usize = 2 << 10;
 /// So many bodies are waited for by nodes too, for each worker.
 const FEW: usize = 16;
 
-/// The bodies of which a worker waits for the beginning with a request under way.
+/// The bodies over HTTP/1 of which a worker waits for the beginning, for requests that are under way.
 #[derive(Debug, Default)]
 pub(crate) struct AwaitedBodies(Rc<Cell<usize>>);
 

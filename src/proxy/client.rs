@@ -54,7 +54,8 @@ pub(crate) struct ClientState {
     sent_ahead: OnceCell<Arc<SentAhead>>,
     /// The limit that struck in its bytes before hyper had them.
     pub(crate) struck: Cell<Option<Limit>>,
-    /// How it goes about the body of the next request, of which some was gathered.
+    /// How it goes about the body of the next request, of which some was gathered, until that request has ended. Over
+    /// HTTP/1 only.
     pace: RefCell<Option<Pace>>,
     /// Whether nothing is read until the request of the moment is answered.
     is_reading_held: Cell<bool>,
@@ -144,7 +145,8 @@ impl ClientState {
         }
     }
 
-    /// A request head is complete, and its body gathered before it begins.
+    /// A request head is complete, and its body gathered before it begins; the connection does not outlive that
+    /// unless it is told the end of it.
     fn gathering_began(&self) {
         self.busy.set(self.busy.get() + 1);
         self.has_begun.set(false);

@@ -173,7 +173,7 @@ struct Source {
     is_over: bool,
     /// The attempt of the moment.
     attempt: u32,
-    /// Counts it until it has begun.
+    /// Counts it while its beginning is waited for.
     awaited: Option<AwaitedBody>,
     /// Holds the body back until the node says `100 Continue` (RFC 9110 section 10.1.1).
     gate: Option<Pin<Box<dyn Future<Output = ()>>>>,
@@ -212,7 +212,7 @@ impl RequestBody {
         let source = Source {
             incoming,
             pace,
-            awaited: Some(memory.worker().awaited_bodies.count()),
+            awaited: None,
             held: HeldBody::new(replay_max),
             memory,
             sent_ahead,
@@ -331,7 +331,10 @@ impl ClientBody {
             return Poll::Ready(Some(Err(UploadError::new())));
         }
         if let Some(gate) = &mut source.gate {
-            ready!(gate.as_mut().poll(cx));
+            if gate.as_mut().poll(cx).is_pending() {
+                source.await_beginning(&self.upload);
+                return Poll::Pending;
+            }
             source.gate = None;
             self.upload.gate.take();
         }
@@ -413,7 +416,8 @@ impl Source {
                 match frame.into_data() {
                     Ok(piece) => {
                         upload.bytes.set(upload.bytes.get() + piece.len() as u64);
-                        self.awaited.take_if(|_| upload.bytes.get() >= BEGINNING_BYTES as u64);
+                        let has_begun = upload.bytes.get() >= BEGINNING_BYTES as u64 || self.incoming.is_end_stream();
+                        self.awaited.take_if(|_| has_begun);
                         return Poll::Ready(Ok(Some(piece)));
                     }
                     Err(frame) => {
@@ -430,13 +434,23 @@ impl Source {
                 return Poll::Ready(Ok(None));
             }
             Poll::Ready(None | Some(Err(_))) => UploadFailure::Broken,
-            Poll::Pending => match &mut self.pace {
-                Some(pace) => ready!(pace.poll_over(upload.bytes.get(), cx)),
-                None => return Poll::Pending,
-            },
+            Poll::Pending => {
+                self.await_beginning(upload);
+                match &mut self.pace {
+                    Some(pace) => ready!(pace.poll_over(upload.bytes.get(), cx)),
+                    None => return Poll::Pending,
+                }
+            }
         };
         upload.failure.set(Some(failure));
         Poll::Ready(Err(failure))
+    }
+
+    /// The client is waited for, which counts over HTTP/1 until it has begun.
+    fn await_beginning(&mut self, upload: &Upload) {
+        if !self.is_http2 && upload.bytes.get() < BEGINNING_BYTES as u64 {
+            self.awaited.get_or_insert_with(|| self.memory.worker().awaited_bodies.count());
+        }
     }
 
     /// The client has sent everything.

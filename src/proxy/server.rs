@@ -292,7 +292,7 @@ async fn gather(
     if gathered.transpose()?.is_none() {
         return Ok(false);
     }
-    if !worker.awaited_bodies.are_many() {
+    if !worker.awaited_bodies.are_many() || !stream.awaits_body() {
         return Ok(true);
     }
     let pace = {
@@ -301,11 +301,11 @@ async fn gather(
     };
     // In a box, because few connections come to that.
     let mut gathering = Box::pin(stream.gather_body(pace));
-    let gathered = obey(worker, state, gathering.as_mut(), |order, _| may_end(order)).await.transpose()?;
-    if gathered == Some(false) {
+    let gathered = obey(worker, state, gathering.as_mut(), |order, _| may_end(order)).await;
+    if matches!(gathered, Some(Ok(false) | Err(_))) {
         note_unseen(worker, peer, StatusCode::BAD_REQUEST);
     }
-    Ok(gathered == Some(true))
+    Ok(matches!(gathered, Some(Ok(true))))
 }
 
 /// Why HTTP/1 is no longer spoken on a connection.

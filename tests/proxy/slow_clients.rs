@@ -77,7 +77,16 @@ async fn crowd(proxy: &Proxy) -> Vec<Wire> {
         crowd.push(client);
     }
     proxy.metric_is("ringway_inflight_requests", &[], f64::from(CROWD)).await;
+    has_seen(proxy).await;
     crowd
+}
+
+/// By the second answer the worker has seen all that came before the first request.
+async fn has_seen(proxy: &Proxy) {
+    let mut other = proxy.connect().await;
+    for _ in 0..2 {
+        assert_eq!(other.ask(get("/other", "")).await.head.status(), 200);
+    }
 }
 
 const CROWD: u32 = 16;
@@ -90,11 +99,11 @@ async fn in_a_crowd_of_bodies_others_go_to_their_nodes_once_they_are_whole_or_lo
     let node = Node::echo("a").await;
     let proxy = Setup::of(&[&node]).start();
     let waiting = crowd(&proxy).await;
-    let (mut client, mut long, mut other) = (proxy.connect().await, proxy.connect().await, proxy.connect().await);
+    let (mut client, mut long) = (proxy.connect().await, proxy.connect().await);
     client.write([POST, "hel"].concat()).await;
     let head = "POST /long HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n";
     long.write([head, &"x".repeat(1_000)].concat()).await;
-    assert_eq!(other.ask(get("/other", "")).await.head.status(), 200);
+    has_seen(&proxy).await;
     proxy.metric_is("ringway_inflight_requests", &[], f64::from(CROWD)).await;
     long.write("x".repeat(3_000)).await;
     proxy.metric_is("ringway_inflight_requests", &[], f64::from(CROWD + 1)).await;
@@ -113,14 +122,14 @@ async fn in_a_crowd_of_bodies_others_go_to_their_nodes_once_they_are_whole_or_lo
 async fn in_a_crowd_of_bodies_a_kept_connection_is_treated_as_a_new_one() {
     let node = Node::echo("a").await;
     let proxy = Setup::of(&[&node]).start();
-    let (mut client, mut other) = (proxy.connect().await, proxy.connect().await);
+    let mut client = proxy.connect().await;
     client.ask(get("/first", "")).await;
     let _waiting = crowd(&proxy).await;
     // The first of them is on the way by itself already.
     client.ask([POST, "hello"].concat()).await;
     for _ in 0..3 {
         client.write([POST, "hel"].concat()).await;
-        assert_eq!(other.ask(get("/other", "")).await.head.status(), 200);
+        has_seen(&proxy).await;
         proxy.metric_is("ringway_inflight_requests", &[], f64::from(CROWD)).await;
         client.write("lo").await;
         assert!(client.response(true).await.text().ends_with("hello"));
@@ -132,24 +141,87 @@ async fn in_a_crowd_of_bodies_one_that_breaks_off_is_counted_and_reaches_no_node
     let node = Node::echo("a").await;
     let proxy = Setup::of(&[&node]).start();
     let _waiting = crowd(&proxy).await;
-    let mut client = proxy.connect().await;
+    let reached = node.accepted();
+    let (mut client, mut other) = (proxy.connect().await, proxy.connect().await);
     client.write([POST, "hel"].concat()).await;
     client.finish().await;
     client.closed().await;
-    proxy.metric_is("ringway_requests_total", &["code=\"4xx\""], 1.0).await;
-    assert_eq!(node.accepted(), CROWD as usize);
+    other.write([POST, "hel"].concat()).await;
+    has_seen(&proxy).await;
+    other.reset();
+    proxy.metric_is("ringway_requests_total", &["code=\"4xx\""], 2.0).await;
+    assert_eq!(node.accepted(), reached);
+}
+
+#[tokio::test]
+async fn in_a_crowd_of_bodies_what_waits_behind_a_switch_that_is_none_is_answered() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    let _waiting = crowd(&proxy).await;
+    let mut client = proxy.connect().await;
+    client.write([get("/first", "Connection: upgrade\r\nUpgrade: other\r\n"), get("/second", "")].concat()).await;
+    for target in ["/first", "/second"] {
+        assert_eq!(client.response(true).await.head.status(), 200, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn streams_whose_bodies_stall_are_no_crowd_for_http1() {
+    let node = Node::echo("a").await;
+    let proxy = Setup::of(&[&node]).start();
+    let client = proxy.connect_h2().await;
+    let (feeds, bodies): (Vec<_>, Vec<_>) = (0..CROWD).map(|_| Piped::new()).unzip();
+    let requests = bodies.into_iter().map(|body| Request::post("http://a.test/").body(body).unwrap());
+    let _begun: Vec<_> = requests.map(|request| client.begin(request)).collect();
+    proxy.metric_is("ringway_inflight_requests", &[], f64::from(CROWD)).await;
+    has_seen(&proxy).await;
+    let mut client = proxy.connect().await;
+    client.write(POST).await;
+    proxy.metric_is("ringway_inflight_requests", &[], f64::from(CROWD + 1)).await;
+    drop(feeds);
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_their_nodes_are_no_crowd_of_bodies() {
+    let node = Node::script("a", |mut wire| async move {
+        while let Some(head) = wire.try_head().await {
+            if head.target() != "/other" {
+                wire.rest().await;
+                return;
+            }
+            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let proxy = Setup::of(&[&node]).start();
+    let mut waiting = Vec::new();
+    for _ in 0..CROWD {
+        let mut client = proxy.connect().await;
+        // The body comes by itself, so that it is waited for at first.
+        client.write("PUT /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await;
+        waiting.push(client);
+    }
+    proxy.metric_is("ringway_inflight_requests", &[], f64::from(CROWD)).await;
+    for client in &mut waiting {
+        client.write("hello").await;
+    }
+    has_seen(&proxy).await;
+    let mut client = proxy.connect().await;
+    client.write(POST).await;
+    proxy.metric_is("ringway_inflight_requests", &[], f64::from(CROWD + 1)).await;
 }
 
 #[tokio::test]
 async fn in_a_crowd_of_bodies_one_that_takes_too_long_reaches_no_node() {
     let node = Node::echo("a").await;
-    let proxy = Setup::of(&[&node]).limits("body-timeout = \"1s\"").start();
+    let proxy = Setup::of(&[&node]).limits("body-timeout = \"3s\"").start();
     let _waiting = crowd(&proxy).await;
+    let reached = node.accepted();
     let mut client = proxy.connect().await;
     client.write([POST, "hel"].concat()).await;
     assert_eq!(client.response(true).await.head.status(), 408);
     client.closed().await;
-    assert_eq!(node.accepted(), CROWD as usize);
+    assert_eq!(node.accepted(), reached);
     struck(&proxy, "body-timeout", f64::from(CROWD + 1)).await;
     proxy.metric_is("ringway_node_failures_total", &[], 0.0).await;
 }
