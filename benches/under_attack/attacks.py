@@ -65,6 +65,8 @@ class Attack:
     pause_seconds: float = 0.0
     # Over which its connections are begun; before that, honest clients are not looked at.
     ramp_seconds: float = 0.0
+    # Whether it is about the answers.
+    is_answered: bool = False
     # What the program attacked is started below.
     wrapper: tuple[str, ...] = ()
     # Whether it aims at where clients speak TLS. Honest ones go on without it.
@@ -199,8 +201,8 @@ ATTACKS = (
     Attack("silence", "connections that say nothing", _silence, 1_000, 1.0),
     Attack("slow-head", "heads that go on by a field a second", _slow("-H"), 1_000),
     Attack("slow-body", "bodies that go on by some bytes a second", _slow("-B"), 1_000),
-    Attack("slow-read", "responses that are read by a few bytes a second", _slow(*_SLOW_READ), 1_000),
-    Attack("slow-read-large", "the same, of 10 MiB", _slow(*_SLOW_READ, path="/10m"), 1_000),
+    Attack("slow-read", "responses that are read by a few bytes a second", _slow(*_SLOW_READ), 1_000, is_answered=True),
+    Attack("slow-read-large", "the same, of 10 MiB", _slow(*_SLOW_READ, path="/10m"), 1_000, is_answered=True),
     Attack("crowd", "clients of which one in eleven asks once a second", _crowd, _CROWD, 1.0, ramp_seconds=10.0),
     Attack("few-files", "more clients than a program may open files, 256", _crowd, 400, 1.0, wrapper=_FEW_FILES),
     Attack("half-hello", "TLS handshakes that stop in the first message", _half_hello, 1_000, 1.0, at_tls=True),

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace
@@ -165,11 +167,9 @@ def _measure(bench: Bench, peer: Peer, attack: Attack, arguments: argparse.Names
         before = running.process.memory_kib()
         rounds, asked, answered = [], 0, 0
         for _ in range(arguments.rounds):
-            (unrelated,) = machine.free_ports(1)
             # The attack on the program and its control follow each other closely: both have the same neighbours.
-            sink = bench.stage.start("sink", _attacker("sink", str(unrelated)), bench.cpus.peer)
-            control, _ = _attacked(bench, attack, ("127.0.0.1", unrelated), (host, int(port)), arguments.seconds)
-            bench.stage.stop(sink)
+            with _unrelated(bench, attack) as unrelated:
+                control, _ = _attacked(bench, attack, unrelated, (host, int(port)), arguments.seconds)
             cpu = running.process.cpu()
             watch = _Watch(running, asks_operator=peer.name == "ringway")
             target, _, target_port = _target(running, attack).rpartition(":")
@@ -181,6 +181,21 @@ def _measure(bench: Bench, peer: Peer, attack: Attack, arguments: argparse.Names
         time.sleep(AFTER_SECONDS)
         left = max(0, running.process.memory_kib() - before)
     return Finding(attack.name, peer.name, rounds, left, (answered, asked))
+
+
+@contextmanager
+def _unrelated(bench: Bench, attack: Attack) -> Iterator[tuple[str, int]]:
+    """An address that the program has nothing to do with. What an attack does with answers it does there too, where the
+    same ones come as from the backends: otherwise the attacker would have less to do."""
+    if attack.is_answered:
+        other = backends.start(bench.stage, programs.find("nginx"), bench.cpus.rest, 1)
+        host, _, port = other.addresses[0].rpartition(":")
+        process = other.process
+    else:
+        host, (port,) = "127.0.0.1", machine.free_ports(1)
+        process = bench.stage.start("sink", _attacker("sink", str(port)), bench.cpus.peer)
+    yield host, int(port)
+    bench.stage.stop(process)
 
 
 def _target(running: Running, attack: Attack) -> str:
@@ -259,10 +274,10 @@ def _page(
         "",
         f"Each attack lasts {arguments.seconds} s. Meanwhile an honest client asks {REQUESTS_PER_SECOND} times a second",
         "over HTTP/1, on kept and new connections in turn. The control is the same attack on an unrelated port of the same",
-        "machine, just before. Programs have one worker on a CPU of their own; attacker, honest client and backends share",
-        f"the other. Of {arguments.rounds} rounds: the medians of the p99s, the median and the range of their ratios, the",
-        "memory of the round that took most, and all requests that were lost. Beside slow-read-large honest clients wait",
-        "for the backend, which fills the sockets of all connections first, whatever program is before it.",
+        "machine, just before, where slow reads get the answers of the backends. Programs have one worker on a CPU of",
+        f"their own; attacker, honest client and backends share the other. Of {arguments.rounds} rounds: the medians of",
+        "the p99s, the median and the range of their ratios, the memory of the round that took most, and all requests that",
+        "were lost.",
         "",
         f"* {begun}, `{_command(arguments)}`",
         *facts,
