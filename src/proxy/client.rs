@@ -5,6 +5,7 @@ mod stream;
 pub(crate) use crate::proxy::client::stream::ClientStream;
 
 use crate::metrics::limit::Limit;
+use crate::proxy::awaited::AwaitedBody;
 use crate::proxy::limits::Limits;
 use crate::proxy::pace::Pace;
 use crate::proxy::sent_ahead::SentAhead;
@@ -57,6 +58,9 @@ pub(crate) struct ClientState {
     /// How it goes about the body of the next request, of which some was gathered, until that request has ended. Over
     /// HTTP/1 only.
     pace: RefCell<Option<Pace>>,
+    /// Counts the body of the next request, of which the beginning is awaited, until that request has ended at most.
+    /// Over HTTP/1 only.
+    awaited: RefCell<Option<AwaitedBody>>,
     /// Whether nothing is read until the request of the moment is answered.
     is_reading_held: Cell<bool>,
     /// Whether what follows the head of the response does not come by way of hyper, over HTTP/1.
@@ -115,6 +119,7 @@ impl ClientState {
             sent_ahead: OnceCell::new(),
             struck: Cell::new(None),
             pace: RefCell::new(None),
+            awaited: RefCell::new(None),
             is_reading_held: Cell::new(false),
             relay: Cell::new(Relaying::No),
             turn: Cell::new(None),
@@ -162,6 +167,17 @@ impl ClientState {
     /// How the client went about the body of the request that begins, if some of that was gathered.
     pub(crate) fn take_pace(&self) -> Option<Pace> {
         self.pace.take()
+    }
+
+    /// The body of the request that begins next is awaited, which counts from now on: by the time its node asks for
+    /// it, very many others may have begun.
+    pub(crate) fn await_body(&self, awaited: AwaitedBody) {
+        self.awaited.replace(Some(awaited));
+    }
+
+    /// What counts the body of the request that begins, if that is awaited.
+    pub(crate) fn take_awaited(&self) -> Option<AwaitedBody> {
+        self.awaited.take()
     }
 
     /// Whether no request came before that of the moment.
@@ -232,6 +248,7 @@ impl ClientState {
     pub(crate) fn request_ended(&self, now: Instant) {
         self.busy.set(self.busy.get() - 1);
         self.pace.take();
+        self.awaited.take();
         self.idle_since.set(now);
         if self.busy.get() == 0 && self.is_reading_held.take() {
             self.wake();

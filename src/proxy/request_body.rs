@@ -198,7 +198,7 @@ impl RequestBody {
         let memory = memory();
         let sent_ahead = Arc::clone(memory.sent_ahead());
         let ahead = terms.is_http2.then(|| sent_ahead.body());
-        let pace = memory.state().take_pace();
+        let (pace, awaited) = (memory.state().take_pace(), memory.state().take_awaited());
         let failure = Cell::new(pace.as_ref().and_then(Pace::failure));
         let pace = terms.patience.map(|patience| pace.unwrap_or_else(|| Pace::new(patience, terms.min_rate)));
         let upload = Rc::new(Upload { ahead, failure, ..Upload::default() });
@@ -212,7 +212,7 @@ impl RequestBody {
         let source = Source {
             incoming,
             pace,
-            awaited: None,
+            awaited,
             held: HeldBody::new(replay_max),
             memory,
             sent_ahead,

@@ -292,7 +292,11 @@ async fn gather(
     if gathered.transpose()?.is_none() {
         return Ok(false);
     }
-    if !worker.awaited_bodies.are_many() || !stream.awaits_body() {
+    if !stream.awaits_body() {
+        return Ok(true);
+    }
+    if !worker.awaited_bodies.are_many() {
+        state.await_body(worker.awaited_bodies.count());
         return Ok(true);
     }
     let pace = {
