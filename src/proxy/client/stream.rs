@@ -557,7 +557,7 @@ mod tests {
         assert_eq!(stream.read_ahead, "GET / HTTP/1.1\r\n\r\n");
     }
 
-    /// What is read ahead of a body whose beginning has come, once so many seconds have passed or the rest has come.
+    /// How much is read ahead of a request once the rest has come, and how its client has failed if that was late.
     async fn body_gathered(begun: &str, rest: &str) -> (usize, Option<UploadFailure>) {
         let (mut stream, mut client) = http1_stream().await;
         client.write_all(begun.as_bytes()).await.unwrap();
