@@ -89,9 +89,10 @@ impl Screen {
             let end = if line.width() < size.columns { REST_OF_LINE } else { "" };
             line.painted(colours) + end
         };
-        // In one piece, and nothing is wiped that is written again: so nothing flickers.
+        // Nothing is wiped that is written again, and where a terminal knows how, no half of it is shown: so nothing
+        // flickers.
         let shown: Vec<String> = lines.iter().take(size.rows).map(line).collect();
-        self.hold.write(&format!("{TOP}{}{BELOW}", shown.join("\r\n")))
+        self.hold.write(&format!("{BEGIN}{TOP}{}{BELOW}{END}", shown.join("\r\n")))
     }
 
     /// Gives the terminal back, has this process stopped as the shell expects, and takes it again once that goes on.
@@ -165,6 +166,12 @@ const TAKE: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 /// The same the other way round.
 const GIVE_BACK: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
+/// What follows is one update (private mode 2026, synchronized output); a terminal that has no such mode ignores it.
+const BEGIN: &str = "\x1b[?2026h";
+
+/// The update is whole.
+const END: &str = "\x1b[?2026l";
+
 /// To the top left corner.
 const TOP: &str = "\x1b[H";
 
@@ -221,6 +228,6 @@ mod tests {
         }
         // The terminal makes a line feed of each new line itself, too.
         let written = String::from_utf8(written).unwrap().replace("\r\r\n", "\r\n");
-        assert_eq!(written, format!("{TAKE}\x1b[Hab…\r\ne\x1b[K\x1b[J{GIVE_BACK}"));
+        assert_eq!(written, format!("{TAKE}{BEGIN}\x1b[Hab…\r\ne\x1b[K\x1b[J{END}{GIVE_BACK}"));
     }
 }

@@ -19,8 +19,11 @@ use std::time::Duration;
 const SHELL: &str =
     r#"trap : INT QUIT TSTP; echo "<$(stty -g)>"; "$@"; echo "<code $?>"; echo "<$(stty -g)>"; read end"#;
 
-/// Most pieces of output that a test waits for; `ringway top` writes one a second.
-const PIECES_MAX: usize = 200;
+/// Most pieces of output that a test waits for; `ringway top` writes a screen of some a second.
+const PIECES_MAX: usize = 4000;
+
+/// Most bytes of a piece: few enough that a screen comes in several, as it may from any terminal.
+const PIECE_MAX: usize = 64;
 
 /// A program in a terminal.
 pub(crate) struct Terminal {
@@ -80,8 +83,7 @@ impl Terminal {
     /// Reads on until the screen is as wished, and returns it. Waits for more pieces than any test reads.
     pub(crate) fn until(&mut self, wish: &str, is_so: impl Fn(&str) -> bool) -> String {
         for _ in 0..PIECES_MAX {
-            let text = self.screen.text();
-            if is_so(&text) {
+            if let Some(text) = self.screen.shown().filter(|text| is_so(text)) {
                 return text;
             }
             if !self.read(Duration::from_secs(60)) {
@@ -93,12 +95,14 @@ impl Terminal {
 
     /// The screen, if it becomes as wished before nothing more comes for a while.
     pub(crate) fn soon(&mut self, is_so: impl Fn(&str) -> bool) -> Option<String> {
-        while !is_so(&self.screen.text()) {
+        loop {
+            if let Some(text) = self.screen.shown().filter(|text| is_so(text)) {
+                return Some(text);
+            }
             if !self.read(Duration::from_millis(500)) {
                 return None;
             }
         }
-        Some(self.screen.text())
     }
 
     /// Takes in what comes next; `false` when nothing does.
@@ -175,7 +179,7 @@ fn set_size(line: &File, (columns, rows): (u16, u16)) {
 fn read_all(mut file: File) -> Receiver<Vec<u8>> {
     let (read, output) = mpsc::channel();
     thread::spawn(move || {
-        let mut bytes = [0; 65_536];
+        let mut bytes = [0; PIECE_MAX];
         while let Ok(count @ 1..) = file.read(&mut bytes) {
             if read.send(bytes[..count].to_vec()).is_err() {
                 return;
@@ -190,6 +194,8 @@ struct Screen {
     columns: usize,
     rows: Vec<Vec<char>>,
     at: (usize, usize),
+    /// Whether this is half of a screen, of which the rest is still to come.
+    is_partial: bool,
     /// The beginning of a sequence whose end has not come.
     begun: String,
 }
@@ -197,7 +203,13 @@ struct Screen {
 impl Screen {
     fn new((columns, rows): (u16, u16)) -> Screen {
         let columns = usize::from(columns);
-        Screen { columns, rows: vec![vec![' '; columns]; usize::from(rows)], at: (0, 0), begun: String::new() }
+        let rows = vec![vec![' '; columns]; usize::from(rows)];
+        Screen { columns, rows, at: (0, 0), is_partial: false, begun: String::new() }
+    }
+
+    /// What somebody sees, if that is no half of a screen.
+    fn shown(&self) -> Option<String> {
+        (!self.is_partial).then(|| self.text())
     }
 
     fn text(&self) -> String {
@@ -255,6 +267,8 @@ impl Screen {
                 self.rows.iter_mut().for_each(|row| row.fill(' '));
                 self.at = (0, 0);
             }
+            "\x1b[?2026h" => self.is_partial = true,
+            "\x1b[?2026l" => self.is_partial = false,
             "\x1b[?25h" | "\x1b[?25l" | "\x1b[?7h" | "\x1b[?7l" => {}
             colours if colours.ends_with('m') => {}
             unknown => panic!("{unknown:?} is no sequence that this screen knows"),
