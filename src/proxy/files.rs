@@ -1,6 +1,7 @@
 //! How many files the process may have open, and who may have them: some are for whatever there is besides the data
 //! plane, such as operators, health checks and the store; of the others half are for clients, so that each of their
-//! requests finds one for its node.
+//! requests finds one for its node. Since idle clients need none there, nodes lend them some of theirs, until requests
+//! wait for those.
 
 use crate::proxy::limits::MAX_CONNECTIONS;
 use crate::proxy::settings::ServerSettings;
@@ -32,12 +33,13 @@ pub fn raise_limit() -> io::Result<()> {
 /// What to tell who has asked for more `max-connections` than there are files for, once the limit is raised.
 pub fn warning(server: &ServerSettings) -> Option<String> {
     let files = at_most();
-    let (clients, asked) = (half_of(files, server.worker_count()), server.limits.max_connections);
+    let half = half_of(files, server.worker_count());
+    let (clients, asked) = (half + half / 2, server.limits.max_connections);
     (asked != MAX_CONNECTIONS && asked > clients).then(|| {
         format!(
-            "`max-connections` is {asked}, but of the {files} files that a process may have open here only {clients} \
-             are for clients, because each request needs one for its node too; raise the limit (LimitNOFILE= of \
-             systemd, `ulimit -Hn`) or set less"
+            "`max-connections` is {asked}, but of the {files} files that a process may have open here clients can have \
+             only {clients}, and {half} while all of them are busy, because each request needs one for its node too; \
+             raise the limit (LimitNOFILE= of systemd, `ulimit -Hn`) or set less"
         )
     })
 }
@@ -45,9 +47,12 @@ pub fn warning(server: &ServerSettings) -> Option<String> {
 /// The files of the data plane, counted over all workers.
 #[derive(Debug)]
 pub(crate) struct Files {
-    /// Client connections that may be open.
-    clients_max: usize,
+    /// Files that are for clients, whatever nodes need, and as many are for nodes.
+    half: usize,
+    /// Those of them that clients have.
     clients: AtomicUsize,
+    /// Those that nodes have lent to clients.
+    lent: AtomicUsize,
     /// How often a client was not admitted.
     refusals: AtomicUsize,
     /// Connections that may yet be opened to nodes; whoever waits for one longest gets the next that comes free.
@@ -69,8 +74,9 @@ impl Files {
     fn of(files: usize, workers: usize) -> Files {
         let half = half_of(files, workers);
         Files {
-            clients_max: half,
+            half,
             clients: AtomicUsize::new(0),
+            lent: AtomicUsize::new(0),
             refusals: AtomicUsize::new(0),
             nodes: Arc::new(Semaphore::new(half.min(Semaphore::MAX_PERMITS))),
             shortages: AtomicUsize::new(0),
@@ -87,15 +93,33 @@ impl Files {
         Arc::new(Files::of(number(current), workers))
     }
 
-    /// One more client, unless there are `max` or as many as there may be at all.
+    /// One more client, unless there are `max` or as many as there are files for. Where nodes lend some while another
+    /// worker admits a client, one more than `max` may come in.
     pub(crate) fn try_admit(&self, max: usize) -> bool {
-        let max = max.min(self.clients_max);
-        let one_more = |clients| (clients < max).then_some(clients + 1);
-        let is_admitted = self.clients.fetch_update(Relaxed, Relaxed, one_more).is_ok();
+        let own_max = self.half.min(max.saturating_sub(self.lent.load(Relaxed)));
+        let one_more = |clients| (clients < own_max).then_some(clients + 1);
+        let is_admitted = self.clients.fetch_update(Relaxed, Relaxed, one_more).is_ok() || self.lend(max);
         if !is_admitted {
             self.refusals.fetch_add(1, Relaxed);
         }
         is_admitted
+    }
+
+    /// Lends a client a file of the nodes.
+    fn lend(&self, max: usize) -> bool {
+        if self.clients.load(Relaxed) + self.lent.load(Relaxed) >= max || !self.may_lend() {
+            return false;
+        }
+        let Ok(file) = self.nodes.try_acquire() else { return false };
+        file.forget();
+        self.lent.fetch_add(1, Relaxed);
+        true
+    }
+
+    /// Whether nodes have files to lend: half of theirs they always keep, so that requests go on however many clients
+    /// have come.
+    fn may_lend(&self) -> bool {
+        self.lent.load(Relaxed) < self.half / 2 && !self.is_awaited() && self.nodes.available_permits() > 0
     }
 
     /// How often a client was not admitted: those that are idle should make room.
@@ -103,18 +127,22 @@ impl Files {
         self.refusals.load(Relaxed)
     }
 
-    /// A client that was admitted has gone.
+    /// A client that was admitted has gone. What nodes have lent is the first to be given back.
     pub(crate) fn leave(&self) {
-        self.clients.fetch_sub(1, Relaxed);
-        if self.is_crowded() {
+        match self.lent.fetch_update(Relaxed, Relaxed, |lent| lent.checked_sub(1)) {
+            Ok(_) => self.nodes.add_permits(1),
+            Err(_) => _ = self.clients.fetch_sub(1, Relaxed),
+        }
+        if self.waiting_clients.load(Relaxed) > 0 {
             self.left.notify_one();
         }
     }
 
-    /// Whether clients wait to be admitted for want of a file, so that those that are served had better leave with
-    /// their next response, as Envoy's overload action `disable_http_keepalive` has it.
+    /// Whether clients wait to be admitted for want of a file, or requests for one that clients have been lent, so that
+    /// those that are served had better leave with their next response, as Envoy's overload action
+    /// `disable_http_keepalive` has it.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.waiting_clients.load(Relaxed) > 0
+        self.waiting_clients.load(Relaxed) > 0 || (self.is_awaited() && self.lent.load(Relaxed) > 0)
     }
 
     /// Counts a client that waits for a file until the guard is dropped.
@@ -129,7 +157,7 @@ impl Files {
 
     /// Whether there are as many clients as there are files for.
     pub(crate) fn is_full(&self) -> bool {
-        self.clients.load(Relaxed) >= self.clients_max
+        self.clients.load(Relaxed) >= self.half && !self.may_lend()
     }
 
     /// A file for one more connection to a node, if there is one left that nobody waits for.
@@ -230,16 +258,39 @@ mod tests {
     use std::task::Waker;
 
     #[test]
-    fn after_a_reserve_clients_have_half_so_that_each_finds_a_file_for_its_node() {
+    fn after_a_reserve_nodes_have_half_and_lend_half_of_it_to_clients() {
         for (files, half) in [(256, 96), (1024, 384), (100_000, 49_800)] {
             let all = Files::of(files, 2);
             let admitted = (0..files).filter(|_| all.try_admit(usize::MAX)).count();
-            assert_eq!((admitted, all.is_full()), (half, true), "of {files}");
+            assert_eq!((admitted, all.is_full()), (half + half / 2, true), "of {files}");
             let open: Vec<_> = std::iter::from_fn(|| all.for_node()).collect();
-            assert_eq!(open.len(), half, "of {files}");
-            drop(open);
-            assert!(all.for_node().is_some(), "of {files}");
+            assert_eq!(open.len(), half - half / 2, "of {files}");
         }
+    }
+
+    #[test]
+    fn each_client_finds_a_file_for_its_node_where_all_are_busy() {
+        let all = Files::of(256, 2);
+        let mut open = Vec::new();
+        while all.try_admit(usize::MAX) {
+            open.push(all.for_node().expect("one for its node"));
+        }
+        assert_eq!((open.len(), all.is_full()), (96, true));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_lent_goes_to_the_request_that_waits() {
+        let all = Files::of(256, 2);
+        let admitted = (0..256).filter(|_| all.try_admit(97)).count();
+        let open: Vec<_> = std::iter::from_fn(|| all.for_node()).collect();
+        assert_eq!((admitted, open.len(), all.is_crowded()), (97, 95, false));
+        let mut waits = Box::pin(all.for_node_by(Instant::now() + Duration::from_secs(1)));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+        assert!(all.is_crowded(), "those that are served are to leave");
+        all.leave();
+        assert!(!all.is_crowded(), "nothing is lent any more");
+        assert!(waits.await.is_some());
     }
 
     #[test]

@@ -6,14 +6,19 @@ use crate::harness::ringway;
 use crate::harness::ringway::Ringway;
 use crate::harness::story::Story;
 use crate::harness::wait::until_true;
+use http::Request;
 use http::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
@@ -30,6 +35,12 @@ const REQUESTS: usize = 2;
 const CPU_TICKS_PER_SECOND: f64 = 100.0;
 
 const NODES: usize = 300;
+
+/// More than half of the files are for.
+const IDLE: usize = 140;
+
+/// More than nodes have left then.
+const TOGETHER: usize = 60;
 
 #[test]
 fn a_proxy_with_fewer_files_than_clients_serves_all_of_them_one_after_the_other() {
@@ -95,9 +106,72 @@ fn a_proxy_with_fewer_files_than_busy_clients_answers_each_of_their_requests() {
     assert_eq!(proxy.client().get("/?k=after", &[]).unwrap().status, 200);
 }
 
+/// Of 256 files 64 are for all else, 96 for clients, and 96 for nodes, who lend 48 while they do not need them.
+#[test]
+fn idle_clients_have_files_of_nodes_until_requests_need_those() {
+    let story = Story::begin("few-files-lent");
+    let proxy = serve_nodes(&story, &[start_together()], "timeouts = { connect = \"30s\" }");
+    let mut clients: Vec<Client> = (0..IDLE).map(|_| Client::new(proxy.http)).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.get("/", &[]).unwrap().status, 200, "{number}");
+    }
+    let mut operator = proxy.operator();
+    let connected = operator.metric("ringway_connections", "");
+    let struck = operator.metric("ringway_limit_hits_total", "limit=\"files\"");
+    assert_eq!((connected, struck), (IDLE as f64, 0.0), "all stay");
+
+    let ask = |client: &mut Client| client.get("/together", &[]).map(|answer| answer.status);
+    let answers: Vec<_> = thread::scope(|scope| {
+        let asking: Vec<_> = clients.iter_mut().take(TOGETHER).map(|client| scope.spawn(move || ask(client))).collect();
+        asking.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    assert!(answers.iter().all(|status| *status == Ok(200)), "{answers:?}");
+    let left = operator.metric("ringway_connections", "");
+    story.figure(&format!("{FILES} files: {IDLE} idle clients, {left} after {TOGETHER} requests at once"));
+    assert!(left < IDLE as f64, "{left} of {IDLE}");
+    assert!(operator.metric("ringway_limit_hits_total", "limit=\"files\"") > 0.0, "files were not short");
+}
+
+/// A node that answers requests for `/together` once there are so many of them.
+fn start_together() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            listener.set_nonblocking(true).unwrap();
+            let listener = TcpListener::from_std(listener).unwrap();
+            let together = Arc::new(tokio::sync::Barrier::new(TOGETHER));
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let together = Arc::clone(&together);
+                let answer = service_fn(move |request| answer_together(request, Arc::clone(&together)));
+                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+                // The proxy closes connections as it likes.
+                tokio::spawn(async move { drop(connection.await) });
+            }
+        });
+    });
+    address
+}
+
+async fn answer_together(
+    request: Request<Incoming>,
+    together: Arc<tokio::sync::Barrier>,
+) -> Result<Response<String>, Infallible> {
+    if request.uri().path() == "/together" {
+        together.wait().await;
+    }
+    Ok(Response::new(String::from("ok")))
+}
+
 /// Serves two nodes, with few files.
 fn serve(story: &Story) -> Ringway {
-    let pool = format!("initial-nodes = {}", echo::nodes_toml(&echo::start(2)));
+    serve_nodes(story, &echo::start(2), "")
+}
+
+fn serve_nodes(story: &Story, nodes: &[SocketAddr], settings: &str) -> Ringway {
+    let pool = format!("{settings}\ninitial-nodes = {}", echo::nodes_toml(nodes));
     let config = story.write("ringway.toml", &ringway::config("workers = 2", &story.path("store"), &pool));
     let shell = format!("ulimit -n {FILES} && exec \"$0\" serve -c \"$1\"");
     Ringway::serve_by(story, Command::new("sh").args(["-c", &shell]).arg(ringway::binary()).arg(&config))

@@ -61,13 +61,13 @@ impl Worker {
         client.held()
     }
 
-    /// Does its part when clients were not admitted since the last time, or files were short.
+    /// Does its part when clients were not admitted since the last time, or files were short, or still are.
     pub(super) fn sweep_files(&self) {
         let files = &self.spread.files;
         if self.refusals.replace(files.refusals()) != files.refusals() {
             self.close_idle_clients();
         }
-        if self.shortages.replace(files.shortages()) == files.shortages() {
+        if self.shortages.replace(files.shortages()) == files.shortages() && !files.is_crowded() {
             return;
         }
         if files.is_full() {
