@@ -177,9 +177,8 @@ def _crowd() -> Moves:
         yield _REQUEST if is_busy else b""
 
 
-# 10,000 that are idle and 1,000 that are busy, where a program may have so many files open. Half of them are for
-# clients, of whom honest ones are a few hundred.
-_CROWD = min(11_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 300)
+# 10,000 that are idle and 1,000 that are busy, where a program may have so many files open.
+_CROWD = min(11_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] * 3 // 5)
 
 _FEW_FILES = ("prlimit", "--nofile=256")
 
