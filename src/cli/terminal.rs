@@ -163,8 +163,8 @@ impl Hold {
 /// Alternate screen (xterm's private mode 1049), no cursor (DECTCEM), no wrapping (DECAWM).
 const TAKE: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 
-/// The same the other way round.
-const GIVE_BACK: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+/// The same the other way round, whatever was on its way.
+const GIVE_BACK: &str = "\x1b[?2026l\x1b[?7h\x1b[?25h\x1b[?1049l";
 
 /// What follows is one update (private mode 2026, synchronized output); a terminal that has no such mode ignores it.
 const BEGIN: &str = "\x1b[?2026h";

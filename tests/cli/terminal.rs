@@ -128,7 +128,9 @@ impl Terminal {
 
     /// Gives the terminal another size.
     pub(crate) fn resize(&mut self, size: (u16, u16)) {
-        self.screen = Screen::new(size);
+        // What is on its way goes on.
+        let (begun, is_partial) = (std::mem::take(&mut self.screen.begun), self.screen.is_partial);
+        self.screen = Screen { begun, is_partial, ..Screen::new(size) };
         set_size(&self.line, size);
     }
 
