@@ -178,7 +178,7 @@ def _crowd() -> Moves:
 
 
 # 10,000 that are idle and 1,000 that are busy, where a program may have so many files open.
-_CROWD = min(11_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] * 3 // 5)
+_CROWD = min(11_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] * 3 // 5 - 300)
 
 _FEW_FILES = ("prlimit", "--nofile=256")
 
