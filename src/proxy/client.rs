@@ -399,21 +399,65 @@ impl ClientState {
     }
 }
 
-/// Tells those of `clients` to leave that have been idle for longest, a few at a time; none that is so only since the
-/// moment, because it may be about to ask.
-pub(crate) fn close_longest_idle<'a>(clients: impl Iterator<Item = &'a ClientState>, now: Instant) {
-    let is_leaving = |client: &ClientState| client.order.get() >= Order::Finish;
+/// Tells so many of `clients` to leave, those that have been idle for longest; none that is so only since the moment,
+/// because it may be about to ask. Returns how many there were.
+pub(crate) fn close_longest_idle<'a>(
+    clients: impl Iterator<Item = &'a ClientState>,
+    now: Instant,
+    most: usize,
+) -> usize {
     let since = |client: &&ClientState| client.idle_since.get();
-    let idle = clients.filter(|client| client.is_idle() && !is_leaving(client));
+    let idle = clients.filter(|client| client.is_idle() && client.order.get() < Order::Finish);
     let mut idle: Vec<&ClientState> =
         idle.filter(|client| now.saturating_duration_since(since(client)) > REST_AFTER).collect();
-    if idle.len() > CLOSE_AT_ONCE {
-        idle.select_nth_unstable_by_key(CLOSE_AT_ONCE, since);
+    if idle.len() > most {
+        idle.select_nth_unstable_by_key(most, since);
     }
-    for client in idle.iter().take(CLOSE_AT_ONCE) {
-        client.order(Order::Finish);
-    }
+    idle.iter().take(most).filter(|client| client.order(Order::Finish)).count()
 }
 
-/// How many idle connections are closed at a time when files are short.
-const CLOSE_AT_ONCE: usize = 16;
+/// Tells so many of `clients` to leave, of those of HTTP/2, which finish what they have under way.
+pub(crate) fn finish_http2<'a>(clients: impl Iterator<Item = &'a ClientState>, most: usize) {
+    let stay = clients.filter(|client| client.is_http2.get() && client.order.get() < Order::Finish);
+    stay.take(most).for_each(|client| _ = client.order(Order::Finish));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two clients that have been idle for two seconds and for three, one that asks, and one that asks by HTTP/2.
+    async fn clients() -> [Rc<ClientState>; 4] {
+        let clients = [0, 0, 1, 1].map(|busy| {
+            let client = ClientState::new();
+            client.busy.set(busy);
+            client
+        });
+        clients[3].is_http2.set(true);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        clients[0].idle_since.set(Instant::now());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        clients
+    }
+
+    fn orders(clients: &[Rc<ClientState>; 4]) -> [Order; 4] {
+        clients.each_ref().map(|client| client.order.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_have_been_idle_for_longest_leave_first() {
+        let clients = clients().await;
+        let close = |most| close_longest_idle(clients.iter().map(|client| &**client), Instant::now(), most);
+        assert_eq!(close(1), 1);
+        assert_eq!(orders(&clients), [Order::Serve, Order::Finish, Order::Serve, Order::Serve]);
+        assert_eq!(close(3), 1, "the other one");
+        assert_eq!(orders(&clients), [Order::Finish, Order::Finish, Order::Serve, Order::Serve]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_those_that_ask_it_is_http_2_that_can_be_told_to_go() {
+        let clients = clients().await;
+        finish_http2(clients.iter().map(|client| &**client), 2);
+        assert_eq!(orders(&clients), [Order::Serve, Order::Serve, Order::Serve, Order::Finish]);
+    }
+}

@@ -1,7 +1,7 @@
 //! How many files the process may have open, and who may have them: some are for whatever there is besides the data
 //! plane, such as operators, health checks and the store; of the others half are for clients, so that each of their
-//! requests finds one for its node. Since idle clients need none there, nodes lend them some of theirs, until requests
-//! wait for those.
+//! requests finds one for its node. Since idle clients need none there, nodes lend them some of theirs while they have
+//! plenty, and call them back before they have none.
 
 use crate::proxy::limits::MAX_CONNECTIONS;
 use crate::proxy::settings::ServerSettings;
@@ -34,7 +34,7 @@ pub fn raise_limit() -> io::Result<()> {
 pub fn warning(server: &ServerSettings) -> Option<String> {
     let files = at_most();
     let half = half_of(files, server.worker_count());
-    let (clients, asked) = (half + half / 2, server.limits.max_connections);
+    let (clients, asked) = (half + lendable(half), server.limits.max_connections);
     (asked != MAX_CONNECTIONS && asked > clients).then(|| {
         format!(
             "`max-connections` is {asked}, but of the {files} files that a process may have open here clients can have \
@@ -50,7 +50,7 @@ pub(crate) struct Files {
     /// Files that are for clients, whatever nodes need, and as many are for nodes.
     half: usize,
     /// Those of them that clients have.
-    clients: AtomicUsize,
+    own: AtomicUsize,
     /// Those that nodes have lent to clients.
     lent: AtomicUsize,
     /// How often a client was not admitted.
@@ -75,7 +75,7 @@ impl Files {
         let half = half_of(files, workers);
         Files {
             half,
-            clients: AtomicUsize::new(0),
+            own: AtomicUsize::new(0),
             lent: AtomicUsize::new(0),
             refusals: AtomicUsize::new(0),
             nodes: Arc::new(Semaphore::new(half.min(Semaphore::MAX_PERMITS))),
@@ -93,21 +93,22 @@ impl Files {
         Arc::new(Files::of(number(current), workers))
     }
 
-    /// One more client, unless there are `max` or as many as there are files for. Where nodes lend some while another
-    /// worker admits a client, one more than `max` may come in.
+    /// One more client, unless there are `max` or as many as there are files for. What other workers do at the same
+    /// moment may not be counted yet, so that a few more than `max` may come in where nodes lend.
     pub(crate) fn try_admit(&self, max: usize) -> bool {
         let own_max = self.half.min(max.saturating_sub(self.lent.load(Relaxed)));
         let one_more = |clients| (clients < own_max).then_some(clients + 1);
-        let is_admitted = self.clients.fetch_update(Relaxed, Relaxed, one_more).is_ok() || self.lend(max);
+        let is_admitted = self.own.fetch_update(Relaxed, Relaxed, one_more).is_ok() || self.lend(max);
         if !is_admitted {
             self.refusals.fetch_add(1, Relaxed);
         }
         is_admitted
     }
 
-    /// Lends a client a file of the nodes.
+    /// Lends a client a file of the nodes, if they have plenty.
     fn lend(&self, max: usize) -> bool {
-        if self.clients.load(Relaxed) + self.lent.load(Relaxed) >= max || !self.may_lend() {
+        let in_use = self.half - self.nodes.available_permits().min(self.half);
+        if in_use >= lendable(self.half) || self.clients() >= max {
             return false;
         }
         let Ok(file) = self.nodes.try_acquire() else { return false };
@@ -116,10 +117,19 @@ impl Files {
         true
     }
 
-    /// Whether nodes have files to lend: half of theirs they always keep, so that requests go on however many clients
-    /// have come.
-    fn may_lend(&self) -> bool {
-        self.lent.load(Relaxed) < self.half / 2 && !self.is_awaited() && self.nodes.available_permits() > 0
+    /// How many clients there are.
+    pub(crate) fn clients(&self) -> usize {
+        self.own.load(Relaxed) + self.lent.load(Relaxed)
+    }
+
+    /// How many files clients should give back, because nodes have few left: half of theirs are in use, those included.
+    /// So each request finds one, unless very many come at once.
+    pub(crate) fn recalled(&self) -> usize {
+        match self.lent.load(Relaxed) {
+            0 => 0,
+            lent if self.nodes.available_permits() < self.half / 2 => lent,
+            _ => 0,
+        }
     }
 
     /// How often a client was not admitted: those that are idle should make room.
@@ -131,18 +141,17 @@ impl Files {
     pub(crate) fn leave(&self) {
         match self.lent.fetch_update(Relaxed, Relaxed, |lent| lent.checked_sub(1)) {
             Ok(_) => self.nodes.add_permits(1),
-            Err(_) => _ = self.clients.fetch_sub(1, Relaxed),
+            Err(_) => _ = self.own.fetch_sub(1, Relaxed),
         }
         if self.waiting_clients.load(Relaxed) > 0 {
             self.left.notify_one();
         }
     }
 
-    /// Whether clients wait to be admitted for want of a file, or requests for one that clients have been lent, so that
-    /// those that are served had better leave with their next response, as Envoy's overload action
-    /// `disable_http_keepalive` has it.
+    /// Whether clients wait to be admitted for want of a file, or should give some back, so that those that are served
+    /// had better leave with their next response, as Envoy's overload action `disable_http_keepalive` has it.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.waiting_clients.load(Relaxed) > 0 || (self.is_awaited() && self.lent.load(Relaxed) > 0)
+        self.waiting_clients.load(Relaxed) > 0 || self.recalled() > 0
     }
 
     /// Counts a client that waits for a file until the guard is dropped.
@@ -155,9 +164,9 @@ impl Files {
         tokio::time::timeout(patience, self.left.notified()).await.unwrap_or_default();
     }
 
-    /// Whether there are as many clients as there are files for.
+    /// Whether clients have all files that are for them whatever nodes need.
     pub(crate) fn is_full(&self) -> bool {
-        self.clients.load(Relaxed) >= self.half && !self.may_lend()
+        self.own.load(Relaxed) >= self.half
     }
 
     /// A file for one more connection to a node, if there is one left that nobody waits for.
@@ -229,6 +238,11 @@ fn half_of(files: usize, workers: usize) -> usize {
     ((files - reserve(files, workers)) / 2).max(1)
 }
 
+/// How many of its files a half lends: so many that, of the rest, it has plenty.
+fn lendable(half: usize) -> usize {
+    half / 4
+}
+
 /// How many of `files` neither clients nor nodes have.
 fn reserve(files: usize, workers: usize) -> usize {
     (RESERVE + workers * RESERVE_PER_WORKER).min(files / 4)
@@ -258,46 +272,48 @@ mod tests {
     use std::task::Waker;
 
     #[test]
-    fn after_a_reserve_nodes_have_half_and_lend_half_of_it_to_clients() {
+    fn after_a_reserve_nodes_have_half_and_lend_a_quarter_of_it_to_clients() {
         for (files, half) in [(256, 96), (1024, 384), (100_000, 49_800)] {
             let all = Files::of(files, 2);
             let admitted = (0..files).filter(|_| all.try_admit(usize::MAX)).count();
-            assert_eq!((admitted, all.is_full()), (half + half / 2, true), "of {files}");
+            assert_eq!((admitted, all.is_full()), (half + half / 4, true), "of {files}");
             let open: Vec<_> = std::iter::from_fn(|| all.for_node()).collect();
-            assert_eq!(open.len(), half - half / 2, "of {files}");
+            assert_eq!(open.len(), half - half / 4, "of {files}");
         }
     }
 
     #[test]
-    fn each_client_finds_a_file_for_its_node_where_all_are_busy() {
+    fn nodes_that_need_a_quarter_lend_nothing_so_that_each_client_finds_a_file_for_its_node() {
         let all = Files::of(256, 2);
-        let mut open = Vec::new();
-        while all.try_admit(usize::MAX) {
-            open.push(all.for_node().expect("one for its node"));
-        }
-        assert_eq!((open.len(), all.is_full()), (96, true));
+        let mut open: Vec<_> = (0..24).map(|_| all.for_node().unwrap()).collect();
+        let admitted = (0..256).filter(|_| all.try_admit(usize::MAX)).count();
+        open.extend(std::iter::from_fn(|| all.for_node()));
+        assert_eq!((admitted, open.len()), (96, 96));
     }
 
     #[tokio::test]
-    async fn a_file_that_was_lent_goes_to_the_request_that_waits() {
+    async fn what_was_lent_is_called_back_before_nodes_need_it_and_goes_to_the_request_that_waits() {
         let all = Files::of(256, 2);
-        let admitted = (0..256).filter(|_| all.try_admit(97)).count();
-        let open: Vec<_> = std::iter::from_fn(|| all.for_node()).collect();
-        assert_eq!((admitted, open.len(), all.is_crowded()), (97, 95, false));
+        let admitted = (0..256).filter(|_| all.try_admit(98)).count();
+        let mut open: Vec<_> = (0..46).map(|_| all.for_node().unwrap()).collect();
+        assert_eq!((admitted, all.recalled(), all.is_crowded()), (98, 0, false));
+        open.extend(all.for_node());
+        assert_eq!((all.recalled(), all.is_crowded()), (2, true));
+        open.extend(std::iter::from_fn(|| all.for_node()));
         let mut waits = Box::pin(all.for_node_by(Instant::now() + Duration::from_secs(1)));
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(waits.as_mut().poll(&mut cx).is_pending());
-        assert!(all.is_crowded(), "those that are served are to leave");
+        assert!(waits.as_mut().poll(&mut cx).is_pending(), "of {}", open.len());
         all.leave();
-        assert!(!all.is_crowded(), "nothing is lent any more");
         assert!(waits.await.is_some());
+        all.leave();
+        assert_eq!((all.clients(), all.is_crowded()), (96, false), "nothing is lent any more");
     }
 
     #[test]
     fn a_client_that_leaves_makes_room_and_few_may_be_enough() {
         let all = Files::of(256, 1);
         assert!(all.try_admit(1));
-        assert!(!all.try_admit(1) && all.try_admit(2) && !all.is_full());
+        assert!(!all.try_admit(1) && all.try_admit(2) && all.clients() == 2);
         all.leave();
         assert!(all.try_admit(2));
     }

@@ -36,11 +36,11 @@ const CPU_TICKS_PER_SECOND: f64 = 100.0;
 
 const NODES: usize = 300;
 
-/// More than half of the files are for.
-const IDLE: usize = 140;
+/// More than are half of the files for the data plane.
+const IDLE: usize = 115;
 
 /// More than nodes have left then.
-const TOGETHER: usize = 60;
+const TOGETHER: usize = 90;
 
 #[test]
 fn a_proxy_with_fewer_files_than_clients_serves_all_of_them_one_after_the_other() {
@@ -106,7 +106,9 @@ fn a_proxy_with_fewer_files_than_busy_clients_answers_each_of_their_requests() {
     assert_eq!(proxy.client().get("/?k=after", &[]).unwrap().status, 200);
 }
 
-/// Of 256 files 64 are for all else, 96 for clients, and 96 for nodes, who lend 48 while they do not need them.
+/// Of 256 files 64 are for all else, 96 for clients, and 96 for nodes, which lend 24 while they have plenty. No client
+/// is closed that was idle for less than a second, so that requests have to be patient here; and those that were so for
+/// longest leave first, so that it is the others that ask.
 #[test]
 fn idle_clients_have_files_of_nodes_until_requests_need_those() {
     let story = Story::begin("few-files-lent");
@@ -122,7 +124,8 @@ fn idle_clients_have_files_of_nodes_until_requests_need_those() {
 
     let ask = |client: &mut Client| client.get("/together", &[]).map(|answer| answer.status);
     let answers: Vec<_> = thread::scope(|scope| {
-        let asking: Vec<_> = clients.iter_mut().take(TOGETHER).map(|client| scope.spawn(move || ask(client))).collect();
+        let busy = clients.iter_mut().rev().take(TOGETHER);
+        let asking: Vec<_> = busy.map(|client| scope.spawn(move || ask(client))).collect();
         asking.into_iter().map(|client| client.join().unwrap()).collect()
     });
     assert!(answers.iter().all(|status| *status == Ok(200)), "{answers:?}");

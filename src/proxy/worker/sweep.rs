@@ -61,13 +61,14 @@ impl Worker {
         client.held()
     }
 
-    /// Does its part when clients were not admitted since the last time, or files were short, or still are.
+    /// Does its part when clients were not admitted since the last time, files that they have been lent are needed, or
+    /// files were short.
     pub(super) fn sweep_files(&self) {
         let files = &self.spread.files;
-        if self.refusals.replace(files.refusals()) != files.refusals() {
+        if self.refusals.replace(files.refusals()) != files.refusals() || files.recalled() > 0 {
             self.close_idle_clients();
         }
-        if self.shortages.replace(files.shortages()) == files.shortages() && !files.is_crowded() {
+        if self.shortages.replace(files.shortages()) == files.shortages() {
             return;
         }
         if files.is_full() {
@@ -105,18 +106,23 @@ impl Worker {
     }
 
     /// Closes those clients that have been idle for longest, unless that has just been done: there may be very many to
-    /// look at.
+    /// look at. Where too few are idle for what clients have been lent, those of HTTP/2 are told to go; those of HTTP/1
+    /// are, with their next response.
     pub(super) fn close_idle_clients(&self) {
         let now = Instant::now();
         if self.idle_closed.get().is_some_and(|last| now.saturating_duration_since(last) < ACCEPT_PAUSE) {
             return;
         }
         self.idle_closed.set(Some(now));
-        client::close_longest_idle(self.clients.borrow().iter().map(|(_, client)| &**client), now);
+        let clients = self.clients.borrow();
+        let all = || clients.iter().map(|(_, client)| &**client);
+        let lent = self.spread.files.recalled().div_ceil(self.spread.workers());
+        let closed = client::close_longest_idle(all(), now, CLOSE_AT_ONCE.max(lent));
+        client::finish_http2(all(), lent.saturating_sub(closed));
     }
 }
 
-/// How many idle connections to nodes are closed at a time, at least, when files are short.
+/// How many idle connections are closed at a time, at least, when files are short: to nodes, or else of clients.
 const CLOSE_AT_ONCE: usize = 16;
 
 /// A client that takes nothing for so long is likely to take nothing for longer.
