@@ -365,6 +365,11 @@ impl ClientState {
         is_news
     }
 
+    /// Whether it was told to go.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.order.get() >= Order::Finish
+    }
+
     /// The connection is needed again.
     pub(crate) fn rested(&self) {
         if self.order.get() == Order::Rest {
@@ -399,17 +404,17 @@ impl ClientState {
     }
 }
 
-/// Tells so many of `clients` to leave, those that have been idle for longest; none that is so only since the moment,
-/// because it may be about to ask. Returns how many there were.
+/// Tells so many of `clients` to leave, those that have been idle for longest, and not for less than `least`. Returns
+/// how many there were.
 pub(crate) fn close_longest_idle<'a>(
     clients: impl Iterator<Item = &'a ClientState>,
-    now: Instant,
+    least: Duration,
     most: usize,
 ) -> usize {
-    let since = |client: &&ClientState| client.idle_since.get();
-    let idle = clients.filter(|client| client.is_idle() && client.order.get() < Order::Finish);
+    let (now, since) = (Instant::now(), |client: &&ClientState| client.idle_since.get());
+    let idle = clients.filter(|client| client.is_idle() && !client.is_leaving());
     let mut idle: Vec<&ClientState> =
-        idle.filter(|client| now.saturating_duration_since(since(client)) > REST_AFTER).collect();
+        idle.filter(|client| now.saturating_duration_since(since(client)) >= least).collect();
     if idle.len() > most {
         idle.select_nth_unstable_by_key(most, since);
     }
@@ -418,7 +423,7 @@ pub(crate) fn close_longest_idle<'a>(
 
 /// Tells so many of `clients` to leave, of those of HTTP/2, which finish what they have under way.
 pub(crate) fn finish_http2<'a>(clients: impl Iterator<Item = &'a ClientState>, most: usize) {
-    let stay = clients.filter(|client| client.is_http2.get() && client.order.get() < Order::Finish);
+    let stay = clients.filter(|client| client.is_http2.get() && !client.is_leaving());
     stay.take(most).for_each(|client| _ = client.order(Order::Finish));
 }
 
@@ -447,10 +452,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn those_that_have_been_idle_for_longest_leave_first() {
         let clients = clients().await;
-        let close = |most| close_longest_idle(clients.iter().map(|client| &**client), Instant::now(), most);
-        assert_eq!(close(1), 1);
+        let close = |seconds, most| {
+            close_longest_idle(clients.iter().map(|client| &**client), Duration::from_secs(seconds), most)
+        };
+        assert_eq!(close(1, 1), 1);
         assert_eq!(orders(&clients), [Order::Serve, Order::Finish, Order::Serve, Order::Serve]);
-        assert_eq!(close(3), 1, "the other one");
+        assert_eq!((close(3, 3), close(2, 3)), (0, 1), "the other one");
         assert_eq!(orders(&clients), [Order::Finish, Order::Finish, Order::Serve, Order::Serve]);
     }
 

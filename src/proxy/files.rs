@@ -122,8 +122,8 @@ impl Files {
         self.own.load(Relaxed) + self.lent.load(Relaxed)
     }
 
-    /// How many files clients should give back, because nodes have few left: half of theirs are in use, those included.
-    /// So each request finds one, unless very many come at once.
+    /// How many files clients should give back, because nodes have few left: half of theirs are open, those included.
+    /// So each request finds one, unless very many come at once; then some wait until clients have gone.
     pub(crate) fn recalled(&self) -> usize {
         match self.lent.load(Relaxed) {
             0 => 0,

@@ -397,7 +397,7 @@ impl Worker {
         let files = &self.spread.files;
         let (mut is_counted, mut crowding) = (false, None);
         while !files.try_admit(self.table().table.server.limits.max_connections) {
-            let is_full = files.clients() < self.table().table.server.limits.max_connections;
+            let is_full = files.is_full() && files.clients() < self.table().table.server.limits.max_connections;
             if !std::mem::replace(&mut is_counted, true) {
                 self.stats().limit_hits.hit(if is_full { Limit::Files } else { Limit::MaxConnections });
             }

@@ -65,8 +65,12 @@ impl Worker {
     /// files were short.
     pub(super) fn sweep_files(&self) {
         let files = &self.spread.files;
-        if self.refusals.replace(files.refusals()) != files.refusals() || files.recalled() > 0 {
+        if self.refusals.replace(files.refusals()) != files.refusals() {
             self.close_idle_clients();
+        }
+        let recalled = files.recalled();
+        if recalled > 0 {
+            self.make_room(recalled.div_ceil(self.spread.workers()));
         }
         if self.shortages.replace(files.shortages()) == files.shortages() {
             return;
@@ -114,16 +118,23 @@ impl Worker {
             return;
         }
         self.idle_closed.set(Some(now));
-        let clients = self.clients.borrow();
+        let (clients, files) = (self.clients.borrow(), &self.spread.files);
         let all = || clients.iter().map(|(_, client)| &**client);
-        let lent = self.spread.files.recalled().div_ceil(self.spread.workers());
-        let closed = client::close_longest_idle(all(), now, CLOSE_AT_ONCE.max(lent));
-        client::finish_http2(all(), lent.saturating_sub(closed));
+        let leaving = all().filter(|client| client.is_leaving()).count();
+        let due = files.recalled().div_ceil(self.spread.workers()).saturating_sub(leaving);
+        let mut closed = client::close_longest_idle(all(), IDLE_AT_LEAST, CLOSE_AT_ONCE.max(due));
+        if files.is_awaited() {
+            closed += client::close_longest_idle(all(), Duration::ZERO, due.saturating_sub(closed));
+        }
+        client::finish_http2(all(), due.saturating_sub(closed));
     }
 }
 
 /// How many idle connections are closed at a time, at least, when files are short: to nodes, or else of clients.
 const CLOSE_AT_ONCE: usize = 16;
+
+/// Clients that are idle for less may be about to ask, so that these are closed only where requests wait.
+const IDLE_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// A client that takes nothing for so long is likely to take nothing for longer.
 const STALLED: Duration = Duration::from_secs(1);
