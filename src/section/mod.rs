@@ -204,7 +204,9 @@ impl<'a> Section<'a> {
     }
 
     fn learn(&mut self, name: &'static str) {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.reading.findings.borrow_mut().settings.insert(format!("{}{name}", self.prefix));
     }
 
@@ -345,6 +347,8 @@ mod tests {
         let read = |section: &mut Section<'_>| {
             section.string("listen");
             section.section("limits", |limits| limits.integer("max-streams", 1, 1..=2));
+            // Once more, as where a setting has two forms.
+            section.string("listen");
         };
         for (text, expected) in [
             ("lisen = ''", "unknown key `lisen`; did you mean `listen`?"),
