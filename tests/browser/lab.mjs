@@ -12,6 +12,12 @@ import { chromium } from "playwright-core";
 export const BINARY =
   process.env.RINGWAY_BIN ?? fileURLToPath(new URL("../../target/release/ringway", import.meta.url));
 
+/** What stops whatever runs. */
+const running = new Set();
+
+/** Stops what a test that failed has left running, which would keep this process from ending. */
+export const stopAll = () => Promise.all([...running].map((stop) => stop()));
+
 /** A port that was free a moment ago. */
 async function freePort() {
   const server = net.createServer().listen(0, "127.0.0.1");
@@ -36,9 +42,11 @@ export async function node({ ms = 3 } = {}) {
   server.listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
   const stop = () => {
+    running.delete(stop);
     server.closeAllConnections();
     server.close();
   };
+  running.add(stop);
   return { address: `127.0.0.1:${server.address().port}`, is, stop };
 }
 
@@ -87,9 +95,11 @@ export async function proxy(pools, tokens = {}) {
     await ready(it);
   };
   it.stop = async () => {
+    running.delete(it.stop);
     await it.end();
     rmSync(directory, { recursive: true, force: true });
   };
+  running.add(it.stop);
   await ready(it);
   return it;
 }
@@ -124,11 +134,14 @@ export function traffic(it, { connections = 6, path: target = "/", keys = 5000, 
     }
   };
   const clients = Array.from({ length: connections }, client);
-  return async () => {
+  const stop = async () => {
+    running.delete(stop);
     stopped = true;
     await Promise.all(clients);
     agent.destroy();
   };
+  running.add(stop);
+  return stop;
 }
 
 /** Debian's Chromium. As root it has no sandbox; the page it opens is ours. */
