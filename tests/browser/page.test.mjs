@@ -6,7 +6,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { BINARY, browser, lively, pool, proxy } from "./lab.mjs";
+import { BINARY, browser, lively, pool, proxy, stopAll } from "./lab.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -14,7 +14,10 @@ let chromium;
 before(async () => {
   chromium = await browser();
 });
-after(() => chromium.close());
+after(async () => {
+  await chromium.close();
+  await stopAll();
+});
 
 /** A page that must not complain, nor ask anybody but the proxy. `forgives` takes complaints that are expected. */
 async function open(url, { forgives = () => false, ...options } = {}) {
@@ -259,6 +262,36 @@ describe("a change", () => {
     await until(() => names(page), ["a", "b", "c", "d"]);
     await page.locator("#rows tr", { hasText: "weight 3" }).waitFor();
     await page.locator("#plan [role=alert]", { hasText: "Take the change back" }).waitFor();
+    await page.finish();
+    await it.stop();
+  });
+
+  test("keeps what is being written while it is planned again", async () => {
+    const it = await proxy(THREE());
+    const page = await open(it.url);
+    await shown(page);
+    await stageAddition(page, "d", "10.0.0.4:80");
+    await page.selectOption("#stage-verb", "weight");
+    await page.selectOption("#stage-node", "a");
+    await page.fill("#stage-weight", "3");
+    let goOn;
+    const written = new Promise((resolve) => {
+      goOn = resolve;
+    });
+    await page.route("**/plan", (route) => written.then(() => route.continue()), { times: 1 });
+    await page.click("#stage button");
+    await page.focus("#reason");
+    await page.keyboard.type("isk wap");
+    await page.keyboard.press("Home");
+    await page.keyboard.type("d");
+    const changes = [{ add: { name: "d", address: "10.0.0.4:80" } }, { weight: { name: "a", weight: 3 } }];
+    const plan = await it.call("POST", "/v1/pools/rooms/plan", { changes });
+    goOn();
+    await until(() => page.locator("#plan .figure").first().textContent(), percent(plan.moved_ratio));
+    for (let at = 0; at < "isk ".length; at += 1) await page.keyboard.press("ArrowRight");
+    await page.keyboard.type("s");
+    assert.equal(await page.inputValue("#reason"), "disk swap");
+    assert.match(await page.locator("#command").textContent(), / --reason 'disk swap' add d=10.0.0.4:80 weight a=3$/);
     await page.finish();
     await it.stop();
   });

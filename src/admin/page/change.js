@@ -174,6 +174,8 @@ function showPlan(plan, why) {
   const cautions = warnings(plan).map((text) => make("li", {}, text));
   const flows = plan.flows.slice(0, 40).map((flow) => make("li", {}, `${flow.from} → ${flow.to}  ${part(flow.ratio)}`));
   const isSame = plan.fingerprint_before === plan.fingerprint_after;
+  // A plan that is made again may come in the middle of a word.
+  const goOn = goOnTyping(byId("reason"));
   byId("plan").replaceChildren(
     make("p", { class: "hurt", id: "plan-why" }, why),
     make(
@@ -198,13 +200,25 @@ function showPlan(plan, why) {
     ),
     state.role === "operate" && state.of.owner === "store" ? applyForm(plan) : "",
   );
+  goOn();
+}
+
+/** What makes a field that moves in the document have the focus and the cursor that it has now. */
+function goOnTyping(field) {
+  if (field === null || field !== document.activeElement) return () => {};
+  const { selectionStart, selectionEnd } = field;
+  return () => {
+    field.focus();
+    field.setSelectionRange(selectionStart, selectionEnd);
+  };
 }
 
 /** The reason, the tick for what is unsafe, the button, and the command that does the same. */
 function applyForm(plan) {
-  const reason = make("input", { id: "reason", autocomplete: "off", maxlength: 500, placeholder: "for the timeline" });
-  // A plan that is made again keeps what was written.
-  reason.value = byId("reason")?.value ?? "";
+  // A plan that is made again keeps the field, with what was written.
+  const reason =
+    byId("reason") ??
+    make("input", { id: "reason", autocomplete: "off", maxlength: 500, placeholder: "for the timeline" });
   const tick = plan.unsafe_reason ? make("input", { type: "checkbox", id: "force", required: true }) : null;
   const copied = make("code", { id: "command", class: "command", tabindex: 0 });
   const words = `Apply (epoch ${plan.epoch} → ${plan.epoch + 1})`;
