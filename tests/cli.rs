@@ -259,17 +259,14 @@ fn check_warns_of_two_nodes_with_one_address() {
 fn check_warns_of_more_connections_than_files() {
     let directory = program::Directory::new("check-files");
     let text = std::fs::read_to_string(CONFIG).unwrap();
-    for (connections, warns) in [(121, true), (120, false)] {
+    for (connections, warns) in [(97, true), (96, false)] {
         let file = directory.file("few.toml", &format!("{text}\n[limits]\nmax-connections = {connections}\n"));
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", "ulimit -n 256 && exec \"$0\" check -c \"$1\"", env!("CARGO_BIN_EXE_ringway"), &file]);
         let checked = shell.output().unwrap();
         let said = String::from_utf8(checked.stderr).unwrap();
-        assert_eq!(
-            said.contains("clients can have only 120, and 96 while all of them are busy"),
-            warns,
-            "{connections}: {said}"
-        );
+        assert_eq!(said.contains("only 96 are for clients"), warns, "{connections}: {said}");
+        assert_eq!(said.contains("and 24 more while few of them ask"), warns, "{connections}: {said}");
         assert!(checked.status.success(), "{connections}: {said}");
     }
 }

@@ -33,13 +33,13 @@ pub fn raise_limit() -> io::Result<()> {
 /// What to tell who has asked for more `max-connections` than there are files for, once the limit is raised.
 pub fn warning(server: &ServerSettings) -> Option<String> {
     let files = at_most();
-    let half = half_of(files, server.worker_count());
-    let (clients, asked) = (half + lendable(half), server.limits.max_connections);
-    (asked != MAX_CONNECTIONS && asked > clients).then(|| {
+    let (half, asked) = (half_of(files, server.worker_count()), server.limits.max_connections);
+    (asked != MAX_CONNECTIONS && asked > half).then(|| {
         format!(
-            "`max-connections` is {asked}, but of the {files} files that a process may have open here clients can have \
-             only {clients}, and {half} while all of them are busy, because each request needs one for its node too; \
-             raise the limit (LimitNOFILE= of systemd, `ulimit -Hn`) or set less"
+            "`max-connections` is {asked}, but of the {files} files that a process may have open here only {half} are \
+             for clients, because each request needs one for its node too, and {} more while few of them ask; raise \
+             the limit (LimitNOFILE= of systemd, `ulimit -Hn`) or set less",
+            lendable(half)
         )
     })
 }
@@ -107,8 +107,8 @@ impl Files {
 
     /// Lends a client a file of the nodes, if they have plenty.
     fn lend(&self, max: usize) -> bool {
-        let in_use = self.half - self.nodes.available_permits().min(self.half);
-        if in_use >= lendable(self.half) || self.clients() >= max {
+        let has_plenty = self.nodes.available_permits() > self.half - lendable(self.half);
+        if !has_plenty || self.clients() >= max {
             return false;
         }
         let Ok(file) = self.nodes.try_acquire() else { return false };
@@ -279,6 +279,8 @@ mod tests {
             assert_eq!((admitted, all.is_full()), (half + half / 4, true), "of {files}");
             let open: Vec<_> = std::iter::from_fn(|| all.for_node()).collect();
             assert_eq!(open.len(), half - half / 4, "of {files}");
+            drop(open);
+            assert!(all.for_node().is_some(), "of {files}");
         }
     }
 
@@ -313,7 +315,7 @@ mod tests {
     fn a_client_that_leaves_makes_room_and_few_may_be_enough() {
         let all = Files::of(256, 1);
         assert!(all.try_admit(1));
-        assert!(!all.try_admit(1) && all.try_admit(2) && all.clients() == 2);
+        assert!(!all.try_admit(1) && all.try_admit(2) && !all.is_full());
         all.leave();
         assert!(all.try_admit(2));
     }
